@@ -1,0 +1,226 @@
+"""The DataModule: reads series, splits them, and hands out windows; it knows no model."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules.series import SeriesSet
+from datamodules.split import STAGES, Span, split_spans
+from datamodules.windows import WindowIndex, WindowLoader, WindowStore
+from seqmodels.errors import InputError
+from seqmodels.window import Statistics, Window, WindowSpec
+
+
+class WindowDataModule(pl.LightningDataModule, ABC):
+    """Shuffled training windows, ordered validation and test windows, from whatever ``read`` returns.
+
+    ``past_steps`` T, ``horizon`` H. ``split``: see ``datamodules.split``. ``context``: whether the past of an
+    evaluation window may reach back over the border of its split ("across") or must lie within it ("inside").
+    ``season``: seasonal period in steps, or "auto" for the usual one of the data's frequency.
+    ``batch_size`` counts training windows per step; evaluation uses ``evaluation_batch_size``.
+    ``device``: where the series live; "auto" takes the trainer's device when there is one.
+    """
+
+    def __init__(
+        self,
+        *,
+        past_steps: int,
+        horizon: int,
+        split: Sequence[int | float | str] = (0.7, 0.15, 0.15),
+        split_by: str = "time",
+        context: str = "across",
+        season: int | str = "auto",
+        batch_size: int = 32,
+        evaluation_batch_size: int = 1024,
+        seed: int = 0,
+    ):
+        super().__init__()
+        for name, value in {"past_steps": past_steps, "horizon": horizon, "batch_size": batch_size,
+                            "evaluation_batch_size": evaluation_batch_size}.items():  # fmt: skip
+            if value < 1:
+                raise InputError(f"data.{name} is {value}; it must be at least 1.")
+        if context not in ("inside", "across"):
+            raise InputError(f"data.context is {context!r}; it must be 'inside' or 'across'.")
+        if season != "auto" and not (isinstance(season, int) and season >= 1):
+            raise InputError(f"data.season is {season!r}; it must be 'auto' or a number of steps of at least 1.")
+        self.past_steps, self.horizon = past_steps, horizon
+        self.split, self.split_by, self.context, self.season = tuple(split), split_by, context, season
+        self.batch_size, self.evaluation_batch_size, self.seed = batch_size, evaluation_batch_size, seed
+        self.loaders: dict[str, WindowLoader] = {}
+
+    @abstractmethod
+    def read(self) -> SeriesSet:
+        """All series, in raw units."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read, split and index once; later calls only move the series to the trainer's device."""
+        if not self.loaders:
+            self.series = self.read()
+            self._check_lengths()
+            self.spans = split_spans(self.series, self.split, self.split_by)
+            self.spec = self._spec()
+            self.loaders = self._loaders()
+            self._check_windows()
+        if stage == "fit":  # a second fit begins anew; a resumed one loads its position after this
+            self.loaders["train"].load_state_dict({"epoch": 0, "position": 0})
+        if self.trainer is not None:
+            self._move(self.trainer.strategy.root_device)
+
+    def train_dataloader(self) -> WindowLoader:
+        return self.loaders["train"]
+
+    def val_dataloader(self) -> WindowLoader:
+        return self.loaders["validation"]
+
+    def test_dataloader(self) -> WindowLoader:
+        return self.loaders["test"]
+
+    @property
+    def windows(self) -> dict[str, int]:
+        """Number of windows per stage."""
+        return {stage: loader.windows for stage, loader in self.loaders.items()}
+
+    def state_dict(self) -> dict[str, int]:
+        """Position in the order of training windows, which is a pure function of (seed, epoch)."""
+        return self.loaders["train"].state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.loaders["train"].load_state_dict(state_dict)
+
+    def examples(self, stage: str, count: int) -> Window:
+        """``count`` windows spread evenly over a stage, always the same ones: for figures."""
+        loader = self.loaders[stage]
+        numbers = torch.linspace(0, loader.windows - 1, min(count, loader.windows)).round().long()
+        return loader.store.gather(loader.index, numbers)
+
+    def _check_lengths(self) -> None:
+        lengths, needed = self.series.lengths, self.past_steps + self.horizon
+        if len(lengths) == 0 or lengths.sum() == 0:
+            raise InputError(
+                f"{self.series.source}: there are no rows; at least one series of {needed} steps is needed."
+            )
+        shortest = int(lengths.argmin())
+        if lengths[shortest] < needed:
+            raise InputError(
+                f"{self.series.source}: {self.series.name(shortest)} has {lengths[shortest]:,} steps, but one window needs"
+                f" {needed:,} (data.past_steps={self.past_steps} + data.horizon={self.horizon})."
+            )
+
+    def _loaders(self) -> dict[str, WindowLoader]:
+        store = WindowStore(self.series, self.spec, self._seasonal_error())
+        loaders = {}
+        for stage in STAGES:
+            context = "inside" if stage == "train" else self.context
+            index = WindowIndex.of_spans(self.series, *self.spans[stage], self.past_steps, self.horizon, context)
+            training = stage == "train"
+            size = self.batch_size if training else self.evaluation_batch_size
+            loaders[stage] = WindowLoader(store, index, size, shuffle=training, seed=self.seed)
+        return loaders
+
+    def _check_windows(self) -> None:
+        """Training and validation need a window; the test part too, unless it was given no rows."""
+        for stage in STAGES:
+            rows = self.spans[stage].rows
+            if self.loaders[stage].windows == 0 and (stage != "test" or rows > 0):
+                inside = stage == "train" or self.context == "inside"
+                needed = self.past_steps + self.horizon if inside else self.horizon
+                hint = "" if stage == "train" or self.context == "across" else ", or data.context=across"
+                raise InputError(
+                    f"{self.series.source}: the {stage} part of data.split={list(self.split)} has {rows:,} rows and no window;"
+                    f" a series needs at least {needed:,} of them there (set data.past_steps, data.horizon or data.split{hint})."
+                )
+
+    def _move(self, device: torch.device) -> None:
+        store = self.loaders["train"].store
+        if store.device != device:
+            moved = WindowStore(self.series, self.spec, store.seasonal_error, device)
+            for loader in self.loaders.values():
+                loader.store = moved
+
+    def _spec(self) -> WindowSpec:
+        series, train = self.series, self.spans["train"]
+        rows = _row_slices(train)
+        return WindowSpec(
+            past_steps=self.past_steps,
+            horizon=self.horizon,
+            channels=series.channels,
+            past_covariates=series.past_covariate_names,
+            known_covariates=series.known_covariate_names,
+            series=len(series),
+            season=self.series.season if self.season == "auto" else int(self.season),
+            missing=series.missing > 0,
+            target_statistics=statistics(series.values, rows, series.observed),
+            past_statistics=statistics(series.past_covariates, rows),
+            known_statistics=statistics(series.known_covariates, rows),
+        )
+
+    def _seasonal_error(self) -> Tensor:
+        """(series, C) mean |y(t) - y(t - season)| over the training span of each series.
+
+        A series outside the training span uses the history before its first target. Where this is 0 or cannot be
+        computed, the training deviation of the channel stands in, so that the unit is never 0.
+        """
+        begin = self.series.offsets[:-1]
+        stop = np.where(self.spans["train"].stop > begin, self.spans["train"].stop, begin + self.past_steps)
+        start = np.where(self.spans["train"].stop > begin, self.spans["train"].start, begin)
+        return seasonal_errors(self.series, start, stop, self.spec.season, self.spec.target_statistics.deviation)
+
+
+def _row_slices(span: Span) -> list[slice]:
+    """Row ranges of a span, neighbouring ones joined (10,000 short series are one range)."""
+    slices: list[slice] = []
+    for start, stop in zip(span.start.tolist(), span.stop.tolist(), strict=True):
+        if start == stop:
+            continue
+        if slices and slices[-1].stop == start:
+            slices[-1] = slice(slices[-1].start, stop)
+        else:
+            slices.append(slice(start, stop))
+    return slices
+
+
+def statistics(values: np.ndarray | None, rows: list[slice], observed: np.ndarray | None = None) -> Statistics:
+    """Mean and deviation per channel over these rows of ``values`` (rows, channels); 1 for a constant channel."""
+    if values is None:
+        return Statistics()
+    columns: list[tuple[float, float]] = []
+    for channel in range(values.shape[1]):
+        parts = [_present(values, observed, part, channel) for part in rows]
+        count = max(1, sum(len(part) for part in parts))
+        mean = sum(float(part.sum(dtype=np.float64)) for part in parts) / count
+        # Second pass around the mean: a sum of squares would cancel for large, nearly constant values.
+        square = sum(float(np.square(part - np.float32(mean)).sum(dtype=np.float64)) for part in parts) / count
+        deviation = square**0.5
+        columns.append((mean, deviation if deviation > 1e-6 * max(1e-30, abs(mean)) else 1.0))
+    return Statistics(*(tuple(column) for column in zip(*columns, strict=True)))
+
+
+def _present(values: np.ndarray, observed: np.ndarray | None, rows: slice, channel: int) -> np.ndarray:
+    part = values[rows, channel]
+    return part if observed is None else part[observed[rows, channel]]
+
+
+def seasonal_errors(
+    series: SeriesSet, start: np.ndarray, stop: np.ndarray, season: int, otherwise: tuple[float, ...]
+) -> Tensor:
+    """(series, C) float32 mean |y(t) - y(t - season)| over rows ``start[i]:stop[i]``, ``otherwise`` where it is 0."""
+    errors = np.empty((len(series), len(series.channels)), dtype=np.float32)
+    for i, (low, high) in enumerate(zip(start.tolist(), stop.tolist(), strict=True)):
+        late, early = slice(low + season, high), slice(low, max(low, high - season))
+        difference = (
+            np.abs(series.values[late] - series.values[early])
+            if high - low > season
+            else np.zeros((0, errors.shape[1]))
+        )
+        valid: Any = np.ones_like(difference, dtype=bool)
+        if series.observed is not None and len(difference):
+            valid = series.observed[late] & series.observed[early]
+        count = valid.sum(axis=0)
+        mean = (difference * valid).sum(axis=0, dtype=np.float64) / np.maximum(1, count)
+        errors[i] = np.where(mean > 0, mean, otherwise)
+    return torch.from_numpy(errors)

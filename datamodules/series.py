@@ -1,0 +1,48 @@
+"""Many time series in contiguous storage, one after the other: what every reader produces."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesSet:
+    """All series of a data set, stored once: series i is rows ``offsets[i]:offsets[i + 1]``.
+
+    Values are raw units. An unobserved value is 0 in ``values`` and False in ``observed``.
+    ``time`` holds one label per row (datetime64, or int64 for an integer index), ascending within each series,
+    or None where the source has no time column (then steps count from 0).
+    ``observed`` is None when nothing is missing, so that no memory is spent on it.
+    """
+
+    values: np.ndarray  # (rows, C) float32
+    offsets: np.ndarray  # (series + 1,) int64
+    channels: tuple[str, ...]
+    observed: np.ndarray | None = None  # (rows, C) bool
+    time: np.ndarray | None = None  # (rows,) datetime64[us] or int64
+    names: tuple[str, ...] = ()  # one per series; may be empty for generated data
+    past_covariates: np.ndarray | None = None  # (rows, U) float32
+    known_covariates: np.ndarray | None = None  # (rows, K) float32
+    past_covariate_names: tuple[str, ...] = ()
+    known_covariate_names: tuple[str, ...] = ()
+    frequency: str = ""  # "hour", "day", ... for people; empty when unknown
+    season: int = 1  # usual seasonal period of that frequency, in steps
+    source: str = "data"  # file or generator, named in messages
+    notes: tuple[str, ...] = field(default=())  # one line per repair made while reading
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Steps of each series, (series,) int64."""
+        return np.diff(self.offsets)
+
+    @property
+    def missing(self) -> int:
+        """Number of target values that are not observed."""
+        return 0 if self.observed is None else int(self.observed.size - np.count_nonzero(self.observed))
+
+    def name(self, index: int) -> str:
+        """What to call series ``index`` in a message."""
+        return self.names[index] if self.names else f"series {index}"

@@ -1,0 +1,157 @@
+"""Windows by number: which rows each one covers, in which order they come, and one gather per batch.
+
+A window is never copied before it is needed: its number gives its first row, and a batch is one
+``index_select`` on an overlapping view of the contiguous storage. Memory is O(series), plus one
+permutation while an epoch runs.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules.series import SeriesSet
+from seqmodels.window import Inputs, Targets, Window, WindowSpec
+
+
+class WindowIndex(NamedTuple):
+    """Windows of one split: series i holds ``counts[i]`` of them, the first one starting at row ``first[i]``."""
+
+    first: Tensor  # (series,) int64, row of the first past step of the first window
+    before: Tensor  # (series + 1,) int64, number of windows in the series before this one
+
+    @classmethod
+    def of_spans(
+        cls, series: SeriesSet, start: np.ndarray, stop: np.ndarray, past_steps: int, horizon: int, context: str
+    ) -> "WindowIndex":
+        """Windows whose targets lie within rows ``start[i]:stop[i]`` of series i.
+
+        ``context="inside"``: the past lies within the span too. ``context="across"``: the past may
+        reach back over the border (never over the beginning of the series).
+        """
+        earliest = start if context == "inside" else np.maximum(series.offsets[:-1], start - past_steps)
+        counts = np.maximum(0, stop - horizon - past_steps - earliest + 1)
+        before = np.concatenate([[0], np.cumsum(counts)])
+        return cls(torch.from_numpy(earliest.astype(np.int64)), torch.from_numpy(before.astype(np.int64)))
+
+    def __len__(self) -> int:  # windows, not fields
+        return int(self.before[-1])
+
+    def locate(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Window numbers (B,) -> index of the series (B,), row of the first past step (B,)."""
+        if len(self.first) == 1:
+            return torch.zeros_like(numbers), numbers + self.first[0]
+        series = torch.searchsorted(self.before, numbers, right=True) - 1
+        return series, self.first[series] + numbers - self.before[series]
+
+
+class WindowStore:
+    """The series as tensors, and the one gather that turns window numbers into a ``Window``."""
+
+    def __init__(self, series: SeriesSet, spec: WindowSpec, seasonal_error: Tensor, device: torch.device | str = "cpu"):
+        self.spec = spec
+        self.device = torch.device(device)
+        self.length = spec.past_steps + spec.horizon
+        self.values = self._sliding(series.values)
+        self.observed = None if series.observed is None else self._sliding(series.observed)
+        self.past_covariates = self._sliding(series.past_covariates)
+        self.known_covariates = self._sliding(series.known_covariates)
+        self.seasonal_error = seasonal_error.to(self.device)
+
+    def _sliding(self, rows: np.ndarray | None) -> Tensor | None:
+        """(rows, channels) -> overlapping view (rows - length + 1, length, channels), no copy."""
+        if rows is None:
+            return None
+        tensor = torch.from_numpy(np.ascontiguousarray(rows)).to(self.device)
+        channels = tensor.shape[1]
+        return tensor.as_strided((len(tensor) - self.length + 1, self.length, channels), (channels, channels, 1))
+
+    def gather(self, index: WindowIndex, numbers: Tensor, fresh: Tensor | None = None) -> Window:
+        """Window numbers (B,) on the CPU -> the batch, on the device of the store."""
+        past, batch = self.spec.past_steps, len(numbers)
+        series, start = (found.to(self.device) for found in index.locate(numbers))
+        values = self._take(self.values, start, batch)
+        observed = self._take(self.observed, start, batch, like=values)
+        inputs = Inputs(
+            past_target=values[:, :past],
+            past_observed=observed[:, :past],
+            past_covariates=self._take(self.past_covariates, start, batch)[:, :past],
+            known_covariates=self._take(self.known_covariates, start, batch),
+            static=values.new_zeros(batch, len(self.spec.statics)),
+            seasonal_error=self.seasonal_error[series],
+            series=series,
+            fresh=torch.ones(batch, dtype=torch.bool, device=self.device) if fresh is None else fresh,
+        )
+        return Window(inputs, Targets(values[:, past:], observed[:, past:]), start + past - 1)
+
+    def _take(self, source: Tensor | None, start: Tensor, batch: int, like: Tensor | None = None) -> Tensor:
+        """Rows ``start`` of a sliding view; for an absent source, all True like ``like``, or width 0."""
+        if source is not None:
+            return source.index_select(0, start)
+        if like is not None:  # one stored element seen from everywhere: a mask that costs nothing
+            return torch.ones(1, 1, 1, dtype=torch.bool, device=self.device).expand(like.shape)
+        return torch.zeros(batch, self.length, 0, device=self.device)
+
+
+class WindowOrder:
+    """The order of windows as a pure function of (seed, epoch), and how far the current epoch has come.
+
+    Lightning calls ``set_epoch`` before each epoch; ``position`` counts the batches handed out and is
+    what a checkpoint keeps, so that a resumed run continues with the very next batch.
+    """
+
+    def __init__(self, seed: int, shuffle: bool):
+        self.seed, self.shuffle = seed, shuffle
+        self.epoch = self.position = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch; called again for the same epoch it changes nothing."""
+        if epoch != self.epoch:
+            self.epoch, self.position = epoch, 0
+
+    def numbers(self, windows: int) -> Tensor:
+        """All window numbers (windows,) in the order of the current epoch."""
+        if not self.shuffle:
+            return torch.arange(windows)
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
+        return torch.randperm(windows, generator=generator)
+
+
+class WindowLoader:
+    """Batches of windows; iterable, sized, and cheap: what a DataLoader does, without one Python call per window.
+
+    A shuffled loader, the one for training, continues where its order stands; the others always begin at the first
+    window, also after somebody stopped reading half-way.
+    """
+
+    batch_sampler = None  # Lightning reads it of everything that has a sampler
+
+    def __init__(self, store: WindowStore, index: WindowIndex, batch_size: int, shuffle: bool = False, seed: int = 0):
+        self.store, self.index, self.batch_size = store, index, batch_size
+        self.sampler = WindowOrder(seed, shuffle)  # under this name Lightning finds set_epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.index) // self.batch_size)
+
+    @property
+    def windows(self) -> int:
+        """Number of windows in one epoch; the last batch may be smaller than the others."""
+        return len(self.index)
+
+    def __iter__(self) -> Iterator[Window]:
+        order = self.sampler
+        numbers = order.numbers(len(self.index))
+        for batch in range(order.position if order.shuffle else 0, len(self)):
+            chosen = numbers[batch * self.batch_size : (batch + 1) * self.batch_size]
+            order.position = batch + 1
+            yield self.store.gather(self.index, chosen)
+        order.position = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Position in the order of windows; with the next method it tells Lightning that the loader can resume."""
+        return {"epoch": self.sampler.epoch, "position": self.sampler.position}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.sampler.epoch, self.sampler.position = state_dict["epoch"], state_dict["position"]

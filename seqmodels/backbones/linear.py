@@ -1,0 +1,40 @@
+"""The whole window as features: with a linear readout this is linear regression on the lagged values."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from seqmodels.causal import Backbone
+
+
+class LinearState(NamedTuple):
+    """The last values: (B, lags - 1, F), fewer at the beginning; and the features seen last."""
+
+    values: Tensor
+
+
+class Linear(Backbone):
+    """Features at time t are the last ``lags`` steps, flattened; no weights, the readout has them.
+
+    ``lags=None`` takes the whole window: one origin per window, as the book's Flatten + Dense.
+    The first features stand at step lags - 1, where there are enough values.
+    """
+
+    def __init__(self, features: int, past_steps: int, lags: int | None = None):
+        super().__init__()
+        self.lags = past_steps if lags is None else lags
+        self.size = self.lags * features
+        self.offset = self.lags - 1
+        self.receptive_field = self.lags
+
+    def initial_state(self, x: Tensor) -> LinearState:
+        return LinearState(x[:, :0])
+
+    def unroll(self, x: Tensor, state: LinearState) -> tuple[Tensor, LinearState]:
+        history = torch.cat([state.values, x], dim=1)
+        kept = LinearState(history[:, max(0, history.shape[1] - self.lags + 1) :])
+        if history.shape[1] < self.lags:
+            return x.new_zeros(x.shape[0], 0, self.size), kept
+        lagged = history.unfold(1, self.lags, 1)  # (B, S, F, lags)
+        return lagged.transpose(2, 3).flatten(2), kept

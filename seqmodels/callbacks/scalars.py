@@ -1,0 +1,161 @@
+"""What a run writes to its loggers: losses, speed and errors on one axis of optimizer steps, and its configuration."""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from torch import Tensor
+
+from seqmodels.metrics import ErrorTable
+from seqmodels.module import MODEL, ForecastModule
+
+MOST_LEADS = 48  # more curves than this nobody reads
+LAYOUT = {"loss": {"loss": ["Multiline", ["loss/train", "loss/validation"]]}}
+Loggers = Logger | Iterable[Logger] | None
+
+
+class ScalarLogger(pl.Callback):
+    """Writes means over the last ``every_n_steps`` optimizer steps, and the errors after each validation.
+
+    A block ends early with its epoch, so that ``loss/train`` and ``loss/validation`` meet at the same step. On the
+    other steps it counts windows and touches no tensor. Works with any loggers, and with none.
+    """
+
+    def __init__(self, every_n_steps: int = 50):
+        self.every_n_steps = every_n_steps
+        self.windows, self.seconds = 0, 0.0
+        self.began: float | None = None  # None while something other than training runs
+        self.written = -1
+
+    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.windows, self.seconds, self.began, self.written = 0, 0.0, None, -1
+        for logger in tensorboards(trainer.loggers):
+            logger.experiment.add_custom_scalars(LAYOUT)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
+        if self.began is None:
+            self.began = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        self.windows += len(batch.origin)
+        step = trainer.global_step
+        if (step % self.every_n_steps == 0 and step != self.written) or trainer.is_last_batch:
+            self._write_block(trainer, module, step)
+
+    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._pause()
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        assert isinstance(module, ForecastModule)
+        values = {name: float(value) for name, value in trainer.callback_metrics.items() if is_validation(name)}
+        values |= by_step(module.results["validation"][MODEL])
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=trainer.global_step)
+            logger.save()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Training that stops amid an epoch leaves a block without a last batch."""
+        assert isinstance(module, ForecastModule)
+        if module.steps_summed:
+            self._write_block(trainer, module, trainer.global_step)
+        self._pause()
+
+    def _pause(self) -> None:
+        if self.began is not None:
+            self.seconds += time.perf_counter() - self.began
+            self.began = None
+
+    def _write_block(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
+        assert isinstance(module, ForecastModule)
+        values = module.interval()  # waits for the device, so the clock is read behind it
+        self._pause()
+        values["optimizer/learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        values["speed/windows_per_second"] = self.windows / max(self.seconds, 1e-9)
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=step)
+        self.windows, self.seconds, self.written = 0, 0.0, step
+        self.began = time.perf_counter()
+
+
+def is_validation(name: str) -> bool:
+    """Whether a metric of this name describes the validation windows."""
+    return name == "loss/validation" or name.startswith("validation/")
+
+
+def by_step(table: ErrorTable) -> dict[str, float]:
+    """MAE and RMSE of each lead over all channels, at most 48 leads: ``validation_by_step/mae_01`` and so on."""
+    weight = table.observed / table.observed.sum(dim=1, keepdim=True)
+    absolute, squared = (mean_over_channels(values, weight) for values in (table.absolute, table.squared))
+    width = max(2, len(str(len(absolute))))
+    values = {}
+    for lead in chosen_leads(len(absolute)):
+        values[f"validation_by_step/mae_{lead:0{width}d}"] = absolute[lead - 1]
+        values[f"validation_by_step/rmse_{lead:0{width}d}"] = squared[lead - 1] ** 0.5
+    return {name: value for name, value in values.items() if value == value}  # nothing observed at a lead: no point
+
+
+def mean_over_channels(values: Tensor, weight: Tensor) -> list[float]:
+    """(H, C) means and their weights -> one number per lead, NaN where a lead was never observed."""
+    return [float(mean) for mean in (values.nan_to_num() * weight).sum(dim=1)]
+
+
+def chosen_leads(horizon: int) -> list[int]:
+    """All leads 1 ... H, or 48 of them spread evenly, the first and the last one included."""
+    if horizon <= MOST_LEADS:
+        return list(range(1, horizon + 1))
+    return [1 + round(i * (horizon - 1) / (MOST_LEADS - 1)) for i in range(MOST_LEADS)]
+
+
+def tensorboards(loggers: Loggers) -> list[TensorBoardLogger]:
+    """Those of the loggers that write TensorBoard events."""
+    return [logger for logger in as_list(loggers) if isinstance(logger, TensorBoardLogger)]
+
+
+def as_list(loggers: Loggers) -> list[Logger]:
+    """``trainer.logger`` or ``trainer.loggers``, whichever was given."""
+    if loggers is None:
+        return []
+    return [loggers] if isinstance(loggers, Logger) else list(loggers)
+
+
+def write_run(loggers: Loggers, config_yaml: str, environment: Mapping[str, Any]) -> None:
+    """Put the resolved configuration and the environment among the texts of TensorBoard."""
+    rows = "\n".join(f"| {name} | {value} |" for name, value in flat(environment).items())
+    for logger in tensorboards(loggers):
+        logger.experiment.add_text("config/yaml", f"```yaml\n{config_yaml.rstrip()}\n```", 0)
+        logger.experiment.add_text("config/environment", f"| what | value |\n| --- | --- |\n{rows}", 0)
+        logger.save()
+
+
+def write_hparams(loggers: Loggers, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    """Write the one entry of the run among hyperparameters, and close the loggers: nothing is written after it.
+
+    ``config`` may be nested; its keys appear as on the command line. ``metrics`` such as ``validation/mae`` appear as ``hp/validation_mae``.
+    """
+    results = {hparams_name(name): float(value) for name, value in metrics.items()}
+    for logger in as_list(loggers):
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(flat(config), results, step=0)
+        else:
+            logger.log_hyperparams(flat(config))
+            logger.log_metrics(results)
+        logger.finalize("success")
+
+
+def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``."""
+    values: dict[str, Any] = {}
+    for name, value in nested.items():
+        values |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return values
+
+
+def hparams_name(name: str) -> str:
+    """``validation/mae`` -> ``hp/validation_mae``; a name that has the prefix stays."""
+    return name if name.startswith("hp/") else f"hp/{name.replace('/', '_')}"

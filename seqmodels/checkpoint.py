@@ -1,0 +1,58 @@
+"""Trained models on disk: tensors and primitives only, readable without Lightning and without the data."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqmodels.config import build
+from seqmodels.errors import InputError
+from seqmodels.forecaster import Forecaster
+from seqmodels.window import WindowSpec
+
+FORMAT = 1
+KEY = "forecaster"  # where a checkpoint describes its model; also the prefix of the model's weights
+
+
+def describe(config: dict[str, Any], spec: WindowSpec) -> dict[str, Any]:
+    """What a checkpoint must hold besides weights, to build the model again."""
+    return {"format": FORMAT, "model": config, "spec": spec.to_dict()}
+
+
+def load(path: str | Path) -> Forecaster:
+    """The trained model of a checkpoint, in evaluation mode on the CPU.
+
+    Its ``spec`` tells the window it wants; ``model(inputs)`` gives forecasts in the data's own units.
+
+    Raises InputError where the file is missing, damaged, or not a checkpoint of this project.
+    """
+    checkpoint = read(path)
+    described = checkpoint[KEY]
+    model = build(described["model"], spec=WindowSpec.from_dict(described["spec"]))
+    prefix = f"{KEY}."
+    weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The raw dictionary of a checkpoint; unpickles nothing but tensors and primitives."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such checkpoint file.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged or foreign file
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"{path}: cannot be read as a checkpoint; it is damaged or of another origin ({reason})."
+        ) from error
+    if not isinstance(checkpoint, dict) or KEY not in checkpoint or "state_dict" not in checkpoint:
+        raise InputError(
+            f"{path}: is a file of tensors, but not a checkpoint of this project (there is no {KEY!r} in it)."
+        )
+    if checkpoint[KEY]["format"] > FORMAT:
+        raise InputError(
+            f"{path}: has checkpoint format {checkpoint[KEY]['format']}, but this version reads up to {FORMAT}; update first."
+        )
+    return checkpoint

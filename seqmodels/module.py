@@ -1,0 +1,154 @@
+"""Training steps around a model: loss, metrics and optimizer. The only model file that knows Lightning."""
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from seqmodels.baselines import Naive, SeasonalNaive
+from seqmodels.checkpoint import KEY, describe
+from seqmodels.errors import InputError
+from seqmodels.metrics import ErrorTable, ForecastErrors
+from seqmodels.window import AbstractForecaster, Window, WindowSpec
+
+MODEL = "model"  # how the table calls the model that is trained
+
+
+class ForecastModule(pl.LightningModule):
+    """Trains ``forecaster`` on windows and measures it beside the naive and seasonal naive forecast.
+
+    ``config`` is the plain configuration the forecaster was built from; the checkpoint keeps it. ``optimizer`` takes
+    the parameters; ``scheduler`` the optimizer (and ``total_steps`` or ``T_max`` where it has such an argument), and is
+    stepped with every optimizer step, except ReduceLROnPlateau: after every validation, on ``monitor``.
+
+    Nothing is logged step by step: losses and gradient norms are summed on the device, and callbacks read
+    ``interval()`` when they are about to write.
+    """
+
+    def __init__(
+        self,
+        forecaster: AbstractForecaster,
+        spec: WindowSpec,
+        config: dict[str, Any],
+        optimizer: Callable[..., torch.optim.Optimizer],
+        scheduler: Callable[..., Any] | None = None,
+        monitor: str = "validation/mase",
+    ):
+        super().__init__()
+        self.forecaster = forecaster
+        self.spec, self.config, self.monitor = spec, config, monitor
+        self.optimizer, self.scheduler = optimizer, scheduler
+        references = [Naive(spec), SeasonalNaive(spec)] if spec.season > 1 else [Naive(spec)]
+        self.rows = dict(zip((MODEL, "naive", "seasonal naive"), (forecaster, *references), strict=False))
+        self.errors = {name: ForecastErrors(spec) for name in self.rows}
+        self.results: dict[str, dict[str, ErrorTable]] = {}  # by stage, then by row of the table
+        self.stage = "test"  # what the test loop is measuring
+        self.best_epoch: int | None = None  # of the weights put back after fitting
+        self.reset_sums()
+
+    def reset_sums(self) -> None:
+        """Begin a new logging interval."""
+        self.loss_sum: Tensor | float = 0.0
+        self.norm_sum: Tensor | float = 0.0
+        self.steps_summed = 0
+
+    def interval(self) -> dict[str, float]:
+        """Mean training loss and mean gradient norm before clipping since the last call.
+
+        Raises InputError when the loss is no longer a finite number.
+        """
+        steps = max(1, self.steps_summed)
+        means = {"loss/train": float(self.loss_sum) / steps, "optimizer/gradient_norm": float(self.norm_sum) / steps}
+        self.reset_sums()
+        if not torch.isfinite(torch.tensor(means["loss/train"])):
+            raise InputError(
+                f"the training loss became {means['loss/train']} at step {self.global_step:,}; lower optimizer.lr"
+                f" or trainer.gradient_clip_val, or choose another model.scaler."
+            )
+        return means
+
+    def training_step(self, window: Window, batch_index: int) -> Tensor:
+        loss = self.forecaster.loss(window.inputs, window.targets)
+        self.loss_sum = self.loss_sum + loss.detach()
+        self.steps_summed += 1
+        return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip, and keep the norm from before: one pass does both."""
+        parameters = [p for p in self.forecaster.parameters() if p.grad is not None]
+        by_norm = gradient_clip_algorithm in (None, "norm")
+        limit = gradient_clip_val if gradient_clip_val and by_norm else float("inf")
+        self.norm_sum = self.norm_sum + nn.utils.clip_grad_norm_(parameters, limit)
+        if gradient_clip_val and not by_norm:
+            nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+
+    def validation_step(self, window: Window, batch_index: int) -> None:
+        self._evaluate(window)
+        self.validation_loss += self.forecaster.loss(window.inputs, window.targets).double() * len(window.origin)
+        self.validation_windows += len(window.origin)
+
+    def test_step(self, window: Window, batch_index: int) -> None:
+        self._evaluate(window)
+
+    def on_validation_epoch_start(self) -> None:
+        self.validation_loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.validation_windows = 0
+
+    def on_validation_epoch_end(self) -> None:
+        tables = self._collect("validation")
+        values = {f"validation/{name}": value for name, value in tables[MODEL].summary().items()}
+        values["loss/validation"] = float(self.validation_loss) / self.validation_windows
+        if "seasonal naive" in tables:
+            values["validation/skill"] = skill(tables[MODEL], tables["seasonal naive"])
+        self.log_dict(values, batch_size=1, logger=False)  # written by ScalarLogger, at the right step
+
+    def on_test_epoch_end(self) -> None:
+        self._collect(self.stage)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(self.forecaster.parameters())
+        if self.scheduler is None:
+            return optimizer
+        from inspect import signature
+
+        steps = int(self.trainer.estimated_stepping_batches)
+        accepted = signature(self.scheduler).parameters
+        length = {name: steps for name in ("total_steps", "T_max") if name in accepted}
+        scheduler = self.scheduler(optimizer, **length)
+        plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {
+                "scheduler": scheduler,
+                "interval": "epoch" if plateau else "step",
+                "monitor": self.monitor,
+            },
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[KEY] = describe(self.config, self.spec)
+
+    def _evaluate(self, window: Window) -> None:
+        """Count the forecasts of the last origin, and those of the references on exactly the same windows."""
+        for name, model in self.rows.items():
+            forecast = model.mean(model(window.inputs))[:, -1]
+            self.errors[name].to(forecast.device).update(forecast, window.inputs, window.targets)
+
+    def _collect(self, stage: str) -> dict[str, ErrorTable]:
+        tables = {name: errors.compute() for name, errors in self.errors.items()}
+        for errors in self.errors.values():
+            errors.reset()
+        self.results[stage] = tables
+        return tables
+
+
+def skill(table: ErrorTable, reference: ErrorTable) -> float:
+    """1 - MAE / MAE of the reference: 0 is no better than it, 1 is perfect, negative is worse."""
+    return 1.0 - table.summary()["mae"] / reference.summary()["mae"]

@@ -1,0 +1,109 @@
+"""What the terminal says before training: where the data come from and how they are split, and what the model is."""
+
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from torch import nn
+
+from seqmodels.wording import counted, label, listed
+
+
+def data_summary(datamodule: Any) -> RenderableType:
+    """Where the data come from, what they hold, how they are split, and one line per repair made while reading."""
+    series, spec = datamodule.series, datamodule.spec
+    lines = Table.grid(padding=(0, 2))
+    lines.add_row("data", Text(series.source))
+    lines.add_row("series", Text(size_of(series)))
+    lines.add_row("channels", Text(listed(series.channels)))
+    covariates = [*series.past_covariate_names, *series.known_covariate_names]
+    if covariates:
+        lines.add_row("covariates", Text(listed(covariates)))
+    if series.time is not None:
+        span = f"{label(series.time.min())} ... {label(series.time.max())}"
+        lines.add_row("time", Text(f"{span}, one step per {series.frequency}" if series.frequency else span))
+    season = f", season of {spec.season:,} steps" if spec.season > 1 else ""
+    lines.add_row("window", f"{counted(spec.past_steps, 'past step')} -> {counted(spec.horizon, 'step')} ahead{season}")
+    for stage, windows in datamodule.windows.items():
+        lines.add_row(stage, Text(f"{counted(windows, 'window')}, {extent(datamodule, stage)}"))
+    lines.add_row("context", context(datamodule.context))
+    if series.missing:
+        share = series.missing / series.values.size
+        lines.add_row("missing", f"{counted(series.missing, 'target value')} ({share:.2%}), neither learned nor measured")
+    for number, note in enumerate(series.notes):
+        lines.add_row("" if number else "notes", Text(note))
+    return lines
+
+
+def size_of(series: Any) -> str:
+    """Number of series and rows, and the range of their lengths."""
+    rows = f"{counted(len(series), 'series', 'series')}, {counted(len(series.values), 'row')}"
+    if len(series) == 1:
+        return rows
+    shortest, longest = int(series.lengths.min()), int(series.lengths.max())
+    return f"{rows} ({shortest:,} each)" if shortest == longest else f"{rows} ({shortest:,} to {longest:,} each)"
+
+
+def extent(datamodule: Any, stage: str) -> str:
+    """The part of the data that a stage forecasts, in series, time labels or steps."""
+    series, span = datamodule.series, datamodule.spans[stage]
+    taking_part = np.flatnonzero(span.stop > span.start)
+    if len(taking_part) == 0:
+        return "no rows"
+    if datamodule.split_by == "series":
+        first, last = series.name(int(taking_part[0])), series.name(int(taking_part[-1]))
+        return f"{counted(len(taking_part), 'series', 'series')}: {first} ... {last}" if first != last else first
+    starts, stops = span.start[taking_part], span.stop[taking_part] - 1
+    if series.time is not None:
+        return f"{label(series.time[starts].min())} ... {label(series.time[stops].max())}"
+    offsets = series.offsets[taking_part]
+    return f"steps {int((starts - offsets).min()):,} ... {int((stops - offsets).max()):,}"
+
+
+def context(rule: str) -> str:
+    """The rule for the past of evaluation windows, in words."""
+    if rule == "inside":
+        return "inside: the past of a window lies within its own split"
+    return "across: the past of validation and test windows may reach back into the split before"
+
+
+def model_summary(module: Any, name: str = "") -> RenderableType:
+    """Parts and parameters of the model, the steps it sees, and a warning where they do not fit the window.
+
+    ``name`` is what the user calls the model, "wavenet"; without one, its parts name it.
+    """
+    model, spec = module.forecaster, module.spec
+    lines = Table.grid(padding=(0, 2))
+    parts = [f"{name}: {type(part).__name__} {counted(parameters(part), 'parameter')}" for name, part in parts_of(model)]
+    name = name or " + ".join(type(part).__name__ for _, part in parts_of(model)) or type(model).__name__
+    lines.add_row("model", Text(name))
+    lines.add_row("parameters", Text(f"{parameters(model):,}" + (f" ({', '.join(parts)})" if parts else "")))
+    backbone = getattr(model, "backbone", None)
+    field = getattr(backbone, "receptive_field", None)
+    if backbone is not None:
+        seen = "every step since the window's beginning" if field is None else counted(field, "step")
+        lines.add_row("sees", f"{seen}; the window has {spec.past_steps:,}")
+    lines.add_row("origins", f"{counted(len(model.origins.of(spec.past_steps)), 'forecast')} per window in training")
+    warning = field_warning(field, spec.past_steps)
+    return Group(lines, Text(f"warning: {warning}", style="yellow")) if warning else lines
+
+
+def parts_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The parts that have weights, in the order of the data."""
+    return [(name, part) for name, part in model.named_children() if parameters(part)]
+
+
+def parameters(module: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def field_warning(field: int | None, steps: int) -> str:
+    """One sentence where a receptive field is longer than the window or less than half of it, else an empty one."""
+    if field is None or steps / 2 <= field <= steps:
+        return ""
+    if field > steps:
+        return f"the model sees {field:,} steps, the window has {steps:,}: the first layers see padding only."
+    return f"the model sees {field:,} steps, less than half of the window's {steps:,}: the rest does not reach a forecast."

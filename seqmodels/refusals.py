@@ -1,0 +1,185 @@
+"""Turns what Hydra raises while it composes a config into one sentence; knows Hydra's errors and their wording."""
+
+import argparse
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError, MissingMandatoryValue
+
+from seqmodels.config import nearest
+from seqmodels.errors import InputError
+
+QUOTE = r"""values with = , : ( ) { } [ ] or spaces need quotes twice, like 'key="value"'"""
+
+
+def one_line(text: object) -> str:
+    """The text with every run of white space and line breaks as one space."""
+    return " ".join(str(text).split())
+
+
+class Names(NamedTuple):
+    """What a command may name: the keys, the options of every group, and the groups that this config selects from."""
+
+    keys: list[str]
+    options: dict[str, list[str]]
+    used: list[str]
+
+
+class Composed:
+    """What can be said on the command line: the keys and groups of the config without the override at fault."""
+
+    def __init__(self, folder: Path, name: str, arguments: list[str]):
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument("--config-path", "-cp", default=str(folder))
+        parser.add_argument("--config-name", "-cn", default=name)
+        parser.add_argument("--config-dir", "-cd")
+        known, rest = parser.parse_known_args(arguments)
+        self.folder, self.name = folder.parent / known.config_path, known.config_name
+        self.extra = [f'hydra.searchpath=["file://{Path(known.config_dir).resolve()}"]'] if known.config_dir else []
+        self.overrides = [argument for argument in rest if not argument.startswith("-")]
+
+    def override(self, key: str) -> str:
+        """The override that names ``key`` as the user wrote it, else the key."""
+        return next((given for given in self.overrides if _key(given) == key), key)
+
+    def names(self, without: str) -> Names:
+        """Composed from the overrides that choose groups, or from none where these fail."""
+        for chosen in ([one for one in self._choices if one != without], []):
+            try:
+                return self._compose(chosen)
+            except Exception:  # a second fault in the command: the plain config still helps
+                continue
+        return Names([], {}, [])
+
+    @cached_property
+    def _choices(self) -> list[str]:
+        return [one for one in self.overrides if "." not in _key(one) and "=" in one and "," not in one]
+
+    def _compose(self, overrides: list[str]) -> Names:
+        place = str(self.folder.resolve())
+        with initialize_config_dir(config_dir=place, job_name=self.name, version_base="1.3"):
+            config = compose(self.name, overrides=[*self.extra, *overrides], return_hydra_config=True)
+            loader = GlobalHydra.instance().config_loader()
+            options = {group: loader.get_group_options(group) for group in _groups(loader)}
+        plain = OmegaConf.to_container(config, resolve=False)
+        assert isinstance(plain, dict)
+        used = [str(group) for group in config.hydra.runtime.choices if not str(group).startswith("hydra/")]
+        return Names(list(_paths(plain)), options, used)
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _groups(loader: ConfigLoader, parent: str = "") -> Iterator[str]:
+    for name in loader.list_groups(parent):
+        if name != "hydra":  # slow to list, and no group to train with
+            yield f"{parent}{name}"
+            yield from _groups(loader, f"{parent}{name}/")
+
+
+def _paths(plain: dict[Any, Any], start: str = "") -> Iterator[str]:
+    for name, value in plain.items():
+        if not str(name).startswith("_"):
+            yield f"{start}{name}"
+            if isinstance(value, dict):
+                yield from _paths(value, f"{start}{name}.")
+
+
+def sentence(error: BaseException, composed: Composed) -> str | None:
+    """What the user should mend, in one sentence; None when the error is not theirs."""
+    if isinstance(error, InputError):
+        return one_line(error)
+    if isinstance(error, OverrideParseException):
+        return _grammar(error.override)
+    if isinstance(error, MissingConfigException):
+        return _option(error, composed)
+    if isinstance(error, ConfigCompositionException):
+        return _composition(error, composed)
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} has no value: give one with {error.full_key}=..."
+    if isinstance(error, (InterpolationKeyError, InterpolationResolutionError)):
+        return f"{error.full_key} cannot be resolved: {_first_line(error)}"
+    if isinstance(error, HydraException) or any(kind.__name__ == "YAMLError" for kind in type(error).__mro__):
+        return _end(one_line(error))
+    return _from_hydra(error, composed) if isinstance(error, ValueError) else None
+
+
+def _grammar(override: str) -> str:
+    key, equals, value = override.partition("=")
+    if not equals:
+        return f"{override} is not of the form key=value."
+    quoted = value.strip("'\"").replace('"', '\\"')
+    return f"{key}={value} cannot be read; {QUOTE}: '{key}=\"{quoted}\"'."
+
+
+def _option(error: MissingConfigException, composed: Composed) -> str:
+    group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    if not group or error.options is None:
+        return _end(one_line(str(error).split("Config search path")[0].split("Search path")[0]))
+    where = re.match(r"In '(.+?)'", str(error))
+    origin = f" (chosen in {where[1]}.yaml)" if where and composed.override(group) == group else ""
+    return f"{group}={option}{origin}: the group {group} has no option {option}.{nearest(option, error.options)}"
+
+
+def _composition(error: ConfigCompositionException, composed: Composed) -> str:
+    text = str(error) or str(error.__cause__ or "")
+    if found := re.search(r"Could not (?:override|delete)(?: from config\.)? '~?([^'=]+)", text):
+        return _unknown(found[1], composed)
+    if found := re.search(r"An item is already at '(.+?)'", text):
+        return f"{composed.override(found[1])}: {found[1]} is already in the config; leave out the +."
+    if found := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'(?: requires|\n|$)", text):
+        key, _, value = found[1].partition("=")
+        return f"{found[1]} holds several values: add -m to run one job for each, or write {key}=[{value}] for a list."
+    if found := re.search(r"Error merging override (.+)", text):
+        return f"{found[1]} does not fit the config: {_first_line(error.__cause__ or error)}"
+    if found := re.search(r"You must specify '(.+?)'", text):
+        options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
+        return f"{found[1]} must be chosen with {found[1]}=....{nearest('', options)}"
+    if found := re.search(r"force-add of config groups is not supported: '(.+?)'", text):
+        return f"{found[1]}: {_key(found[1])} is a group; leave out the ++."
+    return _end(one_line(text))
+
+
+def _unknown(key: str, composed: Composed) -> str:
+    override = composed.override(key)
+    keys, options, used = composed.names(without=override)
+    if key in options:
+        return f"{override}: nothing in this config selects from the group {key}.{nearest(key, used)}"
+    if "/" in key:
+        return f"{override}: there is no group {key}.{nearest(key, options)}"
+    inside = key.startswith("hydra.")
+    choices = [*(name for name in keys if name.startswith("hydra.") == inside), *({} if inside else options)]
+    return f"{override}: the config has no key {key}.{nearest(key, choices)}"
+
+
+def _from_hydra(error: ValueError, composed: Composed) -> str | None:
+    """A plain ``ValueError`` is the user's only when Hydra itself raised it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or not str(trace.tb_frame.f_globals.get("__name__")).startswith("hydra."):
+        return None
+    override = trace.tb_frame.f_locals.get("override")
+    given = getattr(override, "input_line", None)
+    if given is None:
+        return _end(one_line(error))
+    group, _, option = str(given).lstrip("+~").partition("=")
+    options = composed.names(without=given).options.get(group, [])
+    return f"{given}: {_end(one_line(error))}{nearest(option, options)}"
+
+
+def _first_line(error: BaseException) -> str:
+    return _end(one_line(str(error).splitlines()[0] if str(error) else type(error).__name__))
+
+
+def _end(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."

@@ -1,0 +1,153 @@
+"""What a run has found, for people and for files: the result table, metrics as JSON and CSV."""
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from seqmodels.metrics import ErrorTable
+from seqmodels.module import MODEL, skill
+from seqmodels.overview import data_summary as data_summary
+from seqmodels.overview import model_summary as model_summary
+from seqmodels.wording import number
+
+Results = Mapping[str, Mapping[str, ErrorTable]]  # by stage, then by row of the table
+MEASURES = ("mae", "rmse", "mse", "mase", "skill")
+WIDTH = 100  # columns where the output is no terminal
+
+
+def show(renderable: RenderableType) -> None:
+    """Print a summary or table."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(renderable)
+
+
+def say(text: str) -> None:
+    """Print one line, in one piece however long it is."""
+    Console(highlight=False).print(text, markup=False, soft_wrap=True)
+
+
+def result_table(
+    results: Results, windows: Mapping[str, int], name: str, channels: Sequence[str] = ()
+) -> RenderableType:
+    """Errors of the model called ``name`` and of its references, per stage, and per channel where there are several."""
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    table.add_column("", no_wrap=True, overflow="ellipsis", min_width=20)
+    for heading in ("MAE", "RMSE", "MSE", "MASE", "skill"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for stage, rows in results.items():
+        blocks = blocks_of(rows, channels)
+        for channel in blocks:
+            part = f", {channel}" if len(blocks) > 1 else ""
+            table.add_row(Text(f"{stage}{part}", style="bold"))
+            for row, values in blocks[channel].items():
+                label_of_row = Text(f"  {name if row == MODEL else row}")
+                table.add_row(label_of_row, *(number(values[measure]) for measure in MEASURES))
+    return Group(table, Text(explanation(results, windows), style="dim"))
+
+
+def explanation(results: Results, windows: Mapping[str, int]) -> str:
+    """What the numbers of the table mean, and on how many windows they stand."""
+    reference = reference_of(next(iter(results.values()), {}))
+    counts = " and ".join(f"{windows[stage]:,} {stage}" for stage in results)
+    return (
+        f" Forecasts from the last step of {counts} windows, the same ones for each row, in the data's own\n"
+        f" units; MASE in units of the seasonal error; skill is 1 - MAE / MAE of {reference}."
+    )
+
+
+def blocks_of(rows: Mapping[str, ErrorTable], channels: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
+    """Measures by channel, then by row; the channel "all" comes first, and alone where there is only one."""
+    count = next(iter(rows.values())).absolute.shape[1] if rows else 0
+    names = list(channels) or [f"channel {i}" for i in range(count)]
+    blocks = {"all": measures(rows)}
+    if count > 1:
+        for i, channel in enumerate(names):
+            blocks[channel] = measures({row: table.channel(i) for row, table in rows.items()})
+    return blocks
+
+
+def measures(rows: Mapping[str, ErrorTable]) -> dict[str, dict[str, float]]:
+    """MAE, RMSE, MSE, MASE and skill of each row."""
+    reference = rows[reference_of(rows)]
+    return {row: {**table.summary(), "skill": skill_against(table, reference)} for row, table in rows.items()}
+
+
+def reference_of(rows: Mapping[str, ErrorTable]) -> str:
+    """The row that skill is measured against: seasonal naive, or naive where the data have no season."""
+    return "seasonal naive" if "seasonal naive" in rows else "naive"
+
+
+def skill_against(table: ErrorTable, reference: ErrorTable) -> float:
+    """Skill, not a number where the reference makes no error."""
+    return skill(table, reference) if reference.summary()["mae"] > 0 else math.nan
+
+
+def result_rows(
+    results: Results, windows: Mapping[str, int], name: str = MODEL, channels: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The table as records: stage, row, channel, mae, rmse, mse, mase, skill, windows.
+
+    The model's row is called ``name``; the channel "all" is always there, the single ones where there are several.
+    """
+    return [
+        {
+            "stage": stage,
+            "row": name if row == MODEL else row,
+            "channel": channel,
+            **{measure: values[measure] for measure in MEASURES},
+            "windows": windows[stage],
+        }
+        for stage, rows in results.items()
+        for channel, block in blocks_of(rows, channels).items()
+        for row, values in block.items()
+    ]
+
+
+def write_results(directory: str | Path, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``metrics.json`` (the summary, and the rows under "rows") and ``metrics.csv``; what is no number is null."""
+    content = json.dumps(plain({**summary, "rows": list(rows)}), indent=2, allow_nan=False) + "\n"
+    write_file(Path(directory) / "metrics.json", content.encode())
+    text = io.StringIO()
+    columns = ["stage", "row", "channel", *MEASURES, "windows"]
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(plain(list(rows)))
+    write_file(Path(directory) / "metrics.csv", text.getvalue().encode())
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file as a whole: whoever reads it, at any time, finds the old or the new content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def plain(value: Any) -> Any:
+    """Tensors, arrays and paths as primitives; NaN and infinity, which JSON lacks, as None."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

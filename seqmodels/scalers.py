@@ -1,0 +1,136 @@
+"""Scalers: raw units in, raw units out. Every scaler here is affine: it says what to subtract and what to divide by.
+
+Statistics come from the training span (standard) or from the window's own past (window), never from anything that
+lies after an origin: a scaler that looks at the whole window would leak into the earlier origins of an
+every-step readout.
+"""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from seqmodels.errors import InputError
+from seqmodels.references import last_observed, masked_mean, seasonal_naive
+from seqmodels.window import Inputs, Origins, WindowSpec
+
+CENTRES = ("mean", "last", "season")
+SCALES = ("deviation", "mean_absolute", "seasonal_error")
+
+
+class Affine(NamedTuple):
+    """Scaled = (raw - centre) / scale; forecasts may be centred elsewhere than the past they come from."""
+
+    past_centre: Tensor  # (B or 1, 1, C)
+    scale: Tensor  # (B or 1, 1, C), greater than 0
+    forecast_centre: Tensor  # (B or 1, S or 1, H or 1, C)
+
+    def encode(self, past: Tensor) -> Tensor:
+        """(B, T, C) raw -> scaled."""
+        return (past - self.past_centre) / self.scale
+
+    def encode_targets(self, targets: Tensor) -> Tensor:
+        """(B, S, H, C) raw -> scaled."""
+        return (targets - self.forecast_centre) / self.scale.unsqueeze(1)
+
+
+class Scaler(nn.Module, ABC):
+    """Says for each window how to move between raw and scaled units."""
+
+    def burn_in(self, spec: WindowSpec) -> int:
+        """Steps at the beginning of a window that give the statistics, so that earlier origins carry no forecast."""
+        return 0
+
+    @abstractmethod
+    def forward(self, inputs: Inputs, origins: Origins) -> Affine:
+        """The affine map of each window, for forecasts from ``origins``."""
+
+
+class Standard(Scaler):
+    """Subtract the mean of the training span and divide by its deviation, per channel, the same for all series."""
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, spec: WindowSpec):
+        super().__init__()
+        mean, deviation = spec.target_statistics
+        self.register_buffer("centre", torch.tensor(mean).reshape(1, 1, -1), persistent=False)
+        self.register_buffer("scale", torch.tensor(deviation).reshape(1, 1, -1), persistent=False)
+
+    def forward(self, inputs: Inputs, origins: Origins) -> Affine:
+        return Affine(self.centre, self.scale, self.centre.unsqueeze(1))
+
+
+class Identity(Scaler):
+    """Raw units throughout: for data that already lie around 0 with a deviation around 1."""
+
+    one: Tensor
+
+    def __init__(self, spec: WindowSpec):
+        super().__init__()
+        self.register_buffer("one", torch.ones(1, 1, len(spec.channels)), persistent=False)
+
+    def forward(self, inputs: Inputs, origins: Origins) -> Affine:
+        return Affine(0 * self.one, self.one, 0 * self.one.unsqueeze(1))
+
+
+class Window(Scaler):
+    """Scale each window by its own past, so that series of every level and size look alike.
+
+    ``centre``: "mean" or "last" observed value; "season": the mean of one season for the past, and for the forecasts
+    the seasonal naive forecast of each origin, which the model then only corrects.
+    ``scale``: "deviation", "mean_absolute" (of the centred values), or the series' "seasonal_error", the unit of MASE.
+
+    With forecasts from every step, statistics come from the first ``steps`` steps (default: a quarter of the window,
+    and at least one season), and forecasts start behind them; with one forecast, from the whole past.
+    """
+
+    floor: Tensor
+
+    def __init__(self, spec: WindowSpec, centre: str = "mean", scale: str = "deviation", steps: int | None = None):
+        super().__init__()
+        for name, value, choices in (("centre", centre, CENTRES), ("scale", scale, SCALES)):
+            if value not in choices:
+                raise InputError(f"model.scaler.{name} is {value!r}; it must be one of {', '.join(choices)}.")
+        self.season, self.horizon, self.centre, self.scale = spec.season, spec.horizon, centre, scale
+        self.steps = max(2, spec.season, spec.past_steps // 4) if steps is None else steps
+        if not max(1, spec.season if centre == "season" else 1) <= self.steps <= spec.past_steps:
+            raise InputError(
+                f"model.scaler.steps is {self.steps}; it must be at least one season ({spec.season}) and at most"
+                f" data.past_steps={spec.past_steps}."
+            )
+        self.register_buffer("floor", torch.tensor(spec.target_statistics.deviation) * 1e-3, persistent=False)
+
+    def burn_in(self, spec: WindowSpec) -> int:
+        return self.steps
+
+    def forward(self, inputs: Inputs, origins: Origins) -> Affine:
+        last_only = origins.first == inputs.past_target.shape[1] - 1
+        steps = inputs.past_target.shape[1] if last_only else self.steps
+        past, observed = inputs.past_target[:, :steps], inputs.past_observed[:, :steps]
+        centre = self._centre(past, observed)
+        scale = self._scale(past, observed, centre, inputs)
+        forecast_centre = centre.unsqueeze(1)
+        if self.centre == "season":
+            forecast_centre = seasonal_naive(inputs, self.season, self.horizon, origins)
+        return Affine(centre, scale, forecast_centre)
+
+    def _centre(self, past: Tensor, observed: Tensor) -> Tensor:
+        """(B, 1, C) from the observed values among ``past``; 0 where there is none."""
+        if self.centre == "last":
+            return last_observed(past, observed)[:, -1:]
+        span = self.season if self.centre == "season" else past.shape[1]
+        return masked_mean(past[:, -span:], observed[:, -span:])
+
+    def _scale(self, past: Tensor, observed: Tensor, centre: Tensor, inputs: Inputs) -> Tensor:
+        """(B, 1, C), at least a thousandth of the training deviation: a constant window must not divide by 0."""
+        if self.scale == "seasonal_error":
+            return inputs.seasonal_error.unsqueeze(1)
+        if self.scale == "mean_absolute":
+            size = masked_mean((past - centre).abs(), observed)
+        else:
+            mean = masked_mean(past, observed)
+            size = masked_mean((past - mean).square(), observed).sqrt()
+        return torch.maximum(size, self.floor)

@@ -1,0 +1,183 @@
+"""The contract between data and models: what a window is, and what is known about all of them.
+
+Legend, one for the whole project: B windows in a batch, T past steps, H horizon, C target channels,
+U covariates known only up to now, K covariates known ahead, V static numbers, F encoded input
+features, D backbone width, S origins that carry a forecast, P numbers per predicted value.
+Layout is batch, time, channel everywhere. This file knows torch and nothing else of the project.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from seqmodels.errors import InputError
+
+
+class Statistics(NamedTuple):
+    """Mean and standard deviation per channel over the training span; the deviation is never 0."""
+
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+
+
+class WindowSpec(NamedTuple):
+    """Everything a model may know about the data before it sees a window; primitives only.
+
+    ``season`` is the seasonal period in steps (1 = no season); ``missing`` says whether any value
+    of the target may be unobserved, in which case models get the mask as further input features.
+    """
+
+    past_steps: int
+    horizon: int
+    channels: tuple[str, ...] = ("y",)
+    past_covariates: tuple[str, ...] = ()
+    known_covariates: tuple[str, ...] = ()
+    statics: tuple[str, ...] = ()
+    series: int = 1
+    season: int = 1
+    missing: bool = False
+    target_statistics: Statistics = Statistics((0.0,), (1.0,))
+    past_statistics: Statistics = Statistics()
+    known_statistics: Statistics = Statistics()
+    static_statistics: Statistics = Statistics()
+
+    @property
+    def features(self) -> int:
+        """F, the number of encoded input features per time step (see ``Forecaster.encode``)."""
+        target = len(self.channels) * (2 if self.missing else 1)
+        return target + len(self.past_covariates) + len(self.known_covariates) + len(self.statics)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary of lists and primitives, as a checkpoint stores it."""
+        plain = self._asdict()
+        for key, value in plain.items():
+            if isinstance(value, Statistics):
+                plain[key] = {"mean": list(value.mean), "deviation": list(value.deviation)}
+            elif isinstance(value, tuple):
+                plain[key] = list(value)
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "WindowSpec":
+        """Inverse of ``to_dict``."""
+        fields: dict[str, Any] = {}
+        for key, value in plain.items():
+            if isinstance(value, dict):
+                value = Statistics(tuple(value["mean"]), tuple(value["deviation"]))
+            fields[key] = tuple(value) if isinstance(value, list) else value
+        return cls(**fields)
+
+    def zeros(self, batch: int = 1) -> "Inputs":
+        """Legal inputs of this spec: all zero, everything observed, fresh state."""
+        past, horizon, channels = self.past_steps, self.horizon, len(self.channels)
+        return Inputs(
+            past_target=torch.zeros(batch, past, channels),
+            past_observed=torch.ones(batch, past, channels, dtype=torch.bool),
+            past_covariates=torch.zeros(batch, past, len(self.past_covariates)),
+            known_covariates=torch.zeros(batch, past + horizon, len(self.known_covariates)),
+            static=torch.zeros(batch, len(self.statics)),
+            seasonal_error=torch.ones(batch, channels),
+            series=torch.zeros(batch, dtype=torch.int64),
+            fresh=torch.ones(batch, dtype=torch.bool),
+        )
+
+
+class Inputs(NamedTuple):
+    """What a model may see at forecast time, in raw units; absent parts have width 0, never None."""
+
+    past_target: Tensor  # (B, T, C) float32, finite, 0 where not observed
+    past_observed: Tensor  # (B, T, C) bool, True = measured
+    past_covariates: Tensor  # (B, T, U) float32, known up to the origin
+    known_covariates: Tensor  # (B, T+H, K) float32, the only thing from the future
+    static: Tensor  # (B, V) float32
+    seasonal_error: Tensor  # (B, C) float32, mean |y(t) - y(t - season)| of the series, never 0
+    series: Tensor  # (B,) int64, index of the series
+    fresh: Tensor  # (B,) bool, True = forget state before this window
+
+
+class Targets(NamedTuple):
+    """The future, in raw units; seen by loss and metrics only."""
+
+    target: Tensor  # (B, H, C) float32, 0 where not observed
+    observed: Tensor  # (B, H, C) bool, True = counts
+
+
+class Window(NamedTuple):
+    """One batch of windows; ``origin`` is the row of the last past step: provenance, never a feature."""
+
+    inputs: Inputs
+    targets: Targets
+    origin: Tensor  # (B,) int64
+
+
+class Origins(NamedTuple):
+    """The past steps from which forecasts start: ``range(first, past_steps, stride)``.
+
+    A valid convolution of kernel k and stride s before the backbone gives first = k - 1 and
+    stride = s, so its targets are the book's ``Y[:, k-1::s]``; this rule is the only crop there is.
+    """
+
+    first: int
+    stride: int
+
+    def of(self, steps: int) -> range:
+        """The time indices within a window of ``steps`` past steps."""
+        return range(self.first, steps, self.stride)
+
+
+class AbstractForecaster(nn.Module, ABC):
+    """What training, tables and figures may ask of a model; whatever keeps this contract can be trained and compared."""
+
+    spec: WindowSpec
+    origins: Origins  # the past steps that carry a forecast; the last one is always the last past step
+
+    @abstractmethod
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Forecasts in the data's own units: (B, S, H, C, P)."""
+
+    @abstractmethod
+    def loss(self, inputs: Inputs, targets: Targets) -> Tensor:
+        """What training minimises, a scalar over all that was observed."""
+
+    @abstractmethod
+    def mean(self, forecast: Tensor) -> Tensor:
+        """The value to report for each forecast: (..., P) -> (...)."""
+
+
+def every_step(past: Tensor, future: Tensor, origins: Origins) -> Tensor:
+    """The next H values seen from every origin: (B,T,C), (B,H,C) -> (B,S,H,C), a view without copies.
+
+    At origin t it holds the values at t+1 ... t+H; works for values and masks alike.
+    """
+    horizon = future.shape[1]
+    windows = torch.cat([past, future], dim=1).unfold(1, horizon, 1)  # (B, T+1, C, H)
+    return windows[:, origins.first + 1 :: origins.stride].transpose(2, 3)
+
+
+def check(window: Window, spec: WindowSpec) -> None:
+    """Raise ``InputError`` unless every field of the window has the shape, type and values promised."""
+    inputs, targets, origin = window
+    batch = len(origin)
+    for name, wanted in spec.zeros(batch)._asdict().items():
+        given = getattr(inputs, name)
+        if given.shape != wanted.shape or given.dtype != wanted.dtype:
+            raise InputError(
+                f"inputs.{name} is {given.dtype}{tuple(given.shape)}; the spec wants {wanted.dtype}{tuple(wanted.shape)}."
+            )
+        if given.dtype.is_floating_point and not torch.isfinite(given).all():
+            raise InputError(
+                f"inputs.{name} holds a value that is not finite; unobserved values must be 0 with a False mask."
+            )
+    shape = (batch, spec.horizon, len(spec.channels))
+    if targets.target.shape != shape or targets.observed.shape != shape:
+        raise InputError(
+            f"targets are {tuple(targets.target.shape)} and {tuple(targets.observed.shape)}; the spec wants {shape}."
+        )
+    if not torch.isfinite(targets.target).all():
+        raise InputError(
+            "targets.target holds a value that is not finite; unobserved values must be 0 with a False mask."
+        )
+    if (inputs.seasonal_error <= 0).any():
+        raise InputError("inputs.seasonal_error must be greater than 0: it is a unit of measurement.")

@@ -1,0 +1,135 @@
+"""Who may import whom, read from the syntax trees of all source files: the arrows of the architecture."""
+
+import ast
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("seqmodels", "datamodules")
+CONTRACT = {"seqmodels.window", "seqmodels.errors"}
+GROUND = CONTRACT | {"seqmodels.causal", "seqmodels.initialisation", "seqmodels.references"}
+NOUNS = ("seqmodels.backbones", "seqmodels.readouts", "seqmodels.heads", "seqmodels.scalers")
+CONCRETE = ("datamodules", *NOUNS, "seqmodels.baselines", "seqmodels.forecaster")
+LIGHTNING = ("lightning", "pytorch_lightning", "lightning_fabric")
+LIGHTNING_USERS = ("seqmodels.module", "seqmodels.callbacks", "datamodules.base")
+TORCH_ONLY = (*GROUND, *NOUNS, "seqmodels.baselines", "seqmodels.forecaster")
+
+
+def inside(module: str, *packages: str) -> bool:
+    """Whether the module is one of the packages or lies in one of them."""
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
+def module_of(file: str) -> str:
+    """The dotted name of a file given relative to the root."""
+    return ".".join(Path(file).with_suffix("").parts).removesuffix(".__init__")
+
+
+def is_module(name: str) -> bool:
+    place = ROOT.joinpath(*name.split("."))
+    return place.is_dir() or place.with_suffix(".py").is_file()
+
+
+def from_import(node: ast.ImportFrom, file: str) -> Iterator[str]:
+    """Modules of a ``from ... import``: what is imported counts itself where it is a module."""
+    base = node.module or ""
+    if node.level:
+        package = Path(file).parts[: -node.level]
+        base = ".".join((*package, *([base] if base else [])))
+    for alias in node.names:
+        yield f"{base}.{alias.name}" if inside(base, *PACKAGES) and is_module(f"{base}.{alias.name}") else base
+
+
+def imports(file: str, text: str) -> set[str]:
+    """Dotted names of all modules that the text imports, also within functions."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text, file)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.update(from_import(node, file))
+    return found
+
+
+def forbidden(module: str, imported: str) -> str | None:
+    """The rule that the import breaks, or None."""
+    ours = inside(imported, *PACKAGES)
+    if inside(imported, "datamodules") and not inside(module, "datamodules"):
+        return "nobody imports datamodules"
+    if module == "train" and inside(imported, *CONCRETE):
+        return "train.py imports no concrete model and no concrete data"
+    if inside(module, "datamodules") and inside(imported, "seqmodels") and imported not in CONTRACT:
+        return "datamodules know the contract only"
+    if module in CONTRACT and ours and imported != "seqmodels.errors":
+        return "the contract knows nothing of the project"
+    own = next((noun for noun in NOUNS if inside(module, noun)), None)
+    if own and ours and imported not in GROUND and not inside(imported, own):
+        return "backbones, readouts, heads and scalers do not know each other, nor what is built from them"
+    if inside(imported, *LIGHTNING) and inside(module, *PACKAGES) and not inside(module, *LIGHTNING_USERS):
+        return "lightning stays in module.py, callbacks and datamodules/base.py"
+    top = imported.partition(".")[0]
+    if inside(module, *TORCH_ONLY) and not ours and top != "torch" and top not in sys.stdlib_module_names:
+        return "contract and models need torch and no other library"
+    return None
+
+
+def breaches(file: str, text: str) -> list[str]:
+    """One line per forbidden import of a file."""
+    found = ((name, forbidden(module_of(file), name)) for name in sorted(imports(file, text)))
+    return [f"{file} imports {name}: {rule}." for name, rule in found if rule]
+
+
+def test_every_file_keeps_the_arrows() -> None:
+    on_disk = sum(
+        name.endswith(".py") for package in PACKAGES for _, _, names in os.walk(ROOT / package) for name in names
+    )
+    files = [
+        "train.py",
+        *(str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")),
+    ]
+    found = [line for file in files for line in breaches(file, (ROOT / file).read_text(encoding="utf-8"))]
+    assert found == []
+    assert len(set(files)) - 1 == on_disk > 0
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "rule"),
+    [
+        ("datamodules/table.py", "import seqmodels.module", "contract only"),
+        ("datamodules/table.py", "from seqmodels import causal", "contract only"),
+        ("datamodules/table.py", "import seqmodels", "contract only"),
+        ("datamodules/table.py", "def read():\n    from seqmodels.heads import Point", "contract only"),
+        ("datamodules/table.py", "import lightning.pytorch as pl", "lightning stays"),
+        ("seqmodels/window.py", "from .causal import Backbone", "knows nothing"),
+        ("seqmodels/window.py", "import numpy as np", "torch and no other"),
+        ("seqmodels/module.py", "from datamodules.series import SeriesSet", "nobody imports"),
+        ("seqmodels/forecaster.py", "from lightning.pytorch import LightningModule", "lightning stays"),
+        ("seqmodels/forecaster.py", "import hydra", "torch and no other"),
+        ("seqmodels/backbones/lstm.py", "from ..heads import Point", "do not know each other"),
+        ("seqmodels/backbones/lstm.py", "from seqmodels.forecaster import Forecaster", "do not know each other"),
+        ("train.py", "import datamodules.base", "nobody imports"),
+        ("train.py", "from seqmodels.backbones.wavenet import WaveNet", "no concrete model"),
+        ("train.py", "from seqmodels import forecaster", "no concrete model"),
+    ],
+)
+def test_a_breach_is_found(file: str, text: str, rule: str) -> None:
+    (line,) = breaches(file, text)
+    assert file in line and rule in line
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("datamodules/table.py", "import polars\nfrom .series import SeriesSet\nfrom seqmodels.window import Window"),
+        ("datamodules/base.py", "import lightning.pytorch as pl"),
+        ("seqmodels/callbacks/sweep.py", "import lightning\nimport rich"),
+        ("seqmodels/backbones/conv.py", "import math\nimport torch\nfrom seqmodels.backbones.rnn import Rnn"),
+        ("train.py", "import lightning\nfrom seqmodels import config"),
+    ],
+)
+def test_what_is_allowed_passes(file: str, text: str) -> None:
+    assert breaches(file, text) == []

@@ -1,0 +1,234 @@
+"""What the command line answers: one line for a mistake, a traceback for a fault of ours, and an exit code."""
+
+import json
+import math
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from seqmodels.launch import _worst
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = """
+import json, pathlib, sys, time
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from seqmodels import launch
+from seqmodels.errors import InputError
+
+
+class SIGTERMException(SystemExit):  # stands for the trainer's class of that name, which carries no exit code
+    pass
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@launch.job
+def main(config):
+    if config.act == "input":
+        raise InputError("the column x is not in the file.")
+    if config.act == "fault":
+        raise RuntimeError("broken")
+    if config.act == "exit":
+        sys.exit(7)
+    if config.act == "interrupt":
+        raise KeyboardInterrupt
+    if config.act == "terminate":
+        raise SIGTERMException
+    if config.act == "wait":
+        print("waiting", flush=True)
+        time.sleep(30)
+    place = pathlib.Path(HydraConfig.get().runtime.output_dir)
+    value = {"monitor": {"name": "mae", "value": config.seed / 10}, "parameters": 3, "seconds": 0.5}
+    (place / "metrics.json").write_text(json.dumps(value))
+    return 0.5
+
+
+if __name__ == "__main__":
+    launch.run(main)
+"""
+FILES = {
+    "train.yaml": """
+defaults: [{data: waves}, {model: wavenet}, {scheduler: null}, {override hydra/job_logging: none},
+           {override hydra/hydra_logging: none}, _self_]
+seed: 1
+act: none
+path: null
+must: 1
+hydra:
+  callbacks:
+    preflight: {_target_: seqmodels.callbacks.preflight.Preflight}
+    summary: {_target_: seqmodels.callbacks.sweep.SweepSummary}
+  run: {dir: out/run}
+  sweep: {dir: out/sweep}
+""",
+    "data/waves.yaml": "{_target_: torch.nn.Linear, in_features: 3, out_features: '${model.in_features}'}",
+    "model/wavenet.yaml": "{_target_: torch.nn.Linear, in_features: 3, out_features: 2, bias: true}",
+    "model/lstm.yaml": "{_target_: torch.nn.Linear, in_features: 3, out_features: 5}",
+    "model/gru.yaml": "{defaults: [{head: point}], _target_: torch.nn.Linear, in_features: 3, out_features: 2}",
+    "model/head/point.yaml": "{_target_: torch.nn.Identity}",
+    "model/broken.yaml": "a: [1",
+    "scheduler/cosine.yaml": "{_target_: torch.nn.Linear, in_features: 3, out_features: 2}",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "train.py").write_text(SCRIPT)
+    for name, text in FILES.items():
+        file = tmp_path / "conf" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return tmp_path
+
+
+@pytest.fixture
+def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs the script in this process, as ``python train.py ...`` would; gives exit code, stdout, stderr."""
+    monkeypatch.chdir(folder)
+
+    def run(*arguments: str, full: str = "") -> tuple[int, str, str]:
+        monkeypatch.setenv("HYDRA_FULL_ERROR", full)
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(folder / "train.py"), run_name="__main__")
+        GlobalHydra.instance().clear()
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return run
+
+
+BAD = [
+    (["mdel=lstm"], ["mdel=lstm", "Nearest: model"]),
+    (["model=wavnet"], ["model=wavnet", "Nearest: wavenet", "lstm"]),
+    (["model.in_feature=4"], ["model.in_feature=4", "Nearest: model.in_features"]),
+    (["in_features=4"], ["in_features=4", "model.in_features"]),
+    (["model/bakbone=x"], ["model/bakbone=x", "Nearest: model/head"]),
+    (["model=gru", "model/head=pont"], ["model/head=pont", "Nearest: point"]),
+    (["model/head=point"], ["model/head=point", "Nearest: model"]),
+    (["path=epoch=3-step=10.ckpt"], ["path=epoch=3-step=10.ckpt", "'path=\"epoch=3-step=10.ckpt\"'"]),
+    (["seed=1,2"], ["seed=1,2", "-m", "seed=[1,2]"]),
+    (["+seed=3"], ["+seed=3", "leave out the +"]),
+    (["~sed"], ["sed", "Nearest: seed"]),
+    (["model=3"], ["model=3", "Nearest:", "wavenet"]),
+    (["model=broken"], ["broken.yaml"]),
+    (["seed"], ["seed", "key=value"]),
+    (["--mutirun", "seed=1"], ["--mutirun", "Nearest: --multirun"]),
+    (["--config-name", "trian"], ["trian"]),
+    (["hydra.job.chdirr=true"], ["hydra.job.chdirr", "Nearest: hydra.job.chdir"]),
+    (["-m", "mdel=lstm,gru", "seed=1,2"], ["mdel=lstm,gru", "Nearest: model"]),
+    (["-m", "model=wavenet,wavnet", "seed=1,2"], ["model=wavnet", "Nearest: wavenet"]),
+    (["++model.in_featurs=4"], ["model.in_featurs", "Linear", "Nearest: in_features"]),
+    (["+sed=3"], ["sed", "Nearest: seed"]),
+    (["model.out_features=five"], ["model.out_features=five", "expected int"]),
+    (["-m", "model.in_features=2,five"], ["data.out_features=five (from ${model.in_features})", "expected int"]),
+    (["++model._target_=os.system"], ["model._target_=os.system", "torch.nn."]),
+    (["~model.out_features"], ["model.out_features", "missing"]),
+    (["must=???"], ["must", "no value"]),
+    (["path=${modle.in_features}"], ["path", "modle.in_features"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_a_mistake_is_one_line_and_leaves_nothing(command, folder: Path, arguments, expected) -> None:
+    before = sorted(path.relative_to(folder) for path in folder.rglob("*"))
+    code, out, err = command(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert err.startswith("error: ") and [part for part in expected if part not in err] == []
+    assert sorted(path.relative_to(folder) for path in folder.rglob("*")) == before
+
+
+def test_a_good_command_ends_with_0(command, folder: Path) -> None:
+    assert command("model.in_features=4", "scheduler=cosine") == (0, "", "")
+    assert (folder / "out/run/metrics.json").exists()
+
+
+def test_what_the_grammar_hint_proposes_is_accepted(command) -> None:
+    code, out, _ = command('path="epoch=3-step=10.ckpt"', "--cfg", "job", "--package", "path")
+    assert (code, out.strip()) == (0, "epoch=3-step=10.ckpt")
+
+
+def test_input_error_of_a_job_is_one_line(command) -> None:
+    assert command("act=input") == (2, "", "error: the column x is not in the file.\n")
+
+
+def test_our_fault_shows_the_traceback(command) -> None:
+    code, _, err = command("act=fault")
+    assert code == 1 and err.startswith("Traceback") and err.endswith("RuntimeError: broken\n")
+
+
+def test_exit_codes_pass_and_interruption_is_130(command) -> None:
+    assert command("act=exit") == (7, "", "")
+    assert command("act=interrupt") == (130, "", "interrupted\n")
+    assert command("act=terminate") == (143, "", "terminated\n")
+
+
+def test_a_failed_job_is_the_worst_for_an_optimiser() -> None:
+    assert (_worst(None), _worst("minimize"), _worst("maximize")) == (math.inf, math.inf, -math.inf)
+    assert _worst(OmegaConf.create(["minimize", "maximize"])) == (math.inf, -math.inf)
+
+
+def test_the_user_can_ask_for_the_traceback(command) -> None:
+    code, _, err = command("mdel=lstm", full="1")
+    assert code == 2 and "Traceback" in err and "ConfigCompositionException" in err
+
+
+def test_failing_jobs_do_not_stop_a_sweep(command, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    code, out, _ = command("-m", "act=exit,fault,input,none")
+    assert code == 1 and "3 of 4 jobs failed" in out
+    first = [(folder / f"out/sweep/{job}/error.txt").read_text().splitlines()[0] for job in range(3)]
+    assert first == ["SystemExit: 7", "RuntimeError: broken", "the column x is not in the file."]
+    assert "Traceback" in (folder / "out/sweep/1/error.txt").read_text()
+    assert caplog.text.count("the sweep goes on") == 3
+    assert (folder / "out/sweep/3/metrics.json").exists()
+    assert (folder / "out/sweep/summary.csv").read_text().splitlines()[1] == "none,mae,0.1,3,0.5,3,"
+
+
+def test_a_second_attempt_removes_the_error_of_the_first(command, folder: Path) -> None:
+    assert command("-m", "act=fault")[0] == 1
+    assert command("-m", "act=none")[0] == 0
+    assert not (folder / "out/sweep/0/error.txt").exists()
+
+
+def test_an_interruption_ends_the_sweep(command, folder: Path) -> None:
+    assert command("-m", "act=interrupt,none")[0] == 130
+    assert not (folder / "out/sweep/1").exists()
+
+
+def environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+    return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def test_help_and_config_load_no_torch(folder: Path) -> None:
+    code = (
+        "import runpy, sys, json\n"
+        "try: runpy.run_path('train.py', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print(json.dumps(sorted({'torch', 'lightning', 'polars'} & set(sys.modules))), file=sys.stderr)"
+    )
+    for flags in (["--help"], ["--cfg", "job"], ["mdel=lstm"]):
+        command = [sys.executable, "-c", code, *flags]
+        done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=True)
+        assert json.loads(done.stderr.splitlines()[-1]) == []
+
+
+def test_ctrl_c_is_one_line(folder: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "train.py", "act=wait"],
+        cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stdout.readline() == "waiting\n"
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, "interrupted\n")

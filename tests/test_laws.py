@@ -1,0 +1,195 @@
+"""The laws of the contract between data and models, as properties over the whole zoo."""
+
+import pytest
+import torch
+import zoo
+
+from seqmodels.causal import Backbone, CausalConv
+from seqmodels.errors import InputError
+from seqmodels.forecaster import Forecaster
+from seqmodels.window import Inputs, every_step
+
+MEMBERS = pytest.mark.parametrize(("backbone", "readout", "scaler", "spec"), zoo.FORECASTERS)
+
+
+def test_the_table_holds_every_combination_it_promises():
+    assert len(zoo.FORECASTERS) == len(zoo.BACKBONES) * len(zoo.READOUTS) * 6 == 132
+
+
+def nudge(inputs: Inputs, after: int) -> Inputs:
+    """Change everything that belongs to past steps after ``after``; what is known ahead stays."""
+    past = inputs.past_target.clone()
+    past[:, after + 1 :] += 7.0 * inputs.past_observed[:, after + 1 :]
+    observed = inputs.past_observed.clone()
+    covariates = inputs.past_covariates.clone()
+    covariates[:, after + 1 :] -= 3.0
+    return inputs._replace(past_target=past, past_observed=observed, past_covariates=covariates)
+
+
+@MEMBERS
+def test_law_1_no_forecast_depends_on_what_comes_after_its_origin(backbone, readout, scaler, spec):
+    model = zoo.forecaster(backbone, readout, scaler, spec)
+    inputs = zoo.window(zoo.SPECS[spec]).inputs
+    forecast = model(inputs)
+    for number, origin in enumerate(model.origins.of(inputs.past_target.shape[1])):
+        changed = model(nudge(inputs, origin))
+        torch.testing.assert_close(changed[:, : number + 1], forecast[:, : number + 1], rtol=0, atol=0)
+
+
+@MEMBERS
+def test_law_2_every_lead_depends_on_the_newest_observation(backbone, readout, scaler, spec):
+    model = zoo.forecaster(backbone, readout, scaler, spec)
+    inputs = zoo.window(zoo.SPECS[spec]).inputs
+    inputs = inputs._replace(past_observed=torch.ones_like(inputs.past_observed))
+    past = inputs.past_target.clone().requires_grad_()
+    forecast = model(inputs._replace(past_target=past))[:, -1]
+    for lead in range(zoo.SPECS[spec].horizon):
+        gradient = torch.autograd.grad(forecast[:, lead].sum(), past, retain_graph=True)[0]
+        # Over the batch: the ReLUs of so few filters may all be closed for one window.
+        assert gradient[:, -1].abs().sum() > 0, f"lead {lead + 1} does not see the newest value"
+
+
+@pytest.mark.parametrize("name", zoo.BACKBONES)
+@pytest.mark.parametrize("pieces", [(1,) * 20, (7, 1, 12), (2, 3, 5, 10)])
+def test_law_3_reading_in_pieces_equals_reading_at_once(name, pieces):
+    net = backbone_of(name)
+    x = torch.randn(3, 20, 2, generator=torch.Generator().manual_seed(1))
+    whole = net(x)
+    state, parts, start = net.initial_state(x[:, :0]), [], 0
+    for size in pieces:
+        part, state = net.unroll(x[:, start : start + size], state)
+        parts.append(part)
+        start += size
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole)
+
+
+@pytest.mark.parametrize("name", zoo.BACKBONES)
+def test_law_3_step_equals_forward_in_constant_memory(name):
+    net = backbone_of(name)
+    x = torch.randn(3, 40, 2, generator=torch.Generator().manual_seed(1))
+    # A longer sequence of whole strides begins with the same padding, so outputs stay where they are.
+    x = x[:, : 20 + (20 // net.stride) * net.stride]
+    whole, state, sizes = net(x), net.initial_state(x[:, :0]), []
+    for time in range(x.shape[1]):
+        if time < net.offset and name.startswith("linear"):
+            _, state = net.unroll(x[:, time : time + 1], state)  # before there are enough lags there is no output
+            continue
+        features, state = net.step(x[:, time], state)
+        sizes.append(sum(part.numel() for part in flatten(state)))
+        number, rest = divmod(time - net.offset, net.stride)
+        if time >= net.offset and rest == 0:
+            torch.testing.assert_close(features, whole[:, number])
+    assert max(sizes[20:]) <= max(sizes[:20]), "the state must not grow with the steps read"
+
+
+@pytest.mark.parametrize("name", [name for name in zoo.BACKBONES if "gru" not in name and name not in ("rnn", "lstm")])
+def test_the_receptive_field_is_what_the_backbone_says(name):
+    net = backbone_of(name)
+    assert net.receptive_field is not None
+    steps = 20 if name.startswith("linear") else net.receptive_field + 5
+    x = torch.randn(1, steps, 2, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    gradient = torch.autograd.grad(net(x)[:, -1].square().sum(), x)[0][0].abs().sum(-1)
+    assert steps - int(torch.nonzero(gradient)[0]) == net.receptive_field
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3])
+@pytest.mark.parametrize("dilation", [1, 4])
+def test_law_4_causal_convolution_equals_torch_with_left_padding(kernel, dilation):
+    torch.manual_seed(0)
+    layer = CausalConv(3, 5, kernel, dilation).double()
+    x = torch.randn(2, 11, 3, dtype=torch.float64, requires_grad=True)
+    ours, _ = layer(x, x.new_zeros(2, layer.span, 3))
+    weight = layer.taps.weight.reshape(5, kernel, 3).transpose(1, 2)
+    padded = torch.nn.functional.pad(x.transpose(1, 2), (layer.span, 0))
+    theirs = torch.nn.functional.conv1d(padded, weight, layer.taps.bias, dilation=dilation).transpose(1, 2)
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+    seed = torch.randn_like(ours)
+    for mine, other in zip(
+        torch.autograd.grad(ours, [x, layer.taps.weight], seed, retain_graph=True),
+        torch.autograd.grad(theirs, [x, layer.taps.weight], seed),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-12)
+
+
+def test_law_5_a_backbone_that_sees_the_future_is_refused_at_every_step():
+    class Reversed(zoo.recurrent.Rnn):
+        causal = False
+
+    with pytest.raises(InputError, match="sees the future.*seq_to_seq.*seq_to_vector"):
+        Forecaster(zoo.SPEC, zoo.scalers.Standard, Reversed, zoo.readouts.SeqToSeq, zoo.heads.Point())
+    Forecaster(zoo.SPEC, zoo.scalers.Standard, Reversed, zoo.readouts.SeqToVector, zoo.heads.Point())
+
+
+@MEMBERS
+def test_forecasts_have_the_one_output_shape_and_finite_gradients(backbone, readout, scaler, spec):
+    model = zoo.forecaster(backbone, readout, scaler, spec)
+    window, known = zoo.window(zoo.SPECS[spec]), zoo.SPECS[spec]
+    origins = len(model.origins.of(known.past_steps))
+    assert model(window.inputs).shape == (3, origins, known.horizon, len(known.channels), 1)
+    model.loss(window.inputs, window.targets).backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
+    assert any(gradient.abs().sum() > 0 for gradient in gradients)
+
+
+@MEMBERS
+def test_the_loss_is_the_masked_mean_over_all_origins(backbone, readout, scaler, spec):
+    model = zoo.forecaster(backbone, readout, scaler, spec, head="mae")
+    inputs, targets, _ = zoo.window(zoo.SPECS[spec])
+    forecast, steps, total, count = model.head.mean(model(inputs)), zoo.SPECS[spec].past_steps, 0.0, 0
+    values, observed = (
+        torch.cat([inputs.past_target, targets.target], 1),
+        torch.cat([inputs.past_observed, targets.observed], 1),
+    )
+    scale = model.scaler(inputs, model.origins).scale.expand(3, 1, 2)
+    for number, origin in enumerate(model.origins.of(steps)):
+        for lead in range(zoo.SPECS[spec].horizon):
+            at = origin + 1 + lead
+            total += ((forecast[:, number, lead] - values[:, at]).abs() / scale[:, 0] * observed[:, at]).sum()
+            count += int(observed[:, at].sum())
+    torch.testing.assert_close(model.loss(inputs, targets), total / count, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", zoo.BACKBONES)
+@pytest.mark.parametrize("scaler", ["standard", "window_mean", "window_last"])
+def test_forecasts_follow_the_units_of_the_data(backbone, scaler):
+    """Scaling and shifting the data scales and shifts the forecasts: a y + b in, a f + b out."""
+    a, b = 250.0, -40.0
+    model = zoo.forecaster(backbone, "seq_to_vector", scaler, "plain")
+    inputs = zoo.window(zoo.SPEC).inputs
+    mean, deviation = zoo.SPEC.target_statistics
+    moved = zoo.SPEC._replace(
+        target_statistics=zoo.Statistics(tuple(a * m + b for m in mean), tuple(a * d for d in deviation))
+    )
+    torch.manual_seed(0)
+    other = Forecaster(moved, zoo.SCALERS[scaler], zoo.BACKBONES[backbone], zoo.readouts.SeqToVector, zoo.heads.Point())
+    other.load_state_dict(model.state_dict())
+    theirs = other.eval()(
+        inputs._replace(past_target=a * inputs.past_target + b, seasonal_error=a * inputs.seasonal_error)
+    )
+    torch.testing.assert_close(theirs, a * model(inputs) + b, rtol=1e-3, atol=0.05)
+
+
+@pytest.mark.parametrize("name", zoo.BASELINES)
+def test_baselines_keep_the_contract(name):
+    model = zoo.BASELINES[name](zoo.RICH)
+    inputs, targets, _ = zoo.window(zoo.RICH)
+    assert model(inputs).shape == (3, 1, 3, 2, 1)
+    assert torch.isfinite(model.loss(inputs, targets))
+
+
+def test_every_step_targets_are_the_next_values():
+    past, future = torch.arange(10.0).reshape(1, 10, 1), torch.arange(10.0, 13).reshape(1, 3, 1)
+    seen = every_step(past, future, zoo.forecaster("conv_gru", "seq_to_seq", "standard", "plain").origins)
+    assert seen[0, 0, :, 0].tolist() == [4, 5, 6]  # kernel 4, stride 2: the book's Y[:, 3::2]
+    assert seen[0, 1, :, 0].tolist() == [6, 7, 8]
+
+
+def backbone_of(name: str) -> Backbone:
+    torch.manual_seed(0)
+    return zoo.BACKBONES[name](features=2, past_steps=20).eval()
+
+
+def flatten(state) -> list[torch.Tensor]:
+    return [state] if isinstance(state, torch.Tensor) else [tensor for part in state for tensor in flatten(part)]

@@ -1,0 +1,98 @@
+"""The set-up files agree with each other: declared dependencies, locked versions, make targets, the check."""
+
+import ast
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+LOCKED = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+TARGETS = {"help", "train", "test", "lint", "types", "slow", "bench", "format", "clean"}
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+def locked_versions() -> dict[str, str]:
+    """Version of each locked package by its canonical name."""
+    pairs = (line.split("==") for line in LOCKED)
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def test_lock_holds_exact_public_versions_only() -> None:
+    wrong = [line for line in LOCKED if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line)]
+    assert wrong == []
+    assert len(locked_versions()) == len(LOCKED) > len(PROJECT["dependencies"])
+    assert "://" not in (ROOT / "requirements.lock").read_text()
+
+
+@pytest.mark.parametrize("declared", [*PROJECT["dependencies"], *EXTRAS["dev"]])
+def test_every_dependency_is_locked_within_its_range(declared: str) -> None:
+    requirement = Requirement(declared)
+    version = locked_versions()[canonicalize_name(requirement.name)]
+    assert requirement.specifier and requirement.specifier.contains(version)
+
+
+def test_every_imported_library_is_declared() -> None:
+    declared = {canonicalize_name(Requirement(line).name) for line in sum(EXTRAS.values(), PROJECT["dependencies"])}
+    providers = importlib.metadata.packages_distributions()
+    undeclared = set()
+    for name in imported_libraries():
+        names = {canonicalize_name(provider) for provider in providers.get(name, [name])}
+        if not names & declared:
+            undeclared.add(name)
+    assert undeclared == set()
+
+
+def imported_libraries() -> set[str]:
+    """Top-level names of all libraries that the project imports, its own and Python's left out."""
+    files = [ROOT / "train.py", *(path for folder in own_folders() for path in (ROOT / folder).rglob("*.py"))]
+    found: set[str] = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found.update(alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    own = {*own_folders(), "train", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    assert "torch" in found
+    return found - own - set(sys.stdlib_module_names)
+
+
+def own_folders() -> tuple[str, ...]:
+    return "seqmodels", "datamodules", "benchmarks", "tests"
+
+
+def make(*arguments: str) -> str:
+    """What make prints; options of an outer make are kept away."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "-C", str(ROOT), "--no-print-directory", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+
+
+@needs_make
+def test_help_lists_every_target() -> None:
+    written = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    listed = {line.split()[1] for line in make("help").splitlines()}
+    assert listed == written == TARGETS
+
+
+@needs_make
+def test_help_is_the_default_target() -> None:
+    assert make() == make("help")
+
+
+def test_the_check_is_an_executable_bash_script() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert script.read_text().startswith("#!/usr/bin/env bash\n")
+    subprocess.run(["bash", "-n", str(script)], check=True)

@@ -1,0 +1,151 @@
+"""The summary of a sweep, from the files that its jobs left."""
+
+import csv
+import io
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from seqmodels.callbacks.sweep import SweepSummary, read_jobs, show, write_csv
+
+
+def leave(root: Path, name: str, overrides: dict[str, str], value: Any = None, error: str = "", mode: str = "") -> Path:
+    """What a job leaves in its directory."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    (folder / "overrides.json").write_text(json.dumps(overrides))
+    if error:
+        (folder / "error.txt").write_text(f"{error}\n\nTraceback\n")
+    if value is not None:
+        monitor = {"name": "val_mae", "value": value, **({"mode": mode} if mode else {})}
+        (folder / "metrics.json").write_text(json.dumps({"monitor": monitor, "parameters": 10, "seconds": 1.5}))
+    return folder
+
+
+def directories(root: Path) -> list[str]:
+    return [job.directory for job in read_jobs(root)]
+
+
+def printed(root: Path) -> str:
+    stream = io.StringIO()
+    show(read_jobs(root), root, Console(file=stream, width=200))
+    return stream.getvalue()
+
+
+def ended(root: Path) -> Any:
+    return OmegaConf.create({"hydra": {"sweep": {"dir": str(root)}}})
+
+
+def test_the_best_comes_first_and_failures_last(tmp_path: Path) -> None:
+    leave(tmp_path, "0", {"model": "a"}, error="broken")
+    leave(tmp_path, "1", {"model": "b"}, value=math.nan)
+    leave(tmp_path, "2", {"model": "c"}, value=0.5)
+    leave(tmp_path, "deep/3", {"model": "d"}, value=-1)
+    leave(tmp_path, "4", {"model": "e"})
+    assert directories(tmp_path) == ["deep/3", "2", "1", "0", "4"]
+
+
+def test_the_largest_is_best_where_the_job_says_so(tmp_path: Path) -> None:
+    leave(tmp_path, "0", {"seed": "1"}, value=0.1, mode="max")
+    leave(tmp_path, "1", {"seed": "2"}, value=0.9, mode="max")
+    assert directories(tmp_path) == ["1", "0"]
+
+
+def test_an_error_outweighs_metrics_of_an_earlier_attempt(tmp_path: Path) -> None:
+    leave(tmp_path, "0", {}, value=0.1, error="broken")
+    assert [job.error for job in read_jobs(tmp_path)] == ["broken"]
+
+
+def test_jobs_of_an_earlier_sweep_are_left_out(tmp_path: Path) -> None:
+    old = leave(tmp_path, "0", {}, value=0.1)
+    os.utime(old / "overrides.json", (1000, 1000))
+    leave(tmp_path, "1", {}, value=0.2)
+    assert [job.directory for job in read_jobs(tmp_path, since=2000)] == ["1"]
+
+
+def test_the_csv_has_a_column_for_each_override(tmp_path: Path) -> None:
+    leave(tmp_path, "0", {"model": "a,b", "seed": "1"}, value=0.5)
+    leave(tmp_path, "1", {"model": "c", "trainer.max_epochs": "5"}, error="the column x is missing.")
+    write_csv(read_jobs(tmp_path), tmp_path / "summary.csv")
+    with (tmp_path / "summary.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert rows[0] == {
+        "model": "a,b", "seed": "1", "trainer.max_epochs": "", "monitor": "val_mae", "value": "0.5",
+        "parameters": "10", "seconds": "1.5", "directory": "0", "error": "",
+    }  # fmt: skip
+    assert (rows[1]["value"], rows[1]["error"], rows[1]["trainer.max_epochs"]) == ("", "the column x is missing.", "5")
+    assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "summary.csv"}
+
+
+def test_a_csv_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "summary.csv").write_text("old")
+    leave(tmp_path, "0", {}, value=0.5)
+
+    def full(*arguments: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        write_csv(read_jobs(tmp_path), tmp_path / "summary.csv")
+    assert (tmp_path / "summary.csv").read_text() == "old"
+
+
+def test_the_spread_over_seeds_is_median_and_range(tmp_path: Path) -> None:
+    for job, (model, seed, value) in enumerate([("a", 1, 0.25), ("a", 2, 0.75), ("a", 3, 0.125), ("b", 1, 0.0625)]):
+        leave(tmp_path, str(job), {"model": model, "seed": str(seed), "data": "waves"}, value=value)
+    leave(tmp_path, "9", {"model": "b", "seed": "2", "data": "waves"}, error="broken")
+    ranking, spread = printed(tmp_path).split("val_mae over seeds")
+    rows = [[cell.strip() for cell in line.strip("│ \n").split("│")] for line in spread.splitlines() if line[:1] == "│"]
+    assert rows == [["b", "0.0625", "0.0625", "0.0625", "1 of 2"], ["a", "0.25", "0.125", "0.75", "3"]]
+    assert "waves" not in ranking
+
+
+def test_without_repeated_seeds_there_is_no_second_table(tmp_path: Path) -> None:
+    leave(tmp_path, "0", {"model": "a", "seed": "1"}, value=0.5)
+    leave(tmp_path, "1", {"model": "b", "seed": "1"}, value=0.6)
+    assert "over seeds" not in printed(tmp_path)
+
+
+def test_markup_in_overrides_is_shown_as_it_is(tmp_path: Path) -> None:
+    leave(tmp_path, "0", {"data.target": "[red]"}, value=0.5)
+    leave(tmp_path, "1", {"data.target": "[/red]"}, value=0.6)
+    assert "[red]" in printed(tmp_path) and "[/red]" in printed(tmp_path)
+
+
+def test_failures_end_the_process_after_the_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    leave(tmp_path, "0", {"model": "a"}, value=0.5)
+    broken = leave(tmp_path, "1", {"model": "b"}, error="broken")
+    with pytest.raises(SystemExit) as end:
+        SweepSummary().on_multirun_end(ended(tmp_path))
+    assert end.value.code == 1 and (tmp_path / "summary.csv").exists()
+    assert f"1 of 2 jobs failed; see {broken / 'error.txt'}" in capsys.readouterr().out
+
+
+def test_a_job_that_left_nothing_is_named_by_its_directory(tmp_path: Path) -> None:
+    silent = leave(tmp_path, "0", {})
+    assert f"1 of 1 jobs failed; see {silent}\n" in printed(tmp_path)
+
+
+def test_success_returns(tmp_path: Path) -> None:
+    leave(tmp_path, "0", {"model": "a"}, value=0.5)
+    SweepSummary().on_multirun_end(ended(tmp_path))
+    assert (tmp_path / "summary.csv").exists()
+
+
+def test_overrides_are_written_in_sweeps_only_and_without_secrets(tmp_path: Path) -> None:
+    given = ["+model=a", "path='x=y'", "logger.api_key=hush"]
+    for mode in (RunMode.RUN, RunMode.MULTIRUN):
+        folder = tmp_path / mode.name
+        folder.mkdir()
+        hydra = {"mode": mode, "overrides": {"task": given}, "runtime": {"output_dir": str(folder)}}
+        SweepSummary().on_job_start(OmegaConf.create({"hydra": hydra}))
+    assert not (tmp_path / "RUN/overrides.json").exists()
+    written = json.loads((tmp_path / "MULTIRUN/overrides.json").read_text())
+    assert written == {"model": "a", "path": "'x=y'", "logger.api_key": "***"}

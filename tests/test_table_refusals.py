@@ -1,0 +1,146 @@
+"""Every table that cannot be read without guessing is refused in one sentence that says what, where and why."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from datamodules.table import read_table
+from seqmodels.window import InputError
+
+TIMED: dict[str, Any] = {"target": "y", "time": "t"}
+DAYS = "t,y\n2020-01-01,1\n2020-01-02,2\n2020-01-03,3\n"
+MANY_TEXTS = "t,y,c\n" + "".join(f"{day},1,text{day}\n" for day in range(21))
+
+# name: (content, arguments, what the message must say)
+BAD_CELLS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    "text": ("t,y\n1,5\n2,abc\n", TIMED, ["data.csv, line 3", "'abc'", "'y'", "not a number"]),
+    "decimal comma": ('t,y\n1,5\n2,"1,5"\n', TIMED, ["line 3", "'1,5'", "'y'", "decimal point"]),
+    "bad cell among missing ones": ("t,y\n1,NA\n2,\n3,4x\n", TIMED, ["line 4", "'4x'", "not a number"]),
+    "bad cell after a blank line": ("t,y\n1,5\n\n2,abc\n", TIMED, ["line 4", "'abc'"]),
+    "bad cell after a quoted newline": ('t,note,y\n1,"a\nb",5\n2,c,abc\n', TIMED, ["line 4", "'abc'"]),
+    "infinity": ("t,y\n1,5\n2,inf\n", TIMED, ["line 3", "'inf'", "'y'", "finite"]),
+    "beyond float32": ("t,y\n1,5\n2,-1e39\n", TIMED, ["line 3", "'-1e39'", "'y'", "3.4e38"]),
+    "no number at all": ("t,y\n1,\n2,NA\n", TIMED, ["data.csv", "'y'", "no number at all"]),
+    "only empty cells": ("y,z\n,1\n,2\n", {"target": "y"}, ["data.csv", "only empty cells", "'y'"]),
+    "missing time": ("t,y\n2020-01-01,1\n,2\n", TIMED, ["line 3", "'t'", "no value"]),
+    "missing series": ("t,s,y\n1,a,1\n1,,2\n", {**TIMED, "series_id": "s"}, ["line 3", "'s'", "no value"]),
+    "missing past covariate": (
+        "t,y,c\n1,1,5\n2,2,NA\n3,3,\n", {**TIMED, "past_covariates": ["c"]}, ["line 3", "'c'", "2 such rows"]),
+    "missing known covariate": (
+        "t,y,c\n1,1,a\n2,2,\n", {**TIMED, "known_covariates": ["c"]}, ["line 3", "'c'", "1 such row"]),
+    "too many categories": (
+        MANY_TEXTS, {**TIMED, "past_covariates": ["c"]}, ["'c'", "21 different texts", "at most 20"]),
+    "typing error in a covariate": (
+        "t,y,c\n1,1,5\n2,2,6\n3,3,x7\n", {**TIMED, "past_covariates": ["c"]}, ["line 4", "'x7'", "not a number"]),
+    "month 13": ("t,y\n2020-01-01,1\n2020-13-01,2\n", TIMED, ["line 3", "'2020-13-01'", "'t'", "%Y-%m-%d"]),
+    "two digits of a year": ("t,y\n01/02/20,1\n01/03/20,2\n", TIMED, ["line 2", "'01/02/20'", "data.time_format"]),
+    "short year later": ("t,y\n01/22/2020,1\n01/23/20,2\n", TIMED, ["line 3", "'01/23/20'", "%m/%d/%Y"]),
+    "wrong format given": (
+        "t,y\n2020-01-01,1\n", {**TIMED, "time_format": "%m/%d/%Y"}, ["line 2", "'2020-01-01'", "%m/%d/%Y"]),
+    "ambiguous day and month": (
+        "t,y\n01/02/2020,1\n02/02/2020,2\n", TIMED, ["'01/02/2020'", "%m/%d/%Y", "%d/%m/%Y", "data.time_format"]),
+    "both orders at once": ("t,y\n13/01/2020,1\n01/14/2020,2\n01/15/2020,3\n", TIMED, ["line 2", "'13/01/2020'"]),
+    "date among whole numbers": ("t,y\n1,1\n2020-01-01,2\n", TIMED, ["line 3", "'2020-01-01'", "whole number"]),
+    "conflicting duplicates": (
+        "t,y\n2020-01-01,1\n2020-01-02,2\n2020-01-01,9\n", TIMED, ["line 4 and line 2", "2020-01-01", "series_id"]),
+    "conflict in a covariate": (
+        "t,s,y,c\n1,a,1,5\n1,a,1,6\n", {**TIMED, "series_id": "s", "past_covariates": "c"},
+        ["line 3 and line 2", "'a'"]),
+    "zero and missing at once": ("t,y\n1,0\n2,5\n2,0\n2,\n", TIMED, ["line 4 and line 3"]),
+    "missing beside zero": ("t,y\n1,0\n1,\n2,5\n", TIMED, ["line 3 and line 2", "1", "different values"]),
+    "conflict in a plan": ("t,y,c\n1,1,5\n1,1,6\n", {**TIMED, "known_covariates": "c"}, ["line 3 and line 2"]),
+    "irregular hours": (
+        "t,y\n2020-01-01 00:00,1\n2020-01-01 01:00,2\n2020-01-01 02:00,3\n2020-01-01 02:20,4\n", TIMED,
+        ["line 5", "2020-01-01 02:20", "hour", "2020-01-01 02:00", "regular grid"]),
+    "irregular month": (
+        "t,y\n2020-01-31,1\n2020-02-29,2\n2020-03-30,3\n2020-04-30,4\n", TIMED, ["line 4", "2020-03-30", "month"]),
+    "irregular whole numbers": ("t,y\n0,1\n5,2\n10,3\n12,4\n", TIMED, ["line 5", "12", "step 5"]),
+    "wrong year": (DAYS + "2920-01-04,4\n", TIMED, ["line 5", "2920-01-04", "absent", "check the times"]),
+    "long row": ("t,y\n1,1\n2,2,3\n", TIMED, ["data.csv, line 3", "3 fields", "2 columns"]),
+    "long row beside unused columns": ("t,z,y\n1,1,1\n2,2,2,3\n", TIMED, ["data.csv, line 3", "4 fields", "3 columns"]),
+    "column named twice": ("t,y,y\n1,1,1\n", TIMED, ["data.csv, line 1", "'y'", "more than once"]),
+    "header only": ("t,y\n", TIMED, ["data.csv", "no rows"]),
+    "empty file": ("", TIMED, ["data.csv", "empty"]),
+    "blank first line": ("\nt,y\n1,1\n", TIMED, ["data.csv, line 1", "empty"]),
+    "open quote": ('t,y\n"1,1\n2,2\n', TIMED, ["data.csv", "cannot be read as CSV"]),
+}  # fmt: skip
+
+BAD_SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "unknown target": ({"target": "rail", "time": "t"}, ["data.target", "'rail'", "nearest: 'rails'"]),
+    "unknown covariate": ({**TIMED, "past_covariates": ["bux"]}, ["data.past_covariates", "'bux'", "'bus'"]),
+    "nothing near": ({"target": "qqqq"}, ["data.target", "'qqqq'", "'t', 'y', 'rails', 'bus'"]),
+    "target twice": ({"target": ["y", "y"], "time": "t"}, ["data.target", "'y'", "already"]),
+    "target is time": ({"target": "t", "time": "t"}, ["data.time", "'t'", "already in data.target"]),
+    "target is series": ({"target": "y", "series_id": "y"}, ["data.series_id", "'y'", "already in data.target"]),
+    "covariate twice": (
+        {**TIMED, "past_covariates": "bus", "known_covariates": "bus"},
+        ["data.known_covariates", "'bus'", "already in data.past_covariates"],
+    ),
+    "no target": ({"target": []}, ["data.target", "at least one"]),
+    "layout": ({**TIMED, "layout": "tall"}, ["data.layout=tall", "long, wide"]),
+    "wide with series": ({"target": "y", "layout": "wide", "series_id": "bus"}, ["data.series_id=bus", "wide"]),
+    "star in a long table": ({"target": "*"}, ["data.target=*", "data.layout=wide"]),
+    "format without time": ({"target": "y", "time_format": "%Y"}, ["data.time_format=%Y", "data.time"]),
+}
+
+BAD_PATHS: dict[str, tuple[str, bytes | None, list[str]]] = {
+    "address": ("https://example.org/data.csv", None, ["https://example.org/data.csv", "URL", "local"]),
+    "missing file": ("absent.csv", None, ["absent.csv", "does not exist"]),
+    "directory": (".", None, ["directory", ".parquet"]),
+    "suffix": ("data.xlsx", b"x", ["data.xlsx", ".csv, .csv.gz, .parquet"]),
+    "not Parquet": ("data.parquet", b"PAR1 nonsense PAR1", ["data.parquet", "cannot be read as Parquet"]),
+    "not UTF-8": ("data.csv", b"t,y\n1,2\n3,\xff\n", ["data.csv", "UTF-8"]),
+    "UTF-16 header": ("data.csv", "t,y\n1,2\n".encode("utf-16"), ["data.csv", "UTF-8"]),
+    "cut gzip": ("data.csv.gz", gzip.compress(DAYS.encode() * 99)[:-20], ["data.csv.gz", "cannot be read as CSV"]),
+    "not gzip": ("data.csv.gz", DAYS.encode(), ["data.csv.gz", "cannot be read as CSV"]),
+}
+
+
+def refusal(path: Path | str, **settings: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        read_table(str(path), **settings)
+    message = str(caught.value)
+    assert "\n" not in message and message.endswith("."), "a refusal is one sentence"
+    return message
+
+
+def says(message: str, parts: list[str]) -> bool:
+    absent = [part for part in parts if part not in message]
+    assert not absent, f"{message!r} lacks {absent}"
+    return True
+
+
+@pytest.mark.parametrize("name", BAD_CELLS)
+def test_bad_tables(tmp_path: Path, name: str) -> None:
+    text, settings, parts = BAD_CELLS[name]
+    (tmp_path / "data.csv").write_text(text)
+    assert says(refusal(tmp_path / "data.csv", **settings), parts)
+
+
+@pytest.mark.parametrize("name", BAD_SETTINGS)
+def test_bad_settings(tmp_path: Path, name: str) -> None:
+    settings, parts = BAD_SETTINGS[name]
+    (tmp_path / "data.csv").write_text("t,y,rails,bus\n1,1,1,1\n")
+    assert says(refusal(tmp_path / "data.csv", **settings), parts)
+
+
+@pytest.mark.parametrize("name", BAD_PATHS)
+def test_bad_paths(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, content, parts = BAD_PATHS[name]
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path(path).write_bytes(content)
+    assert says(refusal(path, **TIMED), parts)
+
+
+def test_parquet_refusals_name_the_row(tmp_path: Path) -> None:
+    path = tmp_path / "data.parquet"
+    frame = {"t": [1, 2, 3], "y": [1.0, 2.0, 1e39], "z": [[1], [2], [3]], "f": [0.5, 1.5, 2.5], "n": [1, None, 3]}
+    pl.DataFrame(frame).write_parquet(path)
+    assert says(refusal(path, target="y", time="t"), ["data.parquet, row 3", "1e+39", "'y'", "3.4e38"])
+    assert says(refusal(path, target="z", time="t"), ["data.parquet", "'z'", "List(Int64)", "numbers are needed"])
+    assert says(refusal(path, target="n", time="f"), ["data.parquet", "'f'", "Float64", "dates"])
+    assert says(refusal(path, target="t", time="n"), ["data.parquet, row 2", "'n'", "no value"])
