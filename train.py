@@ -11,23 +11,18 @@ from omegaconf import DictConfig
 
 from seqmodels import launch
 
-KEYS = (
-    "data", "model", "optimizer", "scheduler", "trainer", "callbacks", "logger",
-    "seed", "threads", "optimizer_steps", "monitor", "ckpt_path",
-)  # fmt: skip
-
 
 def train(config: DictConfig, directory: Path, name: str) -> float:
     """One run in ``directory``; returns ``config.monitor`` of the kept weights on the validation windows."""
     import lightning.pytorch as pl
+    from seqmodels.callbacks import scalars
     from seqmodels.callbacks.figures import save_final
 
     from seqmodels import report, run
-    from seqmodels.config import build, check
+    from seqmodels.config import build
     from seqmodels.module import ForecastModule
 
     run.quiet()
-    check(config, KEYS)
     run.check_monitor(config.monitor)
     pl.seed_everything(config.seed, verbose=False)
     data = build(config.data)
@@ -42,7 +37,7 @@ def train(config: DictConfig, directory: Path, name: str) -> float:
         monitor=config.monitor,
     )
     report.show(report.model_summary(module, name))
-    run.start(config, directory)
+    environment = run.start(config, directory)
     run.set_threads(config.threads, module.forecaster)
     trainer = build(
         config.trainer,
@@ -53,12 +48,13 @@ def train(config: DictConfig, directory: Path, name: str) -> float:
         enable_model_summary=False,
         default_root_dir=directory,
     )
+    scalars.write_run(trainer.loggers, run.yaml(config), environment)
     if any(parameter.requires_grad for parameter in module.parameters()):
         run.fit(trainer, module, data, config.ckpt_path)
     run.evaluate(trainer, module, data)
-    report.show(report.result_table(module.results, data.windows, name))
+    report.show(report.result_table(module.results, data.windows, name, data.spec.channels))
     save_final(module, data, directory / "figures")
-    return run.finish(config, directory, trainer, module, name)
+    return run.finish(config, directory, trainer, module, data, name)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")

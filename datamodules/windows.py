@@ -6,7 +6,6 @@ permutation while an epoch runs.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,11 +15,13 @@ from datamodules.series import SeriesSet
 from seqmodels.window import Inputs, Targets, Window, WindowSpec
 
 
-class WindowIndex(NamedTuple):
-    """Windows of one split: series i holds ``counts[i]`` of them, the first one starting at row ``first[i]``."""
+class WindowIndex:
+    """Windows of one split, numbered through all series: ``counts[i]`` in series i, the first at row ``first[i]``."""
 
-    first: Tensor  # (series,) int64, row of the first past step of the first window
-    before: Tensor  # (series + 1,) int64, number of windows in the series before this one
+    def __init__(self, first: np.ndarray, counts: np.ndarray):
+        self.first = torch.from_numpy(first.astype(np.int64))
+        self.before = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+        self.alike = int(counts[0]) if (counts == counts[0]).all() else 0  # windows in each series, if all alike
 
     @classmethod
     def of_spans(
@@ -32,18 +33,17 @@ class WindowIndex(NamedTuple):
         reach back over the border (never over the beginning of the series).
         """
         earliest = start if context == "inside" else np.maximum(series.offsets[:-1], start - past_steps)
-        counts = np.maximum(0, stop - horizon - past_steps - earliest + 1)
-        before = np.concatenate([[0], np.cumsum(counts)])
-        return cls(torch.from_numpy(earliest.astype(np.int64)), torch.from_numpy(before.astype(np.int64)))
+        return cls(earliest, np.maximum(0, stop - horizon - past_steps - earliest + 1))
 
-    def __len__(self) -> int:  # windows, not fields
+    def __len__(self) -> int:
         return int(self.before[-1])
 
     def locate(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Window numbers (B,) -> index of the series (B,), row of the first past step (B,)."""
-        if len(self.first) == 1:
-            return torch.zeros_like(numbers), numbers + self.first[0]
-        series = torch.searchsorted(self.before, numbers, right=True) - 1
+        if self.alike:  # ten times faster than to search
+            series = torch.div(numbers, self.alike, rounding_mode="floor")
+        else:
+            series = torch.searchsorted(self.before, numbers, right=True) - 1
         return series, self.first[series] + numbers - self.before[series]
 
 
@@ -98,18 +98,27 @@ class WindowStore:
 class WindowOrder:
     """The order of windows as a pure function of (seed, epoch), and how far the current epoch has come.
 
-    Lightning calls ``set_epoch`` before each epoch; ``position`` counts the batches handed out and is
-    what a checkpoint keeps, so that a resumed run continues with the very next batch.
+    Lightning calls ``set_epoch`` before each epoch. ``position`` counts the batches handed out, which is what a
+    checkpoint keeps; ``skip`` is how many of them a resumed run leaves out of its first epoch.
     """
 
     def __init__(self, seed: int, shuffle: bool):
         self.seed, self.shuffle = seed, shuffle
-        self.epoch = self.position = 0
+        self.epoch = self.position = self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of this epoch; called again for the same epoch it changes nothing."""
         if epoch != self.epoch:
-            self.epoch, self.position = epoch, 0
+            self.epoch, self.position, self.skip = epoch, 0, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the order stands."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on with the very next batch."""
+        self.epoch, self.position = state_dict["epoch"], state_dict["position"]
+        self.skip = self.position
 
     def numbers(self, windows: int) -> Tensor:
         """All window numbers (windows,) in the order of the current epoch."""
@@ -122,8 +131,8 @@ class WindowOrder:
 class WindowLoader:
     """Batches of windows; iterable, sized, and cheap: what a DataLoader does, without one Python call per window.
 
-    A shuffled loader, the one for training, continues where its order stands; the others always begin at the first
-    window, also after somebody stopped reading half-way.
+    It always begins with the first batch of the order, also after somebody stopped reading half-way, except once
+    after its state was loaded.
     """
 
     batch_sampler = None  # Lightning reads it of everything that has a sampler
@@ -143,15 +152,15 @@ class WindowLoader:
     def __iter__(self) -> Iterator[Window]:
         order = self.sampler
         numbers = order.numbers(len(self.index))
-        for batch in range(order.position if order.shuffle else 0, len(self)):
+        skip, order.skip = order.skip, 0
+        for batch in range(skip, len(self)):
             chosen = numbers[batch * self.batch_size : (batch + 1) * self.batch_size]
             order.position = batch + 1
             yield self.store.gather(self.index, chosen)
-        order.position = 0
 
     def state_dict(self) -> dict[str, int]:
-        """Position in the order of windows; with the next method it tells Lightning that the loader can resume."""
-        return {"epoch": self.sampler.epoch, "position": self.sampler.position}
+        """State of the order; with the next method it tells Lightning that the loader can resume."""
+        return self.sampler.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        self.sampler.epoch, self.sampler.position = state_dict["epoch"], state_dict["position"]
+        self.sampler.load_state_dict(state_dict)

@@ -46,6 +46,7 @@ class ForecastModule(pl.LightningModule):
         self.results: dict[str, dict[str, ErrorTable]] = {}  # by stage, then by row of the table
         self.stage = "test"  # what the test loop is measuring
         self.best_epoch: int | None = None  # of the weights put back after fitting
+        self.fit_seconds = 0.0  # training and validation, all epochs
         self.reset_sums()
 
     def reset_sums(self) -> None:
@@ -142,7 +143,8 @@ class ForecastModule(pl.LightningModule):
             self.errors[name].to(forecast.device).update(forecast, window.inputs, window.targets)
 
     def _collect(self, stage: str) -> dict[str, ErrorTable]:
-        tables = {name: errors.compute() for name, errors in self.errors.items()}
+        # torchmetrics makes scalars of (1, 1); the tables stay (H, C)
+        tables = {name: ErrorTable(*map(torch.atleast_2d, errors.compute())) for name, errors in self.errors.items()}
         for errors in self.errors.values():
             errors.reset()
         self.results[stage] = tables

@@ -106,4 +106,4 @@ def field_warning(field: int | None, steps: int) -> str:
         return ""
     if field > steps:
         return f"the model sees {field:,} steps, the window has {steps:,}: the first layers see padding only."
-    return f"the model sees {field:,} steps, less than half of the window's {steps:,}: the rest does not reach a forecast."
+    return f"the model sees {field:,} steps, less than half of the window's {steps:,}."

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra import compose, initialize_config_dir
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.config_source import ConfigSource
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError, MissingMandatoryValue
 
@@ -67,8 +68,8 @@ class Composed:
         place = str(self.folder.resolve())
         with initialize_config_dir(config_dir=place, job_name=self.name, version_base="1.3"):
             config = compose(self.name, overrides=[*self.extra, *overrides], return_hydra_config=True)
-            loader = GlobalHydra.instance().config_loader()
-            options = {group: loader.get_group_options(group) for group in _groups(loader)}
+            sources = GlobalHydra.instance().config_loader().get_sources()
+            options = {group: _list(sources, group, ObjectType.CONFIG) for group in _groups(sources)}
         plain = OmegaConf.to_container(config, resolve=False)
         assert isinstance(plain, dict)
         used = [str(group) for group in config.hydra.runtime.choices if not str(group).startswith("hydra/")]
@@ -79,11 +80,18 @@ def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
 
 
-def _groups(loader: ConfigLoader, parent: str = "") -> Iterator[str]:
-    for name in loader.list_groups(parent):
-        if name != "hydra":  # slow to list, and no group to train with
+def _groups(sources: list[ConfigSource], parent: str = "") -> Iterator[str]:
+    for name in _list(sources, parent, ObjectType.GROUP):
+        if name != "hydra":  # no group to train with
             yield f"{parent}{name}"
-            yield from _groups(loader, f"{parent}{name}/")
+            yield from _groups(sources, f"{parent}{name}/")
+
+
+def _list(sources: list[ConfigSource], group: str, kind: ObjectType) -> list[str]:
+    """As the config loader would, which reads its whole configuration anew for each group."""
+    place = group.rstrip("/")
+    found = (source.list(place, kind) for source in sources if source.is_group(place))
+    return sorted({name for names in found for name in names})
 
 
 def _paths(plain: dict[Any, Any], start: str = "") -> Iterator[str]:

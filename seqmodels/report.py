@@ -41,17 +41,17 @@ def result_table(
     results: Results, windows: Mapping[str, int], name: str, channels: Sequence[str] = ()
 ) -> RenderableType:
     """Errors of the model called ``name`` and of its references, per stage, and per channel where there are several."""
-    table = Table(box=None, padding=(0, 1), header_style="bold")
-    table.add_column("", no_wrap=True, overflow="ellipsis", min_width=20)
+    table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True, overflow="ellipsis", min_width=18)
     for heading in ("MAE", "RMSE", "MSE", "MASE", "skill"):
         table.add_column(heading, justify="right", no_wrap=True)
     for stage, rows in results.items():
         blocks = blocks_of(rows, channels)
         for channel in blocks:
             part = f", {channel}" if len(blocks) > 1 else ""
-            table.add_row(Text(f"{stage}{part}", style="bold"))
+            table.add_row(Text(f" {stage}{part}", style="bold"))
             for row, values in blocks[channel].items():
-                label_of_row = Text(f"  {name if row == MODEL else row}")
+                label_of_row = Text(f"   {name if row == MODEL else row}")
                 table.add_row(label_of_row, *(number(values[measure]) for measure in MEASURES))
     return Group(table, Text(explanation(results, windows), style="dim"))
 
@@ -61,8 +61,9 @@ def explanation(results: Results, windows: Mapping[str, int]) -> str:
     reference = reference_of(next(iter(results.values()), {}))
     counts = " and ".join(f"{windows[stage]:,} {stage}" for stage in results)
     return (
-        f" Forecasts from the last step of {counts} windows, the same ones for each row, in the data's own\n"
-        f" units; MASE in units of the seasonal error; skill is 1 - MAE / MAE of {reference}."
+        f" From the last step of {counts} windows, the same for each row.\n"
+        f" In the data's own units; MASE in units of the seasonal error.\n"
+        f" skill = 1 - MAE / MAE of {reference}."
     )
 
 

@@ -7,25 +7,39 @@ import platform
 import shlex
 import subprocess
 import sys
+import time
 import warnings
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import lightning.pytorch as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from seqmodels.callbacks import scalars
 from seqmodels.checkpoint import read
 from seqmodels.errors import InputError
-from seqmodels.module import ForecastModule
-from seqmodels.report import say
+from seqmodels.module import MODEL, ForecastModule
+from seqmodels.report import MEASURES, result_rows, say, write_results
+from seqmodels.window import WindowSpec
 
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "numpy", "polars")
 SECRET = ("token", "secret", "password", "api_key")
 MONITORS = ("validation/mase", "validation/mae", "validation/mse", "validation/rmse", "loss/validation")
 NARROW = 96  # up to this width a second thread costs more than it brings: see benchmarks/threads.py
+
+
+STARTED = time.monotonic()
+
+
+class WindowSource(Protocol):
+    """What a run asks of its data, whatever DataModule it is."""
+
+    windows: dict[str, int]
+    loaders: dict[str, Any]
+    spec: WindowSpec
 
 
 def quiet() -> None:
@@ -103,15 +117,16 @@ def length(config: DictConfig, steps_per_epoch: int) -> int:
     return min(500, max(5, round(config.optimizer_steps / max(1, steps_per_epoch))))
 
 
-def start(config: DictConfig, directory: Path) -> None:
-    """Write config.yaml, command.txt and environment.json into the run directory.
+def start(config: DictConfig, directory: Path) -> dict[str, Any]:
+    """Write config.yaml, command.txt and environment.json into the run directory; returns the environment.
 
     Raises InputError where the directory cannot be written: better now than at the first checkpoint.
     """
+    environment = describe_environment(config.seed)
     files = {
         "config.yaml": yaml(config),
         "command.txt": shlex.join(["python", *sys.argv]) + "\n",
-        "environment.json": json.dumps(describe_environment(config.seed), indent=2) + "\n",
+        "environment.json": json.dumps(environment, indent=2) + "\n",
     }
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -119,16 +134,19 @@ def start(config: DictConfig, directory: Path) -> None:
             (directory / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{directory}: the run directory cannot be written ({error.strerror}).") from error
+    return environment
 
 
-def fit(trainer: pl.Trainer, module: ForecastModule, data: pl.LightningDataModule, ckpt_path: str | None) -> None:
+def fit(trainer: pl.Trainer, module: ForecastModule, data: WindowSource, ckpt_path: str | None) -> None:
     """Train from the start or from a checkpoint, then put the best weights back, and say which they are."""
     if ckpt_path is not None:
         epoch = read(ckpt_path)["epoch"] + 1
         say(f"Resuming from {ckpt_path}, after epoch {epoch}.")
         if trainer.max_epochs is not None and epoch >= trainer.max_epochs > 0:
             say(f"Nothing is left to train: trainer.max_epochs is {trainer.max_epochs}.")
+    started = time.perf_counter()
     trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+    module.fit_seconds = time.perf_counter() - started
     kept = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if not kept:
         say("Testing the weights of the last step: no checkpoint was kept.")
@@ -139,7 +157,7 @@ def fit(trainer: pl.Trainer, module: ForecastModule, data: pl.LightningDataModul
     say(f"Testing the best checkpoint, of epoch {module.best_epoch} of {trainer.current_epoch}: {kept}")
 
 
-def evaluate(trainer: pl.Trainer, module: ForecastModule, data: pl.LightningDataModule) -> None:
+def evaluate(trainer: pl.Trainer, module: ForecastModule, data: WindowSource) -> None:
     """Measure model and references on the validation and test windows, into ``module.results``."""
     for module.stage in ("validation", "test"):
         if data.windows[module.stage]:
@@ -147,29 +165,33 @@ def evaluate(trainer: pl.Trainer, module: ForecastModule, data: pl.LightningData
 
 
 def finish(
-    config: DictConfig, directory: Path, trainer: pl.Trainer, module: ForecastModule, windows: dict[str, int], name: str
+    config: DictConfig, directory: Path, trainer: pl.Trainer, module: ForecastModule, data: WindowSource, name: str
 ) -> float:
     """Write metrics.json, metrics.csv and the loggers' summary; returns the monitored value of the kept weights."""
     value = monitored(config.monitor, module, trainer)
-    rows = result_rows(module.results, windows, name)
+    rows = result_rows(module.results, data.windows, name, data.spec.channels)
     summary = {
         "model": name,
         "monitor": {"name": config.monitor, "value": value},
         "best_epoch": module.best_epoch,
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
-        "seconds": round(time.monotonic() - module.started, 2),
+        "fit_seconds": round(module.fit_seconds, 3),
+        "seconds": round(time.monotonic() - STARTED, 3),
         "parameters": sum(p.numel() for p in module.forecaster.parameters()),
     }
     write_results(directory, summary, rows)
-    own = {f"hp/{r['stage']}_{m}": r[m] for r in rows if r["model"] == name for m in ("mae", "rmse", "mase")}
-    for logger in trainer.loggers:
-        scalars.write_hparams(logger, plain(config), own)
+    own = [row for row in rows if row["row"] == name and row["channel"] == "all"]
+    scalars.write_hparams(
+        trainer.loggers, _hide(plain(config)), {f"{row['stage']}/{m}": row[m] for row in own for m in MEASURES}
+    )
+    say(f"Everything about this run is in {directory}")
     return value
 
 
 def monitored(name: str, module: ForecastModule, trainer: pl.Trainer) -> float:
     """The monitored figure on the validation windows, for the weights that were kept."""
     if name == "loss/validation":
-        return float(trainer.callback_metrics.get(name, float("nan")))
+        score = getattr(trainer.checkpoint_callback, "best_model_score", None)
+        return float("nan") if score is None else float(score)
     return module.results["validation"][MODEL].summary()[name.removeprefix("validation/")]

@@ -1,20 +1,136 @@
 """Pictures of a run: forecasts against the truth on fixed windows, and the error of each lead."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.fabric.utilities import move_data_to_device
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
-from seqmodels.callbacks.drawing import PAST, REFERENCE, STYLE, TRUTH, Image, legend_above, render, save
-from seqmodels.callbacks.drawing import MODEL as COLOUR
+from seqmodels.callbacks.drawing import Panel, error_figure, forecast_figure, pixels, save
 from seqmodels.callbacks.scalars import tensorboards
-from seqmodels.metrics import ErrorTable
 from seqmodels.module import MODEL, ForecastModule
 from seqmodels.wording import label
+from seqmodels.window import Window
+
+STAGES = ("validation", "test")
+SHORTEST_PAST = 56  # steps shown before the origin, at least, where the window has them
+
+
+class ForecastFigures(pl.Callback):
+    """Draws the same validation windows at the first, every n-th and the last validation, for TensorBoard.
+
+    ``windows``: how many. ``directory``: where a run without TensorBoard keeps the latest picture as
+    ``forecast_validation.png``; with None such a run draws nothing before its end.
+    """
+
+    def __init__(self, windows: int = 6, every_n_epochs: int = 5, directory: str | None = None):
+        self.windows, self.every_n_epochs, self.directory = windows, every_n_epochs, directory
+        self.validations, self.drawn_at = 0, -1
+
+    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.validations, self.drawn_at = 0, -1
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        self.validations += 1
+        if self.validations == 1 or (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            self._draw(trainer, module, trainer.current_epoch + 1)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Which validation is the last one is known only afterwards, where training may stop early."""
+        if self.validations and self.drawn_at != trainer.global_step:
+            self._draw(trainer, module, trainer.current_epoch)
+
+    def _draw(self, trainer: pl.Trainer, module: pl.LightningModule, epoch: int) -> None:
+        boards = tensorboards(trainer.loggers)
+        data: Any = getattr(trainer, "datamodule", None)
+        if not trainer.is_global_zero or data is None or not (boards or self.directory):
+            return
+        assert isinstance(module, ForecastModule)
+        self.drawn_at = trainer.global_step
+        figure = draw_forecasts(module, data, "validation", self.windows, f"Validation forecasts, epoch {epoch}")
+        if not boards:
+            save(figure, Path(str(self.directory)) / "forecast_validation.png")
+            return
+        picture = pixels(figure)
+        for logger in boards:  # add_figure would go through pyplot and its state
+            logger.experiment.add_image("forecast/validation", picture, trainer.global_step, dataformats="HWC")
+
+
+def save_final(module: ForecastModule, datamodule: Any, directory: str | Path, windows: int = 6) -> list[Path]:
+    """Write ``forecast_validation.png``, ``forecast_test.png`` and ``error_by_step.png`` with the current weights.
+
+    The errors are those in ``module.results``. Returns the files; a stage without windows or results has none.
+    """
+    directory, files = Path(directory), []
+    for stage in STAGES:
+        if datamodule.windows.get(stage, 0):
+            files.append(directory / f"forecast_{stage}.png")
+            save(draw_forecasts(module, datamodule, stage, windows, f"{stage.capitalize()} forecasts"), files[-1])
+    if any(stage in module.results for stage in STAGES):
+        files.append(directory / "error_by_step.png")
+        save(draw_errors(module), files[-1])
+    return files
+
+
+def draw_forecasts(module: ForecastModule, datamodule: Any, stage: str, windows: int, heading: str) -> Figure:
+    """The first channel of windows spread evenly over a stage."""
+    window = move_data_to_device(datamodule.examples(stage, windows), module.device)
+    reference = "seasonal naive" if "seasonal naive" in module.rows else "naive"
+    forecasts = forecast(module, MODEL, window), forecast(module, reference, window)
+    panels = panels_of(window, *forecasts, datamodule)
+    unit = datamodule.series.frequency
+    step = f"{unit}s from the origin" if unit.isalpha() else "steps from the origin"
+    return forecast_figure(panels, heading, step, module.spec.channels[0], MODEL, reference)
+
+
+def forecast(module: ForecastModule, row: str, window: Window) -> np.ndarray:
+    """What a row of the result table forecasts from the last origin: (B, H, C). Draws no random number."""
+    model = module.rows[row]
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        values = model.mean(model(window.inputs))[:, -1]
+    model.train(was_training)
+    return values.float().cpu().numpy()
+
+
+def panels_of(window: Window, forecasts: np.ndarray, references: np.ndarray, datamodule: Any) -> list[Panel]:
+    """The first channel of each window, of its past as much as can be read."""
+    spec = datamodule.spec
+    shown = min(spec.past_steps, max(3 * spec.horizon, 2 * spec.season, SHORTEST_PAST))
+    past = gaps(window.inputs.past_target, window.inputs.past_observed)[:, -shown:, 0]
+    truth = gaps(window.targets.target, window.targets.observed)[..., 0]
+    return [
+        Panel(title(datamodule.series, int(series), int(row)), past[i], truth[i], forecasts[i, :, 0], references[i, :, 0])
+        for i, (series, row) in enumerate(zip(window.inputs.series.cpu(), window.origin.cpu(), strict=True))
+    ]
+
+
+def gaps(values: Tensor, observed: Tensor) -> np.ndarray:
+    """Values with NaN where nothing was observed."""
+    return values.masked_fill(~observed, float("nan")).float().cpu().numpy()
+
+
+def title(series: Any, index: int, row: int) -> str:
+    """Which series, and when its last past step was: its time label, or its number where there are none."""
+    if series.time is not None:
+        when = label(series.time[row])
+    else:
+        when = f"step {row - int(series.offsets[index]):,}"
+    return f"{series.name(index)}, {when}" if len(series) > 1 else when
+
+
+def draw_errors(module: ForecastModule) -> Figure:
+    """Mean absolute error of the first channel by lead, for model and references."""
+    curves = {
+        stage: {row: table.absolute[:, 0].cpu().numpy() for row, table in module.results[stage].items()}
+        for stage in STAGES
+        if stage in module.results
+    }
+    return error_figure(curves, f"MAE of {module.spec.channels[0]}", MODEL)

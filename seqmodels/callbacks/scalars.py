@@ -27,12 +27,14 @@ class ScalarLogger(pl.Callback):
         self.every_n_steps = every_n_steps
         self.windows, self.seconds = 0, 0.0
         self.began: float | None = None  # None while something other than training runs
-        self.written = -1
+        self.written = 0  # the optimizer step of the last block
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.windows, self.seconds, self.began, self.written = 0, 0.0, None, -1
         for logger in tensorboards(trainer.loggers):
             logger.experiment.add_custom_scalars(LAYOUT)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.windows, self.seconds, self.began, self.written = 0, 0.0, None, trainer.global_step
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
         if self.began is None:
@@ -43,7 +45,7 @@ class ScalarLogger(pl.Callback):
     ) -> None:
         self.windows += len(batch.origin)
         step = trainer.global_step
-        if (step % self.every_n_steps == 0 and step != self.written) or trainer.is_last_batch:
+        if step - self.written >= self.every_n_steps or trainer.is_last_batch:
             self._write_block(trainer, module, step)
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

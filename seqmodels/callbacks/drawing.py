@@ -1,0 +1,130 @@
+"""How the figures look: panels of forecasts and curves of errors; it knows matplotlib and plain numbers, no model.
+
+Figures are objects of their own: without pyplot there is no global state, so nothing is left open over a sweep.
+"""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from seqmodels.report import write_file
+
+WIDTH, HEIGHT, DOTS_PER_INCH = 12.0, 7.0, 100  # 1200 x 700 pixels
+PAST, TRUTH, FORECAST, REFERENCE, OTHER = "#7f93ab", "#1f2933", "#e4572e", "#8a8a8a", "#b9a44c"
+FEW = 60  # up to so many points each one gets a marker, so that a value between two gaps can be seen
+TEXT = 11
+
+
+class Panel(NamedTuple):
+    """One window in the data's own units; NaN where nothing was observed."""
+
+    title: str
+    past: np.ndarray  # (shown,)
+    truth: np.ndarray  # (H,)
+    forecast: np.ndarray  # (H,)
+    reference: np.ndarray  # (H,)
+
+
+def forecast_figure(
+    panels: Sequence[Panel], heading: str, step: str, value: str, model: str, reference: str
+) -> Figure:
+    """A grid of windows: past, truth, forecast and the named reference, around the origin at 0.
+
+    ``step`` and ``value`` label the axes; all panels share the time axis, each has its own scale of values.
+    """
+    columns = min(3, math.ceil(math.sqrt(len(panels))))
+    rows = -(-len(panels) // columns)
+    height = HEIGHT * max(1, rows / 2)
+    figure = Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH)
+    # Margins in inches, since a layout engine takes twice as long as the drawing itself.
+    figure.subplots_adjust(0.07, 0.6 / height, 0.99, 1 - 0.75 / height, wspace=0.2, hspace=0.18)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    for index, (axes, panel) in enumerate(zip(grid, panels, strict=False)):
+        draw_panel(axes, panel, model, reference)
+        axes.set_ylabel(value if index % columns == 0 else "", fontsize=TEXT)
+        axes.set_xlabel(step if index + columns >= len(panels) else "", fontsize=TEXT)
+        axes.tick_params(labelbottom=index + columns >= len(panels))
+    head(figure, heading, grid[0])
+    return figure
+
+
+def draw_panel(axes: Axes, panel: Panel, model: str, reference: str) -> None:
+    """One window; the truth starts at the origin so that it continues the past without a gap."""
+    before, after = np.arange(1 - len(panel.past), 1), np.arange(1, len(panel.truth) + 1)
+    small = {"marker": ".", "markersize": 4} if len(before) + len(after) <= FEW else {}
+    single = {"marker": "o", "markersize": 4} if len(after) <= FEW // 2 else {}
+    axes.axvline(0, color="#c4ccd4", linewidth=1, zorder=0)
+    axes.plot(before, panel.past, color=PAST, linewidth=1.3, label="past", **small)
+    truth = np.concatenate([panel.past[-1:], panel.truth])
+    axes.plot(np.arange(len(truth)), truth, color=TRUTH, linewidth=1.5, label="truth", **small)
+    dashes = {"linestyle": "--", "linewidth": 1.2, "color": REFERENCE}
+    axes.plot(after, panel.reference, label=reference, **(dashes | ({"marker": "_"} if len(after) == 1 else {})))
+    axes.plot(after, panel.forecast, color=FORECAST, linewidth=2, label=model, **single)
+    axes.set_title(panel.title, fontsize=TEXT, loc="left")
+    decorate(axes)
+
+
+def error_figure(curves: Mapping[str, Mapping[str, np.ndarray]], value: str, model: str) -> Figure:
+    """Error by lead: one panel for each stage, one curve (H,) for each row; the model's row is called ``model``."""
+    figure = Figure(figsize=(WIDTH, HEIGHT * 0.6), dpi=DOTS_PER_INCH)
+    figure.subplots_adjust(0.07, 0.14, 0.99, 0.82, wspace=0.06)
+    grid = figure.subplots(1, len(curves), squeeze=False, sharey=True).ravel()
+    for axes, (stage, rows) in zip(grid, curves.items(), strict=True):
+        for row, errors in rows.items():
+            style = {"color": FORECAST, "linewidth": 2.2, "zorder": 3} if row == model else {
+                "color": OTHER if row == "naive" else REFERENCE, "linewidth": 1.5, "linestyle": "--"}  # fmt: skip
+            marker = "o" if len(errors) <= FEW // 2 else ""
+            axes.plot(np.arange(1, len(errors) + 1), errors, marker=marker, markersize=4, label=row, **style)
+        axes.set_title(stage, fontsize=TEXT, loc="left")
+        axes.set_xlabel("steps ahead", fontsize=TEXT)
+        decorate(axes)
+    grid[0].set_ylim(bottom=0)  # shared by all; not before the last curve, or the scale would be that of the first
+    grid[0].set_ylabel(value, fontsize=TEXT)
+    head(figure, "Mean absolute error by step", grid[0])
+    return figure
+
+
+def decorate(axes: Axes) -> None:
+    """What all axes have in common: light grid, no frame above and on the right, few ticks, whole steps."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e6eaee", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    if max(map(abs, axes.get_ylim())) >= 1000:
+        axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 750k: as wide for every size
+    axes.tick_params(labelsize=TEXT - 1)
+
+
+def head(figure: Figure, heading: str, axes: Axes) -> None:
+    """Heading on the left, the legend of all panels on the right of the same line."""
+    top = 1 - 0.12 / figure.get_figheight()
+    figure.suptitle(heading, x=0.012, y=top, ha="left", va="top", fontsize=TEXT + 2, fontweight="bold")
+    handles, labels = axes.get_legend_handles_labels()
+    place = {"loc": "upper right", "bbox_to_anchor": (1.0, top + 0.06 / figure.get_figheight())}
+    figure.legend(handles, labels, ncols=len(labels), frameon=False, fontsize=TEXT, **place)
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """The picture, (height, width, 3) uint8."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the picture as PNG, as a whole."""
+    FigureCanvasAgg(figure)
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    write_file(path, content.getvalue())

@@ -1,0 +1,40 @@
+"""A small model, small waves and a short fit, for the tests of what happens around training."""
+
+from functools import partial
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from datamodules.synthetic import Waves
+from seqmodels import heads, readouts, scalers
+from seqmodels.backbones.wavenet import WaveNet
+from seqmodels.forecaster import Forecaster
+from seqmodels.module import ForecastModule
+
+
+def small_waves(**arguments: Any) -> Waves:
+    """200 waves: 140 windows to train (5 batches of 32), 40 to validate, 20 to test."""
+    settings = {"series": 200, "split": [0.7, 0.2, 0.1], "split_by": "series", "past_steps": 20, "horizon": 5}
+    return Waves(**(settings | arguments))
+
+
+def small_module(data: Any, dropout: float = 0.0, seed: int = 0, **arguments: Any) -> ForecastModule:
+    """A WaveNet of 4 filters with the one-cycle schedule, always from the same weights."""
+    data.setup()
+    torch.manual_seed(seed)
+    backbone = partial(WaveNet, filters=4, dilations=(1, 2), stacks=1, dropout=dropout)
+    forecaster = Forecaster(data.spec, scalers.Standard, backbone, readouts.SeqToSeq, heads.Point())
+    schedule = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=1e-2)
+    return ForecastModule(forecaster, data.spec, {}, partial(torch.optim.AdamW, lr=1e-2), schedule, **arguments)
+
+
+def fit(module: ForecastModule, data: Any, callbacks: list, ckpt_path: str | None = None, **arguments: Any) -> pl.Trainer:
+    """Fit on the CPU; without checkpoint and progress unless a callback is there for it."""
+    bar = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks)
+    keeps = any(isinstance(callback, pl.callbacks.ModelCheckpoint) for callback in callbacks)
+    quiet = {"enable_progress_bar": bar, "enable_checkpointing": keeps, "enable_model_summary": False}
+    settings = {"accelerator": "cpu", "max_epochs": 3, "logger": False, "log_every_n_steps": 1} | quiet
+    trainer = pl.Trainer(callbacks=callbacks, **(settings | arguments))
+    trainer.fit(module, datamodule=data, ckpt_path=ckpt_path)
+    return trainer

@@ -1,0 +1,177 @@
+"""Training around a model: what is summed, clipped, kept, restored and refused."""
+
+from functools import partial
+
+import lightning.pytorch as pl
+import pytest
+import torch
+import zoo
+from data import made
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from seqmodels.checkpoint import load, read
+from seqmodels.errors import InputError
+from seqmodels.module import MODEL, ForecastModule
+
+CONFIG = {
+    "_target_": "seqmodels.forecaster.Forecaster",
+    "scaler": {"_target_": "seqmodels.scalers.Standard", "_partial_": True},
+    "backbone": {"_target_": "seqmodels.backbones.recurrent.Gru", "_partial_": True, "hidden": 5, "dropout": 0.1},
+    "readout": {"_target_": "seqmodels.readouts.SeqToSeq", "_partial_": True},
+    "head": {"_target_": "seqmodels.heads.Point", "loss": "mse"},
+    "initialisation": "glorot",
+}
+
+
+def module_for(data, scheduler=None, lr=1e-2, config=CONFIG):
+    from seqmodels.config import build
+
+    torch.manual_seed(0)
+    forecaster = build(config, spec=data.spec)
+    return ForecastModule(forecaster, data.spec, config, partial(torch.optim.Adam, lr=lr), scheduler)
+
+
+def trainer_for(directory, epochs=2, callbacks=(), **settings):
+    return pl.Trainer(
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        num_sanity_val_steps=0, default_root_dir=directory, callbacks=list(callbacks),
+        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks), **settings,
+    )  # fmt: skip
+
+
+def test_the_interval_holds_the_mean_loss_and_the_norm_before_clipping(tmp_path):
+    data = made(100, split=[60, 20, 20], batch_size=16)
+    module = module_for(data, lr=0.0)
+    norms = []
+
+    class Norms(pl.Callback):
+        def on_before_optimizer_step(self, trainer, module, optimizer):
+            norms.append(torch.cat([p.grad.flatten() for p in module.forecaster.parameters()]).norm())
+
+    module.forecaster.backbone.dropout.p = 0.0
+    trainer_for(tmp_path, epochs=1, callbacks=[Norms()], gradient_clip_val=1e-3).fit(module, datamodule=data)
+    means = module.interval()
+    module.train()
+    losses = [float(module.forecaster.loss(w.inputs, w.targets).detach()) for w in data.loaders["train"]]
+    assert means["loss/train"] == pytest.approx(sum(losses) / 4, rel=1e-5)
+    assert means["optimizer/gradient_norm"] == pytest.approx(float(sum(norms)) / 4, rel=1e-4)
+    assert means["optimizer/gradient_norm"] > 1e-2, "the norm from before clipping to 0.001"
+    assert module.steps_summed == 0
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+def test_gradients_are_clipped(tmp_path, algorithm):
+    data = made(100, split=[60, 20, 20])
+    seen = []
+
+    class Clipped(pl.Callback):
+        def on_before_zero_grad(self, trainer, module, optimizer):
+            if module.forecaster.readout.linear.weight.grad is not None:
+                gradient = torch.cat([p.grad.flatten() for p in module.forecaster.parameters()])
+                seen.append(float(gradient.norm() if algorithm == "norm" else gradient.abs().max()))
+
+    settings = {"gradient_clip_val": 1e-3, "gradient_clip_algorithm": algorithm}
+    trainer_for(tmp_path, callbacks=[Clipped()], **settings).fit(module_for(data), datamodule=data)
+    assert seen and max(seen) <= 1e-3 * 1.001
+
+
+def test_a_loss_that_is_no_number_is_refused_with_what_to_change():
+    module = module_for(made(100, split=[60, 20, 20]))
+    module._trainer = None
+    module.loss_sum, module.steps_summed = torch.tensor(float("nan")), 3
+    module.__class__.global_step = property(lambda self: 7)
+    try:
+        with pytest.raises(InputError, match="training loss became nan at step 7; lower optimizer.lr"):
+            module.interval()
+    finally:
+        del module.__class__.global_step
+
+
+def test_references_are_measured_on_exactly_the_same_windows(tmp_path):
+    data = made(100, split=[60, 20, 20], season=5)
+    module = module_for(data)
+    trainer = trainer_for(tmp_path)
+    trainer.test(module, dataloaders=data.test_dataloader(), verbose=False)
+    tables = module.results["test"]
+    assert list(tables) == [MODEL, "naive", "seasonal naive"]
+    assert {float(table.observed.sum()) for table in tables.values()} == {data.windows["test"] * 2.0}
+    assert tables["seasonal naive"].summary()["mae"] == 5.0 and tables["naive"].summary()["mae"] == 1.5
+
+
+@pytest.mark.parametrize("name", ["one_cycle", "cosine", "plateau", "constant"])
+def test_schedules_from_conf_reach_their_end(tmp_path, name):
+    from omegaconf import OmegaConf
+
+    from seqmodels.config import build
+
+    node = OmegaConf.load(f"conf/scheduler/{name}.yaml")
+    node = OmegaConf.create({"optimizer": {"lr": 1e-2}, "scheduler": node}).scheduler
+    used = []
+
+    class Rates(pl.Callback):
+        def on_before_optimizer_step(self, trainer, module, optimizer):
+            used.append(optimizer.param_groups[0]["lr"])
+
+    data = made(100, split=[60, 20, 20], batch_size=8)
+    trainer_for(tmp_path, epochs=4, callbacks=[Rates()]).fit(module_for(data, build(node)), datamodule=data)
+    assert len(used) == 28
+    expected = {"constant": (1e-2, 1e-2), "plateau": (1e-2, 1e-2), "cosine": (1e-2, 0.0), "one_cycle": (4e-4, 0.0)}[name]
+    assert (used[0], used[-1]) == pytest.approx(expected, abs=5e-5)
+    assert max(used) == pytest.approx(1e-2, rel=0.01)
+
+
+def test_a_checkpoint_loads_without_lightning_and_forecasts_the_same(tmp_path):
+    data = made(100, split=[60, 20, 20])
+    module = module_for(data)
+    keep = ModelCheckpoint(dirpath=tmp_path, filename="best", monitor="validation/mase")
+    trainer_for(tmp_path, epochs=3, callbacks=[keep]).fit(module, datamodule=data)
+    checkpoint = torch.load(keep.best_model_path, weights_only=True)
+    module.load_state_dict(checkpoint["state_dict"])
+    model = load(keep.best_model_path)
+    window = data.examples("test", 5)
+    assert model.spec == data.spec and not model.training
+    with torch.no_grad():
+        torch.testing.assert_close(model(window.inputs), module.eval().forecaster(window.inputs), rtol=0, atol=0)
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    with pytest.raises(InputError, match="missing.ckpt: there is no such checkpoint file"):
+        read(tmp_path / "missing.ckpt")
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    with pytest.raises(InputError, match="text.ckpt: cannot be read as a checkpoint"):
+        read(tmp_path / "text.ckpt")
+    torch.save({"weights": torch.zeros(2)}, tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match="other.ckpt: is a file of tensors, but not a checkpoint of this project"):
+        read(tmp_path / "other.ckpt")
+    torch.save({"forecaster": {"format": 99}, "state_dict": {}}, tmp_path / "future.ckpt")
+    with pytest.raises(InputError, match="has checkpoint format 99.*update first"):
+        read(tmp_path / "future.ckpt")
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path):
+    import os
+
+    class Payload:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"forecaster": Payload(), "state_dict": {}}, tmp_path / "evil.ckpt")
+    with pytest.raises(InputError, match="evil.ckpt: cannot be read"):
+        read(tmp_path / "evil.ckpt")
+    config = {**CONFIG, "_target_": "os.mkdir"}
+    described = {"format": 1, "model": config, "spec": zoo.SPEC.to_dict()}
+    torch.save({"forecaster": described, "state_dict": {}}, tmp_path / "config.ckpt")
+    with pytest.raises(InputError, match="only names that begin with"):
+        load(tmp_path / "config.ckpt")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path):
+    weights = []
+    for _ in range(2):
+        data = made(100, split=[60, 20, 20])
+        pl.seed_everything(3, verbose=False)
+        module = module_for(data)
+        trainer_for(tmp_path).fit(module, datamodule=data)
+        weights.append([p.detach().clone() for p in module.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))

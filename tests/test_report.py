@@ -1,0 +1,188 @@
+"""Summaries, tables and files of results: what they say, how numbers look, and that nothing half-written stays."""
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from small_runs import small_module, small_waves
+
+from datamodules.base import WindowDataModule
+from datamodules.series import SeriesSet
+from seqmodels import report
+from seqmodels.baselines import Naive
+from seqmodels.metrics import ErrorTable
+from seqmodels.overview import field_warning
+from seqmodels.wording import label, number
+
+
+def text_of(renderable) -> str:
+    """What is printed on 100 columns without colour."""
+    file = io.StringIO()
+    Console(file=file, width=report.WIDTH, color_system=None).print(renderable)
+    return file.getvalue()
+
+
+def table_of(absolute: list, squared: list, observed: list | None = None) -> ErrorTable:
+    """Errors (H, C); the scaled error is half of the absolute one."""
+    errors = torch.tensor(absolute, dtype=torch.float64)
+    count = torch.ones_like(errors) if observed is None else torch.tensor(observed, dtype=torch.float64)
+    return ErrorTable(errors, torch.tensor(squared, dtype=torch.float64), errors / 2, count)
+
+
+MODEL_ERRORS = table_of([[1.0, 10.0], [3.0, 30.0]], [[4.0, 100.0], [12.0, 300.0]])
+NAIVE_ERRORS = table_of([[4.0, 40.0], [4.0, 40.0]], [[16.0, 1600.0], [16.0, 1600.0]])
+RESULTS = {"test": {"model": MODEL_ERRORS, "naive": NAIVE_ERRORS}}
+
+
+class Monthly(WindowDataModule):
+    """Two named monthly series with a hole, repaired in one way."""
+
+    def read(self) -> SeriesSet:
+        observed = np.ones((120, 1), dtype=bool)
+        observed[5] = False
+        months = np.arange("2000-01", "2005-01", dtype="datetime64[M]").astype("datetime64[us]")
+        return SeriesSet(
+            np.ones((120, 1), dtype=np.float32) * observed, np.array([0, 60, 120]), ("sales",), observed,
+            np.tile(months, 2), ("north", "south"), frequency="month", season=12, source="shop.csv",
+            notes=("shop.csv: 2 duplicate rows dropped.", "shop.csv: sorted."),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (39756.0, "39,756.0"), (0.0202, "0.0202"), (0.123456, "0.1235"), (12.3456, "12.35"), (999.94, "999.9"),
+        (999.96, "1,000.0"), (1234567.8, "1,234,568"), (2.5e13, "2.5e+13"), (0.0, "0"), (-0.5, "-0.5"),
+        (float("nan"), "-"), (float("inf"), "inf"), (3.2e-7, "3.2e-07"),
+    ],
+)  # fmt: skip
+def test_numbers_by_magnitude(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_times_are_no_longer_than_needed() -> None:
+    assert label(np.datetime64("2019-01-31T00:00", "us")) == "2019-01-31"
+    assert label(np.datetime64("2019-01-31T06:30", "us")) == "2019-01-31 06:30"
+    assert label(np.int64(7)) == "7"
+
+
+def test_data_are_summed_up() -> None:
+    data = Monthly(past_steps=12, horizon=3, split=["2003-01-01", "2004-01-01"])
+    data.setup()
+    text = text_of(report.data_summary(data))
+    for said in (
+        "shop.csv", "2 series, 120 rows (60 each)", "sales", "2000-01-01 ... 2004-12-01, one step per month",
+        "12 past steps -> 3 steps ahead, season of 12 steps", "train       44 windows, 2000-01-01 ... 2002-12-01",
+        "validation  20 windows, 2003-01-01 ... 2003-12-01", "test        20 windows, 2004-01-01 ... 2004-12-01",
+        "across", "1 target value (0.83%)", "2 duplicate rows dropped", "shop.csv: sorted.",
+    ):  # fmt: skip
+        assert said in text
+    waves = small_waves()
+    waves.setup()
+    text = text_of(report.data_summary(waves))
+    assert "validation  40 windows, 40 series: series 140 ... series 179" in text
+    assert "time" not in text and "missing" not in text and "notes" not in text
+
+
+def test_model_is_summed_up() -> None:
+    module = small_module(small_waves())
+    text = text_of(report.model_summary(module, "wavenet"))
+    backbone = 4 * (2 * 1) + 4 + 4 * (2 * 4) + 4  # two convolutions of kernel 2 to 4 filters, with biases
+    readout = 4 * 5 + 5
+    assert f"{backbone + readout} (backbone: WaveNet {backbone} parameters, readout: SeqToSeq {readout} parameters)" in text
+    assert "4 steps; the window has 20" in text and "20 forecasts per window" in text
+    assert "warning: the model sees 4 steps, less than half of the window's 20" in text
+    module.forecaster = Naive(module.spec)
+    text = text_of(report.model_summary(module))
+    assert "Naive" in text and "parameters  0" in text and "1 forecast per window" in text
+
+
+def test_receptive_field_is_compared_with_the_window() -> None:
+    assert field_warning(None, 20) == field_warning(10, 20) == field_warning(20, 20) == ""
+    assert field_warning(31, 20) == "the model sees 31 steps, the window has 20: the first layers see padding only."
+    assert "less than half" in field_warning(9, 20)
+
+
+def test_rows_hold_every_measure_by_channel() -> None:
+    rows = report.result_rows(RESULTS, {"test": 7}, "wavenet", ("bus", "rail"))
+    assert [(row["row"], row["channel"]) for row in rows] == [
+        (name, channel) for channel in ("all", "bus", "rail") for name in ("wavenet", "naive")
+    ]
+    everything, _, bus, _, rail, naive_rail = rows
+    assert everything == {
+        "stage": "test", "row": "wavenet", "channel": "all", "mae": 11.0, "rmse": math.sqrt(104), "mse": 104.0,
+        "mase": 5.5, "skill": 0.5, "windows": 7,
+    }  # fmt: skip
+    assert (bus["mae"], bus["mse"], rail["mae"], rail["mse"]) == (2, 8, 20, 200)
+    assert naive_rail["skill"] == 0
+
+
+def test_skill_is_measured_against_the_seasonal_reference_where_there_is_one() -> None:
+    seasonal = table_of([[2.0]], [[4.0]])
+    rows = {"model": table_of([[1.0]], [[1.0]]), "naive": table_of([[4.0]], [[16.0]]), "seasonal naive": seasonal}
+    found = {row["row"]: row["skill"] for row in report.result_rows({"test": rows}, {"test": 1})}
+    assert found == {"model": 0.5, "naive": -1.0, "seasonal naive": 0.0}
+    perfect = table_of([[0.0]], [[0.0]])
+    (row, _) = report.result_rows({"test": {"model": perfect, "naive": perfect}}, {"test": 1})
+    assert math.isnan(row["skill"])
+
+
+def test_what_was_not_observed_has_no_weight() -> None:
+    nan = float("nan")
+    table = table_of([[1.0], [3.0], [nan]], [[1.0], [9.0], [nan]], [[1], [3], [0]])
+    (row, _) = report.result_rows({"test": {"model": table, "naive": table}}, {"test": 1})
+    assert row["mae"] == 2.5 and row["mse"] == 7.0
+
+
+def test_the_table_shows_all_and_fits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")  # a pipe is as wide as we say
+    huge = table_of([[1e8, 1e8], [1e8, 1e8]], [[1e17, 1e17], [1e17, 1e17]])
+    results = {stage: {"model": MODEL_ERRORS, "naive": huge} for stage in ("validation", "test")}
+    table = report.result_table(results, {"validation": 2000, "test": 7}, "wavenet", ("bus", "rail"))
+    report.show(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100 and not any("\x1b" in line or "…" in line for line in lines)
+    assert lines[0].split() == ["MAE", "RMSE", "MSE", "MASE", "skill"]
+    assert lines[1].strip() == "validation, all"
+    assert lines[2].split() == ["wavenet", "11", "10.2", "104", "5.5", "1"]
+    assert [line.strip() for line in lines if line.startswith(" test")] == ["test, all", "test, bus", "test, rail"]
+    assert "2,000 validation and 7 test windows" in " ".join(lines)
+
+
+def test_one_line_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    report.say("a path [of] " + "x" * 300)
+    assert capsys.readouterr().out == "a path [of] " + "x" * 300 + "\n"
+
+
+def test_files_hold_plain_values(tmp_path: Path) -> None:
+    rows = report.result_rows(RESULTS, {"test": 7})
+    rows[0]["mase"] = float("nan")
+    summary = {"monitor": {"value": torch.tensor(0.5)}, "best": np.float32(0.25), "worst": float("inf"), "at": Path("a")}
+    report.write_results(tmp_path / "run", summary, rows)
+    content = (tmp_path / "run" / "metrics.json").read_text()
+    found = json.loads(content, parse_constant=pytest.fail)
+    assert found["monitor"] == {"value": 0.5} and found["best"] == 0.25 and found["worst"] is None and found["at"] == "a"
+    assert found["rows"][0]["mase"] is None and found["rows"][0]["mae"] == 11
+    with open(tmp_path / "run" / "metrics.csv", newline="") as file:
+        written = list(csv.DictReader(file))
+    assert [row["row"] for row in written] == [row["row"] for row in rows]
+    assert written[0]["mase"] == "" and float(written[1]["mae"]) == rows[1]["mae"]
+
+
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report.write_file(tmp_path / "metrics.json", b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("seqmodels.report.os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        report.write_file(tmp_path / "metrics.json", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+    assert (tmp_path / "metrics.json").read_bytes() == b"old"

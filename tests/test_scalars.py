@@ -1,0 +1,183 @@
+"""What a run leaves in TensorBoard and CSV files, read back from the files."""
+
+import csv
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from small_runs import fit, small_module, small_waves
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from seqmodels.callbacks.scalars import ScalarLogger, by_step, chosen_leads, hparams_name, write_hparams, write_run
+from seqmodels.errors import InputError
+from seqmodels.metrics import ErrorTable
+
+BLOCK = ["loss/train", "optimizer/gradient_norm", "optimizer/learning_rate", "speed/windows_per_second"]
+
+
+def board(directory: Path) -> TensorBoardLogger:
+    return TensorBoardLogger(directory, name="", version="", default_hp_metric=False)
+
+
+def events(directory: Path) -> EventAccumulator:
+    everything = dict.fromkeys(("scalars", "tensors", "histograms", "images"), 0)
+    return EventAccumulator(str(directory), size_guidance=everything).Reload()
+
+
+def steps(found: EventAccumulator, tag: str) -> list[int]:
+    return [event.step for event in found.Scalars(tag)]
+
+
+def test_blocks_and_validations_share_the_axis_of_optimizer_steps(tmp_path: Path) -> None:
+    data = small_waves()
+    fit(small_module(data), data, [ScalarLogger(every_n_steps=2)], logger=board(tmp_path))
+    found = events(tmp_path)
+    for tag in BLOCK:
+        assert steps(found, tag) == [2, 4, 5, 7, 9, 10, 12, 14, 15]
+    assert steps(found, "loss/validation") == steps(found, "validation/mae") == [5, 10, 15]
+    assert "epoch" not in found.Tags()["scalars"] and "step" not in found.Tags()["scalars"]
+
+
+def test_the_loss_of_a_block_is_the_mean_of_its_steps(tmp_path: Path) -> None:
+    losses = []
+
+    class Record(pl.Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
+            losses.append(outputs["loss"].item())
+
+    data = small_waves()
+    fit(small_module(data), data, [Record(), ScalarLogger(every_n_steps=3)], logger=board(tmp_path), max_epochs=1)
+    written = [event.value for event in events(tmp_path).Scalars("loss/train")]
+    assert written == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 2])
+
+
+def test_a_block_is_written_where_training_stops_amid_an_epoch(tmp_path: Path) -> None:
+    data = small_waves()
+    fit(small_module(data), data, [ScalarLogger(every_n_steps=50)], logger=board(tmp_path), max_epochs=-1, max_steps=8)
+    assert steps(events(tmp_path), "loss/train") == [5, 8]
+
+
+def test_gradient_accumulation_counts_optimizer_steps(tmp_path: Path) -> None:
+    data = small_waves()
+    fit(small_module(data), data, [ScalarLogger(1)], logger=board(tmp_path), accumulate_grad_batches=2, max_epochs=2)
+    assert steps(events(tmp_path), "loss/train") == [1, 2, 3, 4, 5, 6]
+
+
+def test_speed_leaves_validation_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("seqmodels.callbacks.scalars.time.perf_counter", lambda: now[0])
+
+    class Clock(pl.Callback):
+        """A training batch takes one second, a validation a hundred."""
+
+        def on_train_batch_end(self, *arguments) -> None:
+            now[0] += 1
+
+        def on_validation_epoch_end(self, *arguments) -> None:
+            now[0] += 100
+
+    data = small_waves()
+    trainer = {"logger": board(tmp_path), "val_check_interval": 2, "max_epochs": 2}
+    fit(small_module(data), data, [Clock(), ScalarLogger(every_n_steps=50)], **trainer)
+    speeds = [event.value for event in events(tmp_path).Scalars("speed/windows_per_second")]
+    assert speeds == pytest.approx([140 / 5, 140 / 5])
+
+
+def test_nothing_is_read_between_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = small_waves()
+    module = small_module(data)
+    calls = []
+    monkeypatch.setattr(module, "interval", lambda: calls.append(module.global_step) or module.reset_sums() or {})
+    fit(module, data, [ScalarLogger(every_n_steps=4)], max_epochs=1)
+    assert calls == [4, 5]
+
+
+def test_errors_by_step_and_layout(tmp_path: Path) -> None:
+    data = small_waves()
+    module = small_module(data)
+    fit(module, data, [ScalarLogger()], logger=board(tmp_path))
+    found = events(tmp_path)
+    table = module.results["validation"]["model"]
+    for lead in (1, 5):
+        assert found.Scalars(f"validation_by_step/mae_{lead:02d}")[-1].value == pytest.approx(table.absolute[lead - 1, 0])
+        squared = found.Scalars(f"validation_by_step/rmse_{lead:02d}")[-1].value ** 2
+        assert squared == pytest.approx(table.squared[lead - 1, 0])
+    layout = layout_pb2.Layout.FromString(found.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
+    (chart,) = layout.category[0].chart
+    assert list(chart.multiline.tag) == ["loss/train", "loss/validation"]
+
+
+def test_channels_count_by_their_observed_values() -> None:
+    absolute = torch.tensor([[1.0, 4.0], [2.0, float("nan")], [float("nan"), float("nan")]])
+    observed = torch.tensor([[3.0, 1.0], [5.0, 0.0], [0.0, 0.0]])
+    values = by_step(ErrorTable(absolute, absolute**2, absolute, observed))
+    assert values["validation_by_step/mae_01"] == pytest.approx((3 * 1 + 4) / 4)
+    assert values["validation_by_step/rmse_01"] == pytest.approx(((3 * 1 + 16) / 4) ** 0.5)
+    assert values["validation_by_step/mae_02"] == 2
+    assert "validation_by_step/mae_03" not in values
+
+
+def test_a_long_horizon_shows_at_most_48_leads() -> None:
+    assert chosen_leads(5) == [1, 2, 3, 4, 5]
+    for horizon in (49, 96, 720):
+        leads = chosen_leads(horizon)
+        assert len(set(leads)) == 48 and leads[0] == 1 and leads[-1] == horizon
+        gaps = {after - before for before, after in zip(leads, leads[1:], strict=False)}
+        assert max(gaps) - min(gaps) <= 1
+
+
+def test_hyperparameters_have_one_entry_with_results(tmp_path: Path) -> None:
+    data = small_waves()
+    trainer = fit(small_module(data), data, [ScalarLogger()], logger=board(tmp_path), max_epochs=1)
+    write_run(trainer.logger, "seed: 0\n", {"python": "3.11", "packages": {"torch": "2.13"}})
+    write_hparams(trainer.loggers, {"model": {"filters": 4}, "lr": 0.01}, {"validation/mae": 0.5, "hp/test_mae": 0.25})
+    found = events(tmp_path)
+    data_of = {tag: found.summary_metadata[tag].plugin_data for tag in found.summary_metadata}
+    started = [tag for tag, plugin in data_of.items() if plugin.plugin_name == "hparams" and "start" in tag]
+    (tag,) = started
+    content = plugin_data_pb2.HParamsPluginData.FromString(data_of[tag].content).session_start_info
+    assert {name: value.number_value for name, value in content.hparams.items()} == {"model.filters": 4, "lr": 0.01}
+    assert found.Scalars("hp/validation_mae")[0].value == 0.5
+    assert found.Scalars("hp/test_mae")[0].value == 0.25
+    assert "hp_metric" not in found.Tags()["scalars"]
+    (text,) = found.Tensors("config/yaml/text_summary")
+    assert text.tensor_proto.string_val[0].decode() == "```yaml\nseed: 0\n```"
+    assert "| packages.torch | 2.13 |" in found.Tensors("config/environment/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert hparams_name("validation/mae") == "hp/validation_mae"
+
+
+def test_csv_files_hold_the_same_and_no_logger_is_no_trouble(tmp_path: Path) -> None:
+    for logger in (CSVLogger(tmp_path, name="", version="logs"), None, False):
+        data = small_waves()
+        trainer = fit(small_module(data), data, [ScalarLogger()], logger=logger or False)
+        write_run(trainer.logger, "seed: 0", {})
+        write_hparams(trainer.logger, {"lr": 0.01}, {"validation/mae": 0.5})
+    with open(tmp_path / "logs" / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows if row["loss/train"]] == [5, 10, 15]
+    assert [int(row["step"]) for row in rows if row["loss/validation"]] == [5, 10, 15]
+
+
+def test_a_loss_that_is_no_number_ends_the_run() -> None:
+    data = small_waves()
+    module = small_module(data)
+    with torch.no_grad():
+        next(module.forecaster.parameters()).fill_(float("nan"))
+    with pytest.raises(InputError, match="training loss became nan at step 2"):
+        fit(module, data, [ScalarLogger(every_n_steps=2)], num_sanity_val_steps=0)
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory:UserWarning")
+def test_a_resumed_run_continues_the_curve(tmp_path: Path) -> None:
+    for epochs, path in ((1, None), (2, str(tmp_path / "last.ckpt"))):
+        data = small_waves()
+        keeper = pl.callbacks.ModelCheckpoint(tmp_path, save_last=True, save_top_k=1, monitor="validation/mae",
+                                              filename="best", enable_version_counter=False)  # fmt: skip
+        module = small_module(data)
+        module.scheduler = None  # one-cycle would want to know the length
+        fit(module, data, [ScalarLogger(3), keeper], path, logger=board(tmp_path), max_epochs=epochs)
+    assert steps(events(tmp_path), "loss/train") == [3, 5, 8, 10]
