@@ -3,6 +3,8 @@
 It names no model and no data: those come from conf/. Heavy imports wait until a job runs, so that --help is quick.
 """
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
@@ -12,18 +14,18 @@ from omegaconf import DictConfig
 from seqmodels import launch
 
 
-def train(config: DictConfig, directory: Path, name: str) -> float:
+def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[str] = ()) -> float:
     """One run in ``directory``; returns ``config.monitor`` of the kept weights on the validation windows."""
     import lightning.pytorch as pl
-    from seqmodels.callbacks import scalars
-    from seqmodels.callbacks.figures import save_final
 
-    from seqmodels import report, run
+    from seqmodels import environment, report, run
+    from seqmodels.callbacks import figures, scalars
     from seqmodels.config import build
     from seqmodels.module import ForecastModule
 
-    run.quiet()
-    run.check_monitor(config.monitor)
+    started = time.monotonic()
+    environment.quiet()
+    run.check_settings(config)
     pl.seed_everything(config.seed, verbose=False)
     data = build(config.data)
     data.setup()
@@ -37,32 +39,32 @@ def train(config: DictConfig, directory: Path, name: str) -> float:
         monitor=config.monitor,
     )
     report.show(report.model_summary(module, name))
-    environment = run.start(config, directory)
-    run.set_threads(config.threads, module.forecaster)
+    environment.set_threads(config.threads, module.forecaster)
+    recorded = environment.record(config, overrides, directory)
     trainer = build(
         config.trainer,
-        max_epochs=run.length(config, steps_per_epoch=len(data.train_dataloader())),
+        max_epochs=run.epochs(config, steps_per_epoch=len(data.train_dataloader())),
         callbacks=[build(node) for node in config.callbacks.values() if node is not None],
         logger=[build(node) for node in config.logger.values() if node is not None],
-        enable_checkpointing="checkpoint" in config.callbacks,
+        enable_checkpointing=config.callbacks.get("checkpoint") is not None,
         enable_model_summary=False,
         default_root_dir=directory,
     )
-    scalars.write_run(trainer.loggers, run.yaml(config), environment)
+    scalars.write_run(trainer.loggers, environment.yaml(config), recorded)
     if any(parameter.requires_grad for parameter in module.parameters()):
         run.fit(trainer, module, data, config.ckpt_path)
     run.evaluate(trainer, module, data)
     report.show(report.result_table(module.results, data.windows, name, data.spec.channels))
-    save_final(module, data, directory / "figures")
-    return run.finish(config, directory, trainer, module, data, name)
+    figures.save_final(module, data, directory / "figures")
+    return run.finish(config, directory, trainer, module, data, name, started)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 @launch.job
 def main(config: DictConfig) -> float:
     """Entry point of one job."""
-    hydra_config = HydraConfig.get()
-    return train(config, Path(hydra_config.runtime.output_dir), hydra_config.runtime.choices.model)
+    job = HydraConfig.get()
+    return train(config, Path(job.runtime.output_dir), job.runtime.choices["model"], job.overrides.task)
 
 
 if __name__ == "__main__":

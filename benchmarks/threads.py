@@ -23,7 +23,9 @@ def step_time(model: Forecaster, batch: int, threads: int) -> float:
     torch.set_num_threads(threads)
     inputs = model.spec.zeros(batch)
     inputs = inputs._replace(past_target=torch.randn_like(inputs.past_target))
-    targets = Targets(torch.randn(batch, model.spec.horizon, 1), torch.ones(batch, model.spec.horizon, 1, dtype=torch.bool))
+    targets = Targets(
+        torch.randn(batch, model.spec.horizon, 1), torch.ones(batch, model.spec.horizon, 1, dtype=torch.bool)
+    )
     times = []
     for _ in range(STEPS):
         started = time.perf_counter()
@@ -42,9 +44,7 @@ def main() -> None:
             size = {"filters": width} if backbone is WaveNet else {"hidden": width}
             model = Forecaster(spec, Standard, partial(backbone, **size), SeqToSeq, Point())
             for batch in BATCHES:
-                one, all_ = (
-                    min(step_time(model, batch, threads) for _ in range(RUNS)) * 1e3 for threads in (1, cores)
-                )
+                one, all_ = (min(step_time(model, batch, threads) for _ in range(RUNS)) * 1e3 for threads in (1, cores))
                 print(f"| {name} | {width} | {batch} | {one:.1f} | {all_:.1f} | {one / all_:.2f} |", flush=True)
 
 

@@ -42,7 +42,11 @@ class StockWaveNet(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for number, dilation in enumerate((1, 2, 4, 8) * 2):
-            layers += [nn.ConstantPad1d((dilation, 0), 0.0), nn.Conv1d(20 if number else 1, 20, 2, dilation=dilation), nn.ReLU()]
+            layers += [
+                nn.ConstantPad1d((dilation, 0), 0.0),
+                nn.Conv1d(20 if number else 1, 20, 2, dilation=dilation),
+                nn.ReLU(),
+            ]
         self.layers = nn.Sequential(*layers, nn.Conv1d(20, HORIZON, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,7 +92,10 @@ def main() -> None:
         pairs = [(ours(name), by_hand(stock())) for _ in range(RUNS)]
         mine, theirs = (statistics.median(times) for times in zip(*pairs, strict=True))
         ratios = sorted(a / b for a, b in pairs)
-        print(f"| {name} | {mine:.3f} | {theirs:.3f} | {mine / theirs:.2f} | {ratios[0]:.2f} ... {ratios[-1]:.2f} |", flush=True)
+        print(
+            f"| {name} | {mine:.3f} | {theirs:.3f} | {mine / theirs:.2f} | {ratios[0]:.2f} ... {ratios[-1]:.2f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

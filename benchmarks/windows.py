@@ -55,7 +55,9 @@ def main() -> None:
     print("| batch | loader, million windows/s | plain gather, million windows/s |")
     print("|---|---|---|")
     for batch_size in (32, 256, 1024, 4096):
-        print(f"| {batch_size} | {loader_rate(batch_size) / 1e6:.2f} | {gather_rate(batch_size) / 1e6:.2f} |", flush=True)
+        print(
+            f"| {batch_size} | {loader_rate(batch_size) / 1e6:.2f} | {gather_rate(batch_size) / 1e6:.2f} |", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def data_summary(datamodule: Any) -> RenderableType:
     lines.add_row("context", context(datamodule.context))
     if series.missing:
         share = series.missing / series.values.size
-        lines.add_row("missing", f"{counted(series.missing, 'target value')} ({share:.2%}), neither learned nor measured")
+        lines.add_row("missing", f"{counted(series.missing, 'target value')} ({share:.2%}), not in loss or errors")
     for number, note in enumerate(series.notes):
         lines.add_row("" if number else "notes", Text(note))
     return lines
@@ -76,7 +76,7 @@ def model_summary(module: Any, name: str = "") -> RenderableType:
     """
     model, spec = module.forecaster, module.spec
     lines = Table.grid(padding=(0, 2))
-    parts = [f"{name}: {type(part).__name__} {counted(parameters(part), 'parameter')}" for name, part in parts_of(model)]
+    parts = [f"{key}: {type(part).__name__} {counted(parameters(part), 'parameter')}" for key, part in parts_of(model)]
     name = name or " + ".join(type(part).__name__ for _, part in parts_of(model)) or type(model).__name__
     lines.add_row("model", Text(name))
     lines.add_row("parameters", Text(f"{parameters(model):,}" + (f" ({', '.join(parts)})" if parts else "")))

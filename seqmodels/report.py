@@ -116,7 +116,7 @@ def result_rows(
 
 
 def write_results(directory: str | Path, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``metrics.json`` (the summary, and the rows under "rows") and ``metrics.csv``; what is no number is null."""
+    """Write ``metrics.json`` (the summary, and the rows as "rows") and ``metrics.csv``; what is no number is null."""
     content = json.dumps(plain({**summary, "rows": list(rows)}), indent=2, allow_nan=False) + "\n"
     write_file(Path(directory) / "metrics.json", content.encode())
     text = io.StringIO()

@@ -83,8 +83,9 @@ class Window(Scaler):
     the seasonal naive forecast of each origin, which the model then only corrects.
     ``scale``: "deviation", "mean_absolute" (of the centred values), or the series' "seasonal_error", the unit of MASE.
 
-    With forecasts from every step, statistics come from the first ``steps`` steps (default: a quarter of the window,
-    and at least one season), and forecasts start behind them; with one forecast, from the whole past.
+    With forecasts from every step, statistics come from the first ``steps`` steps, and forecasts start behind them;
+    with one forecast, from the whole past. Default for ``steps``: a quarter of the window and at least one season,
+    or just a season where nothing else is asked of the window (season, seasonal_error).
     """
 
     floor: Tensor
@@ -95,7 +96,9 @@ class Window(Scaler):
             if value not in choices:
                 raise InputError(f"model.scaler.{name} is {value!r}; it must be one of {', '.join(choices)}.")
         self.season, self.horizon, self.centre, self.scale = spec.season, spec.horizon, centre, scale
-        self.steps = max(2, spec.season, spec.past_steps // 4) if steps is None else steps
+        only_season = centre == "season" and scale == "seasonal_error"
+        least = spec.season if only_season else max(2, spec.season, spec.past_steps // 4)
+        self.steps = least if steps is None else steps
         if not max(1, spec.season if centre == "season" else 1) <= self.steps <= spec.past_steps:
             raise InputError(
                 f"model.scaler.steps is {self.steps}; it must be at least one season ({spec.season}) and at most"
@@ -134,3 +137,14 @@ class Window(Scaler):
             mean = masked_mean(past, observed)
             size = masked_mean((past - mean).square(), observed).sqrt()
         return torch.maximum(size, self.floor)
+
+
+def automatic(spec: WindowSpec) -> Scaler:
+    """Correct the seasonal naive forecast where the data have a season that fits into the window, else standardise.
+
+    Seasonal data seldom keep their level: a model that says what to add to the last season follows a shift at once,
+    where one that learned the level of the training span does not.
+    """
+    if 1 < spec.season < spec.past_steps:
+        return Window(spec, centre="season", scale="seasonal_error")
+    return Standard(spec)

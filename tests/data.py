@@ -35,7 +35,9 @@ def integers(*lengths: int, channels: int = 1, observed: np.ndarray | None = Non
     rows = [1000 * i + np.arange(n)[:, None] + np.arange(channels) / 10 for i, n in enumerate(lengths)]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     names = tuple("abc"[:channels])
-    return SeriesSet(np.concatenate(rows).astype(np.float32), offsets, channels=names, observed=observed, source="integers")
+    return SeriesSet(
+        np.concatenate(rows).astype(np.float32), offsets, channels=names, observed=observed, source="integers"
+    )
 
 
 def made(*lengths: int, channels: int = 1, observed: np.ndarray | None = None, **windows) -> Made:

@@ -29,7 +29,7 @@ def small_module(data: Any, dropout: float = 0.0, seed: int = 0, **arguments: An
     return ForecastModule(forecaster, data.spec, {}, partial(torch.optim.AdamW, lr=1e-2), schedule, **arguments)
 
 
-def fit(module: ForecastModule, data: Any, callbacks: list, ckpt_path: str | None = None, **arguments: Any) -> pl.Trainer:
+def fit(module: ForecastModule, data: Any, callbacks: list, ckpt_path: str | None = None, **arguments) -> pl.Trainer:
     """Fit on the CPU; without checkpoint and progress unless a callback is there for it."""
     bar = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks)
     keeps = any(isinstance(callback, pl.callbacks.ModelCheckpoint) for callback in callbacks)

@@ -126,10 +126,16 @@ def test_impossible_convolutions_are_refused(change):
 def test_parameter_counts_are_the_published_ones():
     """Keras' counts, plus one further bias per gate where torch keeps two (4 gates x 20 x 2 layers, 20 x 2)."""
     counts = {"lstm": 5250 + 160, "gru": 4110, "rnn": 1470 + 40, "wavenet": 6010, "conv_gru": 5350}
-    spec = zoo.SPEC._replace(past_steps=50, horizon=10, channels=("y",), target_statistics=zoo.Statistics((0.0,), (1.0,)))
+    spec = zoo.SPEC._replace(
+        past_steps=50, horizon=10, channels=("y",), target_statistics=zoo.Statistics((0.0,), (1.0,))
+    )
     sizes = {"lstm": Lstm, "gru": Gru, "rnn": Rnn}
     for name, count in counts.items():
-        backbone = zoo.partial(sizes[name], hidden=20, layers=2) if name in sizes else {"wavenet": WaveNet, "conv_gru": ConvGru}[name]
+        backbone = (
+            zoo.partial(sizes[name], hidden=20, layers=2)
+            if name in sizes
+            else {"wavenet": WaveNet, "conv_gru": ConvGru}[name]
+        )
         model = zoo.Forecaster(spec, zoo.scalers.Standard, backbone, zoo.readouts.SeqToSeq, zoo.heads.Point())
         assert sum(p.numel() for p in model.parameters()) == count, name
 

@@ -115,7 +115,9 @@ def test_schedules_from_conf_reach_their_end(tmp_path, name):
     data = made(100, split=[60, 20, 20], batch_size=8)
     trainer_for(tmp_path, epochs=4, callbacks=[Rates()]).fit(module_for(data, build(node)), datamodule=data)
     assert len(used) == 28
-    expected = {"constant": (1e-2, 1e-2), "plateau": (1e-2, 1e-2), "cosine": (1e-2, 0.0), "one_cycle": (4e-4, 0.0)}[name]
+    expected = {"constant": (1e-2, 1e-2), "plateau": (1e-2, 1e-2), "cosine": (1e-2, 0.0), "one_cycle": (4e-4, 0.0)}[
+        name
+    ]
     assert (used[0], used[-1]) == pytest.approx(expected, abs=5e-5)
     assert max(used) == pytest.approx(1e-2, rel=0.01)
 

@@ -103,7 +103,8 @@ def test_errors_by_step_and_layout(tmp_path: Path) -> None:
     found = events(tmp_path)
     table = module.results["validation"]["model"]
     for lead in (1, 5):
-        assert found.Scalars(f"validation_by_step/mae_{lead:02d}")[-1].value == pytest.approx(table.absolute[lead - 1, 0])
+        mean = found.Scalars(f"validation_by_step/mae_{lead:02d}")[-1].value
+        assert mean == pytest.approx(table.absolute[lead - 1, 0])
         squared = found.Scalars(f"validation_by_step/rmse_{lead:02d}")[-1].value ** 2
         assert squared == pytest.approx(table.squared[lead - 1, 0])
     layout = layout_pb2.Layout.FromString(found.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
@@ -146,7 +147,8 @@ def test_hyperparameters_have_one_entry_with_results(tmp_path: Path) -> None:
     assert "hp_metric" not in found.Tags()["scalars"]
     (text,) = found.Tensors("config/yaml/text_summary")
     assert text.tensor_proto.string_val[0].decode() == "```yaml\nseed: 0\n```"
-    assert "| packages.torch | 2.13 |" in found.Tensors("config/environment/text_summary")[0].tensor_proto.string_val[0].decode()
+    (text,) = found.Tensors("config/environment/text_summary")
+    assert b"| packages.torch | 2.13 |" in text.tensor_proto.string_val[0]
     assert hparams_name("validation/mae") == "hp/validation_mae"
 
 

@@ -24,7 +24,10 @@ def test_law_7_the_first_target_follows_the_last_past_step(stage, context):
     for window in batches(data, stage):
         check(window, data.spec)
         torch.testing.assert_close(window.inputs.past_target[:, -1] + 1, window.targets.target[:, 0])
-        torch.testing.assert_close(window.inputs.past_target[:, 1:] - window.inputs.past_target[:, :-1], torch.ones_like(window.inputs.past_target[:, 1:]))
+        torch.testing.assert_close(
+            window.inputs.past_target[:, 1:] - window.inputs.past_target[:, :-1],
+            torch.ones_like(window.inputs.past_target[:, 1:]),
+        )
         local = torch.from_numpy(data.series.offsets)[window.inputs.series]
         assert (window.origin - local == window.inputs.past_target[:, -1, 0] - 1000 * window.inputs.series).all()
 
@@ -188,7 +191,10 @@ def test_spec_survives_the_way_through_plain_primitives():
         ({"split": [50, -5, 5]}, "it must be 2 or 3 fractions"),
         ({"split": ["2020-01-01", "2021-01-01"]}, "there is no time column"),
         ({"past_steps": 99}, "has 100 steps, but one window needs 101"),
-        ({"split": [90, 6, 4], "context": "inside"}, "the validation part .* has 6 rows and no window.*data.context=across"),
+        (
+            {"split": [90, 6, 4], "context": "inside"},
+            "the validation part .* has 6 rows and no window.*data.context=across",
+        ),
         ({"split": [4, 50, 46]}, "the train part .* has 4 rows and no window; a series needs at least 7"),
         ({"split": [98, 1, 1]}, "the validation part .* has 1 rows and no window; a series needs at least 2"),
     ],

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -33,9 +33,7 @@ class Panel(NamedTuple):
     reference: np.ndarray  # (H,)
 
 
-def forecast_figure(
-    panels: Sequence[Panel], heading: str, step: str, value: str, model: str, reference: str
-) -> Figure:
+def forecast_figure(panels: Sequence[Panel], heading: str, step: str, value: str, model: str, reference: str) -> Figure:
     """A grid of windows: past, truth, forecast and the named reference, around the origin at 0.
 
     ``step`` and ``value`` label the axes; all panels share the time axis, each has its own scale of values.
@@ -61,14 +59,14 @@ def forecast_figure(
 def draw_panel(axes: Axes, panel: Panel, model: str, reference: str) -> None:
     """One window; the truth starts at the origin so that it continues the past without a gap."""
     before, after = np.arange(1 - len(panel.past), 1), np.arange(1, len(panel.truth) + 1)
-    small = {"marker": ".", "markersize": 4} if len(before) + len(after) <= FEW else {}
-    single = {"marker": "o", "markersize": 4} if len(after) <= FEW // 2 else {}
+    small: dict[str, Any] = {"marker": ".", "markersize": 4} if len(before) + len(after) <= FEW else {}
+    single: dict[str, Any] = {"marker": "o", "markersize": 4} if len(after) <= FEW // 2 else {}
     axes.axvline(0, color="#c4ccd4", linewidth=1, zorder=0)
     axes.plot(before, panel.past, color=PAST, linewidth=1.3, label="past", **small)
     truth = np.concatenate([panel.past[-1:], panel.truth])
     axes.plot(np.arange(len(truth)), truth, color=TRUTH, linewidth=1.5, label="truth", **small)
-    dashes = {"linestyle": "--", "linewidth": 1.2, "color": REFERENCE}
-    axes.plot(after, panel.reference, label=reference, **(dashes | ({"marker": "_"} if len(after) == 1 else {})))
+    dash = "_" if len(after) == 1 else ""  # one point makes no line
+    axes.plot(after, panel.reference, color=REFERENCE, linewidth=1.2, linestyle="--", marker=dash, label=reference)
     axes.plot(after, panel.forecast, color=FORECAST, linewidth=2, label=model, **single)
     axes.set_title(panel.title, fontsize=TEXT, loc="left")
     decorate(axes)
@@ -81,8 +79,9 @@ def error_figure(curves: Mapping[str, Mapping[str, np.ndarray]], value: str, mod
     grid = figure.subplots(1, len(curves), squeeze=False, sharey=True).ravel()
     for axes, (stage, rows) in zip(grid, curves.items(), strict=True):
         for row, errors in rows.items():
-            style = {"color": FORECAST, "linewidth": 2.2, "zorder": 3} if row == model else {
-                "color": OTHER if row == "naive" else REFERENCE, "linewidth": 1.5, "linestyle": "--"}  # fmt: skip
+            style: dict[str, Any] = {"color": FORECAST, "linewidth": 2.2, "zorder": 3}
+            if row != model:
+                style = {"color": OTHER if row == "naive" else REFERENCE, "linewidth": 1.5, "linestyle": "--"}
             marker = "o" if len(errors) <= FEW // 2 else ""
             axes.plot(np.arange(1, len(errors) + 1), errors, marker=marker, markersize=4, label=row, **style)
         axes.set_title(stage, fontsize=TEXT, loc="left")
@@ -111,8 +110,10 @@ def head(figure: Figure, heading: str, axes: Axes) -> None:
     top = 1 - 0.12 / figure.get_figheight()
     figure.suptitle(heading, x=0.012, y=top, ha="left", va="top", fontsize=TEXT + 2, fontweight="bold")
     handles, labels = axes.get_legend_handles_labels()
-    place = {"loc": "upper right", "bbox_to_anchor": (1.0, top + 0.06 / figure.get_figheight())}
-    figure.legend(handles, labels, ncols=len(labels), frameon=False, fontsize=TEXT, **place)
+    corner = (1.0, top + 0.06 / figure.get_figheight())
+    figure.legend(
+        handles, labels, loc="upper right", bbox_to_anchor=corner, ncols=len(labels), frameon=False, fontsize=TEXT
+    )
 
 
 def pixels(figure: Figure) -> np.ndarray:

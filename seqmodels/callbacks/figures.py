@@ -13,8 +13,8 @@ from torch import Tensor
 from seqmodels.callbacks.drawing import Panel, error_figure, forecast_figure, pixels, save
 from seqmodels.callbacks.scalars import tensorboards
 from seqmodels.module import MODEL, ForecastModule
-from seqmodels.wording import label
 from seqmodels.window import Window
+from seqmodels.wording import label
 
 STAGES = ("validation", "test")
 SHORTEST_PAST = 56  # steps shown before the origin, at least, where the window has them
@@ -106,10 +106,9 @@ def panels_of(window: Window, forecasts: np.ndarray, references: np.ndarray, dat
     shown = min(spec.past_steps, max(3 * spec.horizon, 2 * spec.season, SHORTEST_PAST))
     past = gaps(window.inputs.past_target, window.inputs.past_observed)[:, -shown:, 0]
     truth = gaps(window.targets.target, window.targets.observed)[..., 0]
-    return [
-        Panel(title(datamodule.series, int(series), int(row)), past[i], truth[i], forecasts[i, :, 0], references[i, :, 0])
-        for i, (series, row) in enumerate(zip(window.inputs.series.cpu(), window.origin.cpu(), strict=True))
-    ]
+    places = zip(window.inputs.series.tolist(), window.origin.tolist(), strict=True)
+    titles = [title(datamodule.series, series, row) for series, row in places]
+    return [Panel(*parts) for parts in zip(titles, past, truth, forecasts[..., 0], references[..., 0], strict=True)]
 
 
 def gaps(values: Tensor, observed: Tensor) -> np.ndarray:

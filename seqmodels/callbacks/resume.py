@@ -19,12 +19,12 @@ class RandomState(pl.Callback):
         self.loaded: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        name, keys, *rest = np.random.get_state(legacy=True)  # type: ignore[misc]  # a tuple when legacy
+        name, keys, *rest = np.random.get_state(legacy=True)
         version, internal, gauss = random.getstate()
         return {
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            "numpy": [name, keys.tolist(), *rest],
+            "numpy": [name, np.asarray(keys).tolist(), *rest],
             "python": [version, list(internal), gauss],
         }
 

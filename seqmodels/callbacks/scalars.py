@@ -138,7 +138,8 @@ def write_run(loggers: Loggers, config_yaml: str, environment: Mapping[str, Any]
 def write_hparams(loggers: Loggers, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
     """Write the one entry of the run among hyperparameters, and close the loggers: nothing is written after it.
 
-    ``config`` may be nested; its keys appear as on the command line. ``metrics`` such as ``validation/mae`` appear as ``hp/validation_mae``.
+    ``config`` may be nested; its keys appear as on the command line. ``metrics`` such as ``validation/mae``
+    appear as ``hp/validation_mae``.
     """
     results = {hparams_name(name): float(value) for name, value in metrics.items()}
     for logger in as_list(loggers):

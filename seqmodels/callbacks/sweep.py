@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from seqmodels.secrets import is_secret
+
 SUMMARY, OVERRIDES, METRICS, ERROR = "summary.csv", "overrides.json", "metrics.json", "error.txt"
-SECRET = ("token", "secret", "password", "api_key")  # values of such keys are never written
 CLOCK_SLACK = 2.0  # seconds by which a file system's clock may lag
 
 
@@ -78,7 +79,7 @@ def _split(override: str) -> tuple[str, str]:
 
 
 def _shown(key: str, value: str) -> str:
-    return "***" if any(word in key.lower() for word in SECRET) else value
+    return "***" if is_secret(key) else value
 
 
 def read_jobs(root: Path, since: float = -math.inf) -> list[Job]:

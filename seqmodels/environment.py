@@ -1,0 +1,102 @@
+"""The process and machine of a run: threads, silence, and what a repetition needs to know about them."""
+
+import json
+import logging
+import os
+import platform
+import shlex
+import subprocess
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from seqmodels.errors import InputError
+from seqmodels.secrets import hidden
+
+PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "numpy", "polars")
+NARROW = 96  # up to this width a second thread costs more than it brings: see benchmarks/threads.py
+
+
+def quiet() -> None:
+    """Keep from the terminal what the libraries print about themselves; errors and our own lines stay."""
+    for name in ("lightning.pytorch", "lightning.fabric", "torch.distributed"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\..*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+
+
+def set_threads(threads: int | str, model: nn.Module) -> int:
+    """Set and return the number of CPU threads; "auto" means 1 for a model narrow enough, else all cores.
+
+    Also flushes denormal numbers to zero, which can slow a recurrent layer down twentyfold.
+
+    Raises InputError unless ``threads`` is "auto" or at least 1.
+    """
+    if threads != "auto" and not (isinstance(threads, int) and threads >= 1):
+        raise InputError(f"threads is {threads!r}; it must be 'auto' or a number of at least 1.")
+    torch.set_flush_denormal(True)
+    width = getattr(getattr(model, "backbone", None), "size", 0)
+    count = (1 if width <= NARROW else cores()) if threads == "auto" else int(threads)
+    torch.set_num_threads(count)
+    return count
+
+
+def cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def record(config: DictConfig, overrides: Sequence[str], directory: Path) -> dict[str, Any]:
+    """Write config.yaml, command.txt and environment.json into the run directory; returns the environment.
+
+    Raises InputError where the directory cannot be written: better now than at the first checkpoint.
+    """
+    environment = describe(config.seed)
+    files = {
+        "config.yaml": yaml(config),
+        "command.txt": shlex.join(["python", "train.py", *overrides]) + "\n",
+        "environment.json": json.dumps(environment, indent=2) + "\n",
+    }
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (directory / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{directory}: the run directory cannot be written ({error.strerror}).") from error
+    return environment
+
+
+def yaml(config: DictConfig) -> str:
+    """The resolved configuration as YAML, without secrets."""
+    return OmegaConf.to_yaml(OmegaConf.create(hidden(OmegaConf.to_container(config, resolve=True))))
+
+
+def describe(seed: int) -> dict[str, Any]:
+    """Versions, git revision, machine and seed: what a repetition needs besides the config."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "revision": revision(),
+        "machine": platform.platform(),
+        "cores": cores(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "seed": seed,
+    }
+
+
+def revision() -> str | None:
+    """The git revision of this code, "-dirty" where files were changed; None outside of a checkout."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,17 @@
+"""Which configuration keys hold secrets; their values are never written anywhere."""
+
+from typing import Any
+
+WORDS = ("token", "secret", "password", "api_key")
+
+
+def is_secret(key: Any) -> bool:
+    """Whether a key, dotted or not, sounds as if its value were a secret."""
+    return any(word in str(key).lower() for word in WORDS)
+
+
+def hidden(node: Any) -> Any:
+    """The same nested dictionaries and lists, with *** for every secret that is set."""
+    if isinstance(node, dict):
+        return {key: "***" if is_secret(key) and value is not None else hidden(value) for key, value in node.items()}
+    return [hidden(value) for value in node] if isinstance(node, list) else node
