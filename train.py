@@ -40,7 +40,7 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     )
     report.show(report.model_summary(module, name))
     environment.set_threads(config.threads, module.forecaster)
-    recorded = environment.record(config, overrides, directory)
+    run.check_resume(config.ckpt_path, module)
     trainer = build(
         config.trainer,
         max_epochs=run.epochs(config, steps_per_epoch=len(data.train_dataloader())),
@@ -50,6 +50,7 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
         enable_model_summary=False,
         default_root_dir=directory,
     )
+    recorded = environment.record(config, overrides, directory)
     scalars.write_run(trainer.loggers, environment.yaml(config), recorded)
     if any(parameter.requires_grad for parameter in module.parameters()):
         run.fit(trainer, module, data, config.ckpt_path)

@@ -55,12 +55,16 @@ def cores() -> int:
 def record(config: DictConfig, overrides: Sequence[str], directory: Path) -> dict[str, Any]:
     """Write config.yaml, command.txt and environment.json into the run directory; returns the environment.
 
+    A run that is resumed in its directory adds its command to those before.
+
     Raises InputError where the directory cannot be written: better now than at the first checkpoint.
     """
     environment = describe(config.seed)
+    commands = directory / "command.txt"
+    earlier = commands.read_text(encoding="utf-8") if config.ckpt_path is not None and commands.exists() else ""
     files = {
         "config.yaml": yaml(config),
-        "command.txt": shlex.join(["python", "train.py", *overrides]) + "\n",
+        "command.txt": earlier + shlex.join(["python", "train.py", *overrides]) + "\n",
         "environment.json": json.dumps(environment, indent=2) + "\n",
     }
     try:

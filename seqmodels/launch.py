@@ -30,6 +30,17 @@ REFUSED, INTERRUPTED, TERMINATED = 2, 130, 143
 log = logging.getLogger(__name__)
 
 
+def run_dir(ckpt_path: str | None, new: str) -> str:
+    """Where a run writes: the run directory that its checkpoint lies in (so that it continues there), else ``new``."""
+    checkpoint = Path(ckpt_path or "")
+    folder = checkpoint.parent.parent
+    is_run = checkpoint.parent.name == "checkpoints" and checkpoint.is_file() and (folder / "config.yaml").is_file()
+    return str(folder) if is_run else new
+
+
+OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
+
+
 class PastHydra(BaseException):
     """Carries its cause past Hydra, which turns errors of callbacks into warnings and comments on those of jobs."""
 
@@ -72,6 +83,7 @@ def job(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*arguments, **named)
         except (Exception, SystemExit) as error:
             if not sweep:
+                _remove_empty(folder)
                 raise PastHydra() from error
             _write_error(error, folder)
             if _ended(error) is not None:
@@ -79,6 +91,16 @@ def job(function: Callable[..., Any]) -> Callable[..., Any]:
             return _worst(HydraConfig.get().sweeper.get("direction"))
 
     return guarded
+
+
+def _remove_empty(folder: Path) -> None:
+    """Take back the directory that Hydra made for a run that was refused, and what it made to hold it."""
+    here = Path.cwd()
+    for place in (folder, *(parent for parent in folder.parents if parent != here and parent.is_relative_to(here))):
+        try:
+            place.rmdir()
+        except OSError:  # something is in it
+            return
 
 
 def _write_error(error: BaseException, folder: Path) -> None:

@@ -56,11 +56,12 @@ class ForecastErrors(Metric):
         if forecast.shape != targets.target.shape:
             raise ValueError(f"forecast {tuple(forecast.shape)} and target {tuple(targets.target.shape)} must agree.")
         error = (forecast - targets.target).abs().double() * targets.observed
-        self.absolute += error.sum(dim=0)
-        self.squared += error.square().sum(dim=0)
-        self.scaled += (error / inputs.seasonal_error.unsqueeze(1)).sum(dim=0)
-        self.observed += targets.observed.sum(dim=0)
-        self.windows += len(forecast)
+        # Not in place: a sum that began in inference mode could not be continued outside of it.
+        self.absolute = self.absolute + error.sum(dim=0)
+        self.squared = self.squared + error.square().sum(dim=0)
+        self.scaled = self.scaled + (error / inputs.seasonal_error.unsqueeze(1)).sum(dim=0)
+        self.observed = self.observed + targets.observed.sum(dim=0)
+        self.windows = self.windows + len(forecast)
 
     def compute(self) -> ErrorTable:
         """Means over all windows so far."""

@@ -53,15 +53,18 @@ class ForecastModule(pl.LightningModule):
         """Begin a new logging interval."""
         self.loss_sum: Tensor | float = 0.0
         self.norm_sum: Tensor | float = 0.0
-        self.steps_summed = 0
+        self.steps_summed = 0  # batches
+        self.norms_summed = 0  # optimizer steps: fewer where gradients are accumulated
 
     def interval(self) -> dict[str, float]:
         """Mean training loss and mean gradient norm before clipping since the last call.
 
         Raises InputError when the loss is no longer a finite number.
         """
-        steps = max(1, self.steps_summed)
-        means = {"loss/train": float(self.loss_sum) / steps, "optimizer/gradient_norm": float(self.norm_sum) / steps}
+        means = {
+            "loss/train": float(self.loss_sum) / max(1, self.steps_summed),
+            "optimizer/gradient_norm": float(self.norm_sum) / max(1, self.norms_summed),
+        }
         self.reset_sums()
         if not torch.isfinite(torch.tensor(means["loss/train"])):
             raise InputError(
@@ -87,6 +90,7 @@ class ForecastModule(pl.LightningModule):
         by_norm = gradient_clip_algorithm in (None, "norm")
         limit = gradient_clip_val if gradient_clip_val and by_norm else float("inf")
         self.norm_sum = self.norm_sum + nn.utils.clip_grad_norm_(parameters, limit)
+        self.norms_summed += 1
         if gradient_clip_val and not by_norm:
             nn.utils.clip_grad_value_(parameters, gradient_clip_val)
 
@@ -135,6 +139,21 @@ class ForecastModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[KEY] = describe(self.config, self.spec)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Raise InputError where training would go on beyond, or stop short of, the end its schedule was made for."""
+        last = self.trainer.max_epochs
+        if self.trainer.state.fn != "fit" or (last is not None and 0 < last <= checkpoint["epoch"] + 1):
+            return
+        steps = int(self.trainer.estimated_stepping_batches)
+        for state in checkpoint["lr_schedulers"]:
+            planned = state.get("total_steps", state.get("T_max"))
+            if planned not in (None, steps):
+                raise InputError(
+                    f"scheduler: the learning rate of the resumed run was planned for {planned:,} optimizer steps, and"
+                    f" this run has {steps:,}; keep trainer.max_epochs and optimizer_steps as they were (only with"
+                    f" scheduler=constant or plateau may they change)."
+                )
 
     def _evaluate(self, window: Window) -> None:
         """Count the forecasts of the last origin, and those of the references on exactly the same windows."""

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import traceback
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -116,9 +117,19 @@ def sentence(error: BaseException, composed: Composed) -> str | None:
         return f"{error.full_key} has no value: give one with {error.full_key}=..."
     if isinstance(error, (InterpolationKeyError, InterpolationResolutionError)):
         return f"{error.full_key} cannot be resolved: {_first_line(error)}"
+    if isinstance(error, OSError) and _comes_from(error, "hydra.core.utils"):
+        return f"{error.filename}: the run directory cannot be made ({error.strerror})."
+    if any(kind.__name__ == "MisconfigurationException" for kind in type(error).__mro__):
+        return f"trainer: {_end(one_line(error).removesuffix('!'))}"
     if isinstance(error, HydraException) or any(kind.__name__ == "YAMLError" for kind in type(error).__mro__):
         return _end(one_line(error))
     return _from_hydra(error, composed) if isinstance(error, ValueError) else None
+
+
+def _comes_from(error: BaseException, module: str) -> bool:
+    """Whether the error passed through this module; what a job raises reaches us past Hydra."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(frame.f_globals.get("__name__") == module for frame in frames)
 
 
 def _grammar(override: str) -> str:

@@ -46,7 +46,7 @@ def result_table(
     for heading in ("MAE", "RMSE", "MSE", "MASE", "skill"):
         table.add_column(heading, justify="right", no_wrap=True)
     for stage, rows in results.items():
-        blocks = blocks_of(rows, channels)
+        blocks = blocks_of(rows, channels, name)
         for channel in blocks:
             part = f", {channel}" if len(blocks) > 1 else ""
             table.add_row(Text(f" {stage}{part}", style="bold"))
@@ -67,14 +67,22 @@ def explanation(results: Results, windows: Mapping[str, int]) -> str:
     )
 
 
-def blocks_of(rows: Mapping[str, ErrorTable], channels: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
-    """Measures by channel, then by row; the channel "all" comes first, and alone where there is only one."""
+def blocks_of(
+    rows: Mapping[str, ErrorTable], channels: Sequence[str], name: str = MODEL
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Measures by channel, then by row; the channel "all" comes first, and alone where there is only one.
+
+    Where the model called ``name`` is itself one of the references, that reference is not repeated.
+    """
     count = next(iter(rows.values())).absolute.shape[1] if rows else 0
     names = list(channels) or [f"channel {i}" for i in range(count)]
     blocks = {"all": measures(rows)}
     if count > 1:
         for i, channel in enumerate(names):
             blocks[channel] = measures({row: table.channel(i) for row, table in rows.items()})
+    again = name.replace("_", " ")
+    if again in rows and rows[again].summary() == rows[MODEL].summary():  # not so with a season of its own
+        blocks = {channel: {row: block[row] for row in block if row != again} for channel, block in blocks.items()}
     return blocks
 
 
@@ -110,7 +118,7 @@ def result_rows(
             "windows": windows[stage],
         }
         for stage, rows in results.items()
-        for channel, block in blocks_of(rows, channels).items()
+        for channel, block in blocks_of(rows, channels, name).items()
         for row, values in block.items()
     ]
 

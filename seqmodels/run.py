@@ -34,6 +34,23 @@ def epochs(config: DictConfig, steps_per_epoch: int) -> int | None:
     return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(config.optimizer_steps / max(1, steps_per_epoch))))
 
 
+def check_resume(ckpt_path: str | None, module: ForecastModule) -> None:
+    """Raise InputError unless the checkpoint, if any, can be read and has weights of the module's names and shapes."""
+    if ckpt_path is None:
+        return
+    given, wanted = (
+        {name: tuple(weight.shape) for name, weight in weights.items()}
+        for weights in (read(ckpt_path)["state_dict"], module.state_dict())
+    )
+    differing = sorted(name for name in {*given, *wanted} if given.get(name) != wanted.get(name))
+    if differing:
+        name = differing[0]
+        raise InputError(
+            f"ckpt_path={ckpt_path} does not fit the model: {name} has shape {given.get(name, 'none')} there and"
+            f" {wanted.get(name, 'none')} here; resume with the model and data of the run that wrote it."
+        )
+
+
 def fit(trainer: pl.Trainer, module: ForecastModule, data: Any, ckpt_path: str | None) -> None:
     """Train from the start or from a checkpoint, then put the best weights back, and say which they are."""
     if ckpt_path is not None:

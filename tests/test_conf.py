@@ -1,0 +1,213 @@
+"""Every file under conf/: it composes, fits its constructors, says what it is, and repeats their defaults."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from inspect import Parameter
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import zoo
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from seqmodels import launch  # noqa: F401  # registers the resolver of the run directory, as for every command
+from seqmodels.arguments import accepted
+from seqmodels.config import build, check, resolve
+from seqmodels.errors import InputError
+
+CONF = Path(__file__).parent.parent / "conf"
+FILES = {path.relative_to(CONF).with_suffix("").as_posix(): path for path in sorted(CONF.rglob("*.yaml"))}
+EXPERIMENTS = [name for name in FILES if name.startswith("experiment/")]
+OPTIONS = [name for name in FILES if name not in ("train", *EXPERIMENTS)]
+MANDATORY = {"data/csv": ["data.path=a.csv", "data.target=[y]"], "data/parquet": ["data.path=a", "data.target=[y]"]}
+HEADER = ("Source", "Command", "Takes", "Gives")
+
+# Arguments that are passed when the object is built, by group
+BY_CODE = {"model": {"spec", "features", "past_steps", "size", "parameters"}}
+# Arguments that stand in no file, and why
+ABSENT = {
+    ("callbacks/default", "directory"): "figures without TensorBoard: where a run keeps them is its own affair",
+    ("callbacks/default", "console"): "an object, for tests",
+}
+# Defaults that a file sets otherwise than the code, and why: the file is a variant, or it describes certain data
+DIFFERENT = {
+    ("data/waves", "split"): "the split of the textbook",
+    ("data/waves", "split_by"): "whole series, as in the textbook",
+    ("data/waves", "context"): "each series is one window",
+    ("data/trend_season", "split"): "the split of the course",
+    **{(f"model/backbone/{cell}", key): "the deep network of the textbook"
+       for cell in ("rnn", "lstm", "gru") for key in ("hidden", "layers")},
+    ("model/scaler/season", "centre"): "what this variant is",
+    ("model/scaler/season", "scale"): "what this variant is",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def composed() -> Iterator[Any]:
+    """Composes ``train.yaml`` with overrides as a command would, Hydra's own keys at hand."""
+    with initialize_config_dir(str(CONF), job_name="train", version_base="1.3"):
+
+        def make(*overrides: str) -> DictConfig:
+            config = compose("train", overrides=list(overrides), return_hydra_config=True)
+            with read_write(config.hydra), open_dict(config.hydra):
+                config.hydra.runtime.output_dir = "."
+            HydraConfig.instance().set_config(config)
+            return config
+
+        yield make
+    HydraConfig.instance().cfg = None
+
+
+def header(name: str) -> dict[str, str]:
+    """The lines "# Key: value" before the first key of a file."""
+    comments = [line for line in FILES[name].read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
+    return {key: value for key, colon, value in (line[2:].partition(": ") for line in comments) if colon}
+
+
+def plain(name: str) -> Any:
+    """The file as it stands, nothing resolved."""
+    return OmegaConf.to_container(OmegaConf.load(FILES[name]), resolve=False)
+
+
+def nodes(name: str) -> list[tuple[dict[str, Any], set[str]]]:
+    """What a file builds from this project: each node, and the keys that other groups give it."""
+    content = plain(name)
+    selected = {key for entry in content.get("defaults", []) if isinstance(entry, dict) for key in entry}
+    found = [content, *(value for value in content.values() if isinstance(value, dict))]
+    ours = [node for node in found if str(node.get("_target_", "")).startswith(("seqmodels.", "datamodules."))]
+    return [(node, selected) for node in ours]
+
+
+def options(group: str) -> list[str]:
+    """The files directly in a group."""
+    return [name.rpartition("/")[2] for name in FILES if name.rpartition("/")[0] == group]
+
+
+def test_all_files_are_looked_at() -> None:
+    assert len(FILES) == len(list(CONF.rglob("*.yaml"))) > 40
+    assert len(OPTIONS) + len(EXPERIMENTS) + 1 == len(FILES)
+    assert [path for path in CONF.rglob("*") if path.is_file() and path.suffix != ".yaml"] == []
+
+
+def test_every_option_of_every_group_fits_its_constructor(composed) -> None:
+    """In as few configs as hold every option once: a config takes half a second to compose."""
+    known = [*composed(), "debug", "experiment"]
+    bound = []
+    for names in [*rounds(parts=False), *rounds(parts=True)]:
+        chosen = ["=".join(name.rsplit("/", 1)) for name in names]
+        config = composed(*chosen, *(value for name in names for value in MANDATORY.get(name, [])))
+        check(config, known)
+        for name in names:
+            node = OmegaConf.select(config, name.rpartition("/")[0].replace("/", "."))
+            assert "_target_" not in plain(name) or node["_target_"] == plain(name)["_target_"]
+        bound += names
+    assert sorted(bound) == OPTIONS
+
+
+def rounds(parts: bool) -> list[list[str]]:
+    """One option of each group at a time until none is left; the parts of a model need a model that has parts."""
+    groups = sorted({name.rpartition("/")[0] for name in OPTIONS})
+    chosen = [group for group in groups if group.startswith("model/") == parts]
+    columns = [[f"{group}/{option}" for option in options(group)] for group in chosen]
+    return [[name for name in row if name is not None] for row in zip_longest(*columns)]
+
+
+def test_every_experiment_fits_as_its_command_says(composed) -> None:
+    known = [*composed(), "debug", "experiment"]
+    for name in EXPERIMENTS:
+        _, _, *overrides = shlex.split(header(name)["Command"])
+        config = composed(*overrides)
+        check(config, known)
+        assert config.hydra.runtime.choices.experiment == name.removeprefix("experiment/")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_says_where_it_comes_from_and_what_to_expect(name: str) -> None:
+    said = header(name)
+    assert [key for key in HEADER if not said.get(key)] == [], "lines missing in the header"
+    command = shlex.split(said["Command"])
+    assert command[:3] == ["python", "train.py", name.replace("/", "=", 1)]
+    assert re.search(r"\d", said["Takes"]) and re.search(r"\d", said["Gives"]), "both are figures"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_says_what_it_is(name: str) -> None:
+    first, content = FILES[name].read_text(encoding="utf-8").splitlines()[0], plain(name)
+    own_name = str(content.get("_target_", "")).rpartition(".")[2].lower() == name.rpartition("/")[2].replace("_", "")
+    assert first.startswith("# ") or own_name, "begins with a comment, unless its name is that of its class"
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if nodes(name)])
+def test_files_and_constructors_name_the_same_arguments_with_the_same_defaults(name: str) -> None:
+    for node, selected in nodes(name):
+        arguments = accepted(resolve(node["_target_"])).arguments
+        given = {key for key in node if not key.startswith("_") and key != "defaults"} | selected
+        by_code = BY_CODE.get(name.partition("/")[0], set())
+        absent = {argument for file, argument in ABSENT if file == name}
+        assert set(arguments) - by_code - absent == given
+        for key in given - selected:
+            value, default = node[key], arguments[key].default
+            free = default is Parameter.empty or (name, key) in DIFFERENT or str(value).startswith("${")
+            if not free:
+                default = list(default) if isinstance(default, tuple) else default
+                assert (key, value) == (key, default)
+
+
+def test_the_named_exceptions_are_exceptions() -> None:
+    for name, argument in ABSENT:
+        targets = [resolve(node["_target_"]) for node, _ in nodes(name)]
+        assert any(argument in accepted(target).arguments for target in targets)
+    for name, key in DIFFERENT:
+        ((node, _),) = nodes(name)
+        default = accepted(resolve(node["_target_"])).arguments[key].default
+        assert node[key] != (list(default) if isinstance(default, tuple) else default)
+
+
+def test_a_preset_only_selects_and_can_be_built(composed) -> None:
+    """So that any part can be replaced without a key of the old one remaining."""
+    for preset in options("model"):
+        content = plain(f"model/{preset}")
+        config = OmegaConf.to_container(composed(f"model={preset}").model, resolve=True)
+        selected = {group: option for entry in content.pop("defaults", []) for group, option in entry.items()}
+        assert not set(selected) & set(content)
+        parts = {group: plain(f"model/{group}/{option}") for group, option in selected.items()}
+        assert config == content | parts
+        assert build(config, spec=zoo.SPEC)(zoo.window(zoo.SPEC, batch=2).inputs).shape[0] == 2
+
+
+def test_all_parts_fit_together() -> None:
+    """Every backbone x readout x scaler; a backbone that sees the future only with one forecast per window."""
+    built = 0
+    for backbone in options("model/backbone"):
+        for readout in options("model/readout"):
+            for scaler in options("model/scaler"):
+                chosen = {"backbone": backbone, "readout": readout, "scaler": scaler, "head": "point"}
+                model = {part: plain(f"model/{part}/{option}") for part, option in chosen.items()}
+                build_and_forecast({"_target_": "seqmodels.forecaster.Forecaster", **model})
+                built += 1
+    assert built >= 7 * 2 * 5
+
+
+def build_and_forecast(model: dict[str, Any]) -> None:
+    """Build with the zoo's spec and forecast one window, or find the one reason why it does not fit."""
+    causal = build(model["backbone"])(features=zoo.SPEC.features, past_steps=zoo.SPEC.past_steps).causal
+    if not causal and model["readout"]["_target_"].endswith("SeqToSeq"):
+        with pytest.raises(InputError, match="sees the future"):
+            build(model, spec=zoo.SPEC)
+        return
+    forecaster = build(model, spec=zoo.SPEC).eval()
+    with torch.no_grad():
+        forecast = forecaster(zoo.window(zoo.SPEC, batch=2).inputs)
+    origins = len(forecaster.origins.of(zoo.SPEC.past_steps))
+    assert forecast.shape == (2, origins, zoo.SPEC.horizon, len(zoo.SPEC.channels), forecaster.head.parameters_per_value)
+    assert torch.isfinite(forecast).all()
+
+
+@pytest.mark.parametrize("head", options("model/head"))
+def test_every_head_can_be_built(head: str) -> None:
+    assert build(plain(f"model/head/{head}")).parameters_per_value >= 1
