@@ -41,12 +41,13 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     report.show(report.model_summary(module, name))
     environment.set_threads(config.threads, module.forecaster)
     run.check_resume(config.ckpt_path, module)
+    callbacks = [build(node) for node in config.callbacks.values() if node is not None]
     trainer = build(
         config.trainer,
         max_epochs=run.epochs(config, steps_per_epoch=len(data.train_dataloader())),
-        callbacks=[build(node) for node in config.callbacks.values() if node is not None],
+        callbacks=callbacks,
         logger=[build(node) for node in config.logger.values() if node is not None],
-        enable_checkpointing=config.callbacks.get("checkpoint") is not None,
+        enable_checkpointing=any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks),
         enable_model_summary=False,
         default_root_dir=directory,
     )

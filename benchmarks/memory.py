@@ -21,8 +21,9 @@ def main() -> None:
         pl.DataFrame({"value": values}).write_parquet(path)
         del values
         command = [sys.executable, str(ROOT / "train.py"), "data=parquet", f"data.path={path}", "data.target=[value]",
-                   "model=lstm", "trainer.max_epochs=2", "trainer.limit_train_batches=200", "trainer.limit_val_batches=5",
-                   "trainer.limit_test_batches=5", "trainer.accelerator=cpu", f"hydra.run.dir={directory}/run"]  # fmt: skip
+                   "model=lstm", "trainer.max_epochs=2", "trainer.limit_train_batches=200",
+                   "trainer.limit_val_batches=5", "trainer.limit_test_batches=5", "trainer.accelerator=cpu",
+                   f"hydra.run.dir={directory}/run"]  # fmt: skip
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     print("| rows | data, MB | peak memory, MB | more than the data, MB |")

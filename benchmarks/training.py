@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from datamodules.synthetic import generate_waves
 
-EPOCHS, RUNS, PAST, HORIZON, BATCH = 10, 5, 50, 10, 32
+EPOCHS, RUNS, PAST, HORIZON, BATCH = 20, 3, 50, 10, 32
 ROOT = Path(__file__).parent.parent
 
 

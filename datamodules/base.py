@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -10,10 +9,11 @@ import torch
 from torch import Tensor
 
 from datamodules.series import SeriesSet
-from datamodules.split import STAGES, Span, split_spans
+from datamodules.split import STAGES, split_spans
+from datamodules.statistics import joined, seasonal_errors, statistics
 from datamodules.windows import WindowIndex, WindowLoader, WindowStore
 from seqmodels.errors import InputError
-from seqmodels.window import Statistics, Window, WindowSpec
+from seqmodels.window import Window, WindowSpec
 
 
 class WindowDataModule(pl.LightningDataModule, ABC):
@@ -107,8 +107,8 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         shortest = int(lengths.argmin())
         if lengths[shortest] < needed:
             raise InputError(
-                f"{self.series.source}: {self.series.name(shortest)} has {lengths[shortest]:,} steps, but one window needs"
-                f" {needed:,} (data.past_steps={self.past_steps} + data.horizon={self.horizon})."
+                f"{self.series.source}: {self.series.name(shortest)} has {lengths[shortest]:,} steps, but one window"
+                f" needs {needed:,} (data.past_steps={self.past_steps} + data.horizon={self.horizon})."
             )
 
     def _loaders(self) -> dict[str, WindowLoader]:
@@ -131,8 +131,9 @@ class WindowDataModule(pl.LightningDataModule, ABC):
                 needed = self.past_steps + self.horizon if inside else self.horizon
                 hint = "" if stage == "train" or self.context == "across" else ", or data.context=across"
                 raise InputError(
-                    f"{self.series.source}: the {stage} part of data.split={list(self.split)} has {rows:,} rows and no window;"
-                    f" a series needs at least {needed:,} of them there (set data.past_steps, data.horizon or data.split{hint})."
+                    f"{self.series.source}: the {stage} part of data.split={list(self.split)} has {rows:,} rows and no"
+                    f" window; a series needs at least {needed:,} of them there (set data.past_steps, data.horizon or"
+                    f" data.split{hint})."
                 )
 
     def _move(self, device: torch.device) -> None:
@@ -144,7 +145,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
 
     def _spec(self) -> WindowSpec:
         series, train = self.series, self.spans["train"]
-        rows = _row_slices(train)
+        rows = joined(train.start, train.stop)
         return WindowSpec(
             past_steps=self.past_steps,
             horizon=self.horizon,
@@ -169,58 +170,3 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         stop = np.where(self.spans["train"].stop > begin, self.spans["train"].stop, begin + self.past_steps)
         start = np.where(self.spans["train"].stop > begin, self.spans["train"].start, begin)
         return seasonal_errors(self.series, start, stop, self.spec.season, self.spec.target_statistics.deviation)
-
-
-def _row_slices(span: Span) -> list[slice]:
-    """Row ranges of a span, neighbouring ones joined (10,000 short series are one range)."""
-    slices: list[slice] = []
-    for start, stop in zip(span.start.tolist(), span.stop.tolist(), strict=True):
-        if start == stop:
-            continue
-        if slices and slices[-1].stop == start:
-            slices[-1] = slice(slices[-1].start, stop)
-        else:
-            slices.append(slice(start, stop))
-    return slices
-
-
-def statistics(values: np.ndarray | None, rows: list[slice], observed: np.ndarray | None = None) -> Statistics:
-    """Mean and deviation per channel over these rows of ``values`` (rows, channels); 1 for a constant channel."""
-    if values is None:
-        return Statistics()
-    columns: list[tuple[float, float]] = []
-    for channel in range(values.shape[1]):
-        parts = [_present(values, observed, part, channel) for part in rows]
-        count = max(1, sum(len(part) for part in parts))
-        mean = sum(float(part.sum(dtype=np.float64)) for part in parts) / count
-        # Second pass around the mean: a sum of squares would cancel for large, nearly constant values.
-        square = sum(float(np.square(part - np.float32(mean)).sum(dtype=np.float64)) for part in parts) / count
-        deviation = square**0.5
-        columns.append((mean, deviation if deviation > 1e-6 * max(1e-30, abs(mean)) else 1.0))
-    return Statistics(*(tuple(column) for column in zip(*columns, strict=True)))
-
-
-def _present(values: np.ndarray, observed: np.ndarray | None, rows: slice, channel: int) -> np.ndarray:
-    part = values[rows, channel]
-    return part if observed is None else part[observed[rows, channel]]
-
-
-def seasonal_errors(
-    series: SeriesSet, start: np.ndarray, stop: np.ndarray, season: int, otherwise: tuple[float, ...]
-) -> Tensor:
-    """(series, C) float32 mean |y(t) - y(t - season)| over rows ``start[i]:stop[i]``, ``otherwise`` where it is 0."""
-    errors = np.empty((len(series), len(series.channels)), dtype=np.float32)
-    for i, (low, high) in enumerate(zip(start.tolist(), stop.tolist(), strict=True)):
-        late, early = slice(low + season, high), slice(low, max(low, high - season))
-        difference = (
-            np.abs(series.values[late] - series.values[early])
-            if high - low > season
-            else np.zeros((0, errors.shape[1]))
-        )
-        valid: Any = np.ones_like(difference, dtype=bool)
-        if series.observed is not None and len(difference):
-            valid = series.observed[late] & series.observed[early]
-        count = valid.sum(axis=0)
-        mean = (difference * valid).sum(axis=0, dtype=np.float64) / np.maximum(1, count)
-        errors[i] = np.where(mean > 0, mean, otherwise)
-    return torch.from_numpy(errors)

@@ -53,6 +53,7 @@ def read(path: str | Path) -> dict[str, Any]:
         )
     if checkpoint[KEY]["format"] > FORMAT:
         raise InputError(
-            f"{path}: has checkpoint format {checkpoint[KEY]['format']}, but this version reads up to {FORMAT}; update first."
+            f"{path}: has checkpoint format {checkpoint[KEY]['format']}, but this version reads up to {FORMAT};"
+            " update first."
         )
     return checkpoint

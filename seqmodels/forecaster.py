@@ -55,7 +55,7 @@ class Forecaster(AbstractForecaster):
     def forward(self, inputs: Inputs) -> Tensor:
         """(B, S, H, C, P) in the data's own units; origins are ``self.origins``."""
         affine = self.scaler(inputs, self.origins)
-        return self.head.rescale(self._describe(inputs, affine), affine.forecast_centre, affine.scale.unsqueeze(1))
+        return self._rescale(self._describe(inputs, affine), affine)
 
     def mean(self, forecast: Tensor) -> Tensor:
         """The head's value to report: (..., P) -> (...)."""
@@ -64,12 +64,13 @@ class Forecaster(AbstractForecaster):
     def loss(self, inputs: Inputs, targets: Targets) -> Tensor:
         """Mean cost over all origins, leads and channels that were observed, in the scaler's units."""
         affine = self.scaler(inputs, self.origins)
-        target = every_step(inputs.past_target, targets.target, self.origins)
-        cost = self.head.loss(self._describe(inputs, affine), affine.encode_targets(target))
-        if not self.spec.missing:
-            return cost.mean()
-        observed = every_step(inputs.past_observed, targets.observed, self.origins)
-        return (cost * observed).sum() / observed.sum().clamp(min=1)
+        return self._cost(self._describe(inputs, affine), affine, inputs, targets)
+
+    def loss_and_forecast(self, inputs: Inputs, targets: Targets) -> tuple[Tensor, Tensor]:
+        """``loss`` and ``forward`` from one pass through the network."""
+        affine = self.scaler(inputs, self.origins)
+        parameters = self._describe(inputs, affine)
+        return self._cost(parameters, affine, inputs, targets), self._rescale(parameters, affine)
 
     def encode(self, inputs: Inputs, scaled: Tensor) -> Tensor:
         """Input features of each step, (B, T, F), in this order: scaled target, its mask where values may be
@@ -87,6 +88,17 @@ class Forecaster(AbstractForecaster):
         if self.spec.statics:
             parts.append(inputs.static.unsqueeze(1).expand(-1, steps, -1))
         return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+
+    def _cost(self, parameters: Tensor, affine: Affine, inputs: Inputs, targets: Targets) -> Tensor:
+        target = every_step(inputs.past_target, targets.target, self.origins)
+        cost = self.head.loss(parameters, affine.encode_targets(target))
+        if not self.spec.missing:
+            return cost.mean()
+        observed = every_step(inputs.past_observed, targets.observed, self.origins)
+        return (cost * observed).sum() / observed.sum().clamp(min=1)
+
+    def _rescale(self, parameters: Tensor, affine: Affine) -> Tensor:
+        return self.head.rescale(parameters, affine.forecast_centre, affine.scale.unsqueeze(1))
 
     def _describe(self, inputs: Inputs, affine: Affine) -> Tensor:
         """What the head describes values with, (B, S, H, C, P), in the scaler's units."""
@@ -108,7 +120,8 @@ class Forecaster(AbstractForecaster):
         if not origins.of(steps):
             raise InputError(
                 f"model.scaler takes its statistics from the first {self.scaler.burn_in(self.spec)} of"
-                f" data.past_steps={steps} steps, which leaves no step to forecast from; use model/readout=seq_to_vector."
+                f" data.past_steps={steps} steps, which leaves no step to forecast from;"
+                " use model/readout=seq_to_vector."
             )
         return origins
 

@@ -1,6 +1,7 @@
 """Training steps around a model: loss, metrics and optimizer. The only model file that knows Lightning."""
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import lightning.pytorch as pl
@@ -47,6 +48,7 @@ class ForecastModule(pl.LightningModule):
         self.stage = "test"  # what the test loop is measuring
         self.best_epoch: int | None = None  # of the weights put back after fitting
         self.fit_seconds = 0.0  # training and validation, all epochs
+        self.validation_loss, self.validation_windows = torch.zeros(()), 0
         self.reset_sums()
 
     def reset_sums(self) -> None:
@@ -95,12 +97,13 @@ class ForecastModule(pl.LightningModule):
             nn.utils.clip_grad_value_(parameters, gradient_clip_val)
 
     def validation_step(self, window: Window, batch_index: int) -> None:
-        self._evaluate(window)
-        self.validation_loss += self.forecaster.loss(window.inputs, window.targets).double() * len(window.origin)
+        loss, forecast = self.forecaster.loss_and_forecast(window.inputs, window.targets)
+        self.validation_loss = self.validation_loss + loss.double() * len(window.origin)
         self.validation_windows += len(window.origin)
+        self._count(window, forecast)
 
     def test_step(self, window: Window, batch_index: int) -> None:
-        self._evaluate(window)
+        self._count(window, self.forecaster(window.inputs))
 
     def on_validation_epoch_start(self) -> None:
         self.validation_loss = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -121,11 +124,8 @@ class ForecastModule(pl.LightningModule):
         optimizer = self.optimizer(self.forecaster.parameters())
         if self.scheduler is None:
             return optimizer
-        from inspect import signature
-
-        steps = int(self.trainer.estimated_stepping_batches)
         accepted = signature(self.scheduler).parameters
-        length = {name: steps for name in ("total_steps", "T_max") if name in accepted}
+        length = {name: self._all_steps() for name in ("total_steps", "T_max") if name in accepted}
         scheduler = self.scheduler(optimizer, **length)
         plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
         return {
@@ -137,6 +137,16 @@ class ForecastModule(pl.LightningModule):
             },
         }
 
+    def _all_steps(self) -> int:
+        """Optimizer steps until the end of this fit."""
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float("inf"):
+            raise InputError(
+                "scheduler plans the learning rate up to the last step, and trainer.max_epochs=-1 sets none; set"
+                " trainer.max_epochs or trainer.max_steps, or choose scheduler=constant or plateau."
+            )
+        return int(steps)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[KEY] = describe(self.config, self.spec)
 
@@ -145,21 +155,20 @@ class ForecastModule(pl.LightningModule):
         last = self.trainer.max_epochs
         if self.trainer.state.fn != "fit" or (last is not None and 0 < last <= checkpoint["epoch"] + 1):
             return
-        steps = int(self.trainer.estimated_stepping_batches)
         for state in checkpoint["lr_schedulers"]:
             planned = state.get("total_steps", state.get("T_max"))
-            if planned not in (None, steps):
+            if planned is not None and planned != self._all_steps():
                 raise InputError(
                     f"scheduler: the learning rate of the resumed run was planned for {planned:,} optimizer steps, and"
-                    f" this run has {steps:,}; keep trainer.max_epochs and optimizer_steps as they were (only with"
-                    f" scheduler=constant or plateau may they change)."
+                    f" this run has {self._all_steps():,}; keep trainer.max_epochs and optimizer_steps as they were"
+                    f" (only with scheduler=constant or plateau may they change)."
                 )
 
-    def _evaluate(self, window: Window) -> None:
+    def _count(self, window: Window, forecast: Tensor) -> None:
         """Count the forecasts of the last origin, and those of the references on exactly the same windows."""
         for name, model in self.rows.items():
-            forecast = model.mean(model(window.inputs))[:, -1]
-            self.errors[name].to(forecast.device).update(forecast, window.inputs, window.targets)
+            given = model.mean(forecast if name == MODEL else model(window.inputs))[:, -1]
+            self.errors[name].to(given.device).update(given, window.inputs, window.targets)
 
     def _collect(self, stage: str) -> dict[str, ErrorTable]:
         # torchmetrics makes scalars of (1, 1); the tables stay (H, C)

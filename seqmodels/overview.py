@@ -80,6 +80,8 @@ def model_summary(module: Any, name: str = "") -> RenderableType:
     name = name or " + ".join(type(part).__name__ for _, part in parts_of(model)) or type(model).__name__
     lines.add_row("model", Text(name))
     lines.add_row("parameters", Text(f"{parameters(model):,}" + (f" ({', '.join(parts)})" if parts else "")))
+    if hasattr(model, "scaler"):
+        lines.add_row("scaler", Text(str(model.scaler)))
     backbone = getattr(model, "backbone", None)
     field = getattr(backbone, "receptive_field", None)
     if backbone is not None:

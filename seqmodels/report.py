@@ -81,7 +81,8 @@ def blocks_of(
         for i, channel in enumerate(names):
             blocks[channel] = measures({row: table.channel(i) for row, table in rows.items()})
     again = name.replace("_", " ")
-    if again in rows and rows[again].summary() == rows[MODEL].summary():  # not so with a season of its own
+    # With a season of its own, a seasonal naive model differs from the reference: then both are shown.
+    if again != MODEL and again in rows and rows[again].summary() == rows[MODEL].summary():
         blocks = {channel: {row: block[row] for row in block if row != again} for channel, block in blocks.items()}
     return blocks
 

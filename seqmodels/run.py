@@ -61,9 +61,10 @@ def fit(trainer: pl.Trainer, module: ForecastModule, data: Any, ckpt_path: str |
     started = time.perf_counter()
     trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
     module.fit_seconds = time.perf_counter() - started
-    kept = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    keeper = trainer.checkpoint_callback
+    kept = getattr(keeper, "best_model_path", "") if getattr(keeper, "monitor", None) else ""
     if not kept:
-        say("Testing the weights of the last step: no checkpoint was kept.")
+        say("Testing the weights of the last step: no best checkpoint was kept.")
         return
     best = read(kept)
     module.load_state_dict(best["state_dict"])

@@ -106,6 +106,9 @@ class Window(Scaler):
             )
         self.register_buffer("floor", torch.tensor(spec.target_statistics.deviation) * 1e-3, persistent=False)
 
+    def extra_repr(self) -> str:
+        return f"centre={self.centre}, scale={self.scale}"
+
     def burn_in(self, spec: WindowSpec) -> int:
         return self.steps
 

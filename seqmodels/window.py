@@ -128,7 +128,7 @@ class Origins(NamedTuple):
 
 
 class AbstractForecaster(nn.Module, ABC):
-    """What training, tables and figures may ask of a model; whatever keeps this contract can be trained and compared."""
+    """What training, tables and figures may ask of a model; what keeps this contract can be trained and compared."""
 
     spec: WindowSpec
     origins: Origins  # the past steps that carry a forecast; the last one is always the last past step
@@ -140,6 +140,10 @@ class AbstractForecaster(nn.Module, ABC):
     @abstractmethod
     def loss(self, inputs: Inputs, targets: Targets) -> Tensor:
         """What training minimises, a scalar over all that was observed."""
+
+    def loss_and_forecast(self, inputs: Inputs, targets: Targets) -> tuple[Tensor, Tensor]:
+        """Both at once; worth writing where they share their work."""
+        return self.loss(inputs, targets), self(inputs)
 
     @abstractmethod
     def mean(self, forecast: Tensor) -> Tensor:
@@ -164,7 +168,8 @@ def check(window: Window, spec: WindowSpec) -> None:
         given = getattr(inputs, name)
         if given.shape != wanted.shape or given.dtype != wanted.dtype:
             raise InputError(
-                f"inputs.{name} is {given.dtype}{tuple(given.shape)}; the spec wants {wanted.dtype}{tuple(wanted.shape)}."
+                f"inputs.{name} is {given.dtype}{tuple(given.shape)};"
+                f" the spec wants {wanted.dtype}{tuple(wanted.shape)}."
             )
         if given.dtype.is_floating_point and not torch.isfinite(given).all():
             raise InputError(

@@ -14,7 +14,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from seqmodels.launch import _worst
+from seqmodels.launch import _remove_empty, _worst, run_dir
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
@@ -226,3 +226,24 @@ def test_ctrl_c_is_one_line(folder: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (130, "interrupted\n")
+
+
+def test_a_run_continues_where_its_checkpoint_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("run/config.yaml", "run/checkpoints/last.ckpt", "other/checkpoints/last.ckpt", "run/last.ckpt"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    assert run_dir("run/checkpoints/last.ckpt", "new") == "run"
+    assert run_dir(str(tmp_path / "run/checkpoints/last.ckpt"), "new") == str(tmp_path / "run")
+    for elsewhere in (None, "run/checkpoints/best.ckpt", "other/checkpoints/last.ckpt", "run/last.ckpt", "last"):
+        assert run_dir(elsewhere, "new") == "new"
+
+
+def test_a_refused_run_takes_only_empty_directories_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/full").mkdir(parents=True)
+    (tmp_path / "runs/full/file").touch()
+    (tmp_path / "deep/er/empty").mkdir(parents=True)
+    for folder in ("runs/full", "deep/er/empty"):
+        _remove_empty(tmp_path / folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"] and (tmp_path / "runs/full/file").exists()

@@ -48,7 +48,7 @@ def test_the_interval_holds_the_mean_loss_and_the_norm_before_clipping(tmp_path)
         def on_before_optimizer_step(self, trainer, module, optimizer):
             norms.append(torch.cat([p.grad.flatten() for p in module.forecaster.parameters()]).norm())
 
-    module.forecaster.backbone.dropout.p = 0.0
+    module.forecaster.backbone.dropout.p = module.forecaster.backbone.layers.dropout = 0.0
     trainer_for(tmp_path, epochs=1, callbacks=[Norms()], gradient_clip_val=1e-3).fit(module, datamodule=data)
     means = module.interval()
     module.train()
@@ -177,3 +177,33 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
         trainer_for(tmp_path).fit(module, datamodule=data)
         weights.append([p.detach().clone() for p in module.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+def test_measuring_before_fitting_changes_nothing(tmp_path):
+    data = made(100, split=[60, 20, 20])
+    tables = []
+    for measures_first in (True, False):
+        module = module_for(data)
+        trainer = trainer_for(tmp_path)
+        if measures_first:
+            for loop in (trainer.validate, trainer.test):
+                loop(module, dataloaders=data.val_dataloader(), verbose=False)
+        pl.seed_everything(0, verbose=False)
+        trainer.fit(module, datamodule=data)
+        tables.append(module.results["validation"][MODEL].summary())
+    assert tables[0] == tables[1]
+
+
+def test_the_gradient_norm_is_a_mean_over_optimizer_steps(tmp_path):
+    data = made(100, split=[60, 20, 20], batch_size=16)  # 4 batches
+    norms = []
+
+    class Norms(pl.Callback):
+        def on_before_optimizer_step(self, trainer, module, optimizer):
+            norms.append(float(torch.cat([p.grad.flatten() for p in module.forecaster.parameters()]).norm()))
+
+    module = module_for(data)
+    trainer_for(tmp_path, epochs=1, callbacks=[Norms()], accumulate_grad_batches=2).fit(module, datamodule=data)
+    assert len(norms) == 2 and module.steps_summed == 4
+    assert module.interval()["optimizer/gradient_norm"] == pytest.approx(sum(norms) / 2, rel=1e-5)
+    assert module.norms_summed == 0

@@ -188,3 +188,13 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
         report.write_file(tmp_path / "metrics.json", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
     assert (tmp_path / "metrics.json").read_bytes() == b"old"
+
+
+def test_a_model_that_is_a_reference_has_one_row() -> None:
+    season = table_of([[2.0]], [[4.0]])
+    rows = {"model": season, "naive": table_of([[4.0]], [[16.0]]), "seasonal naive": season}
+    names = [row["row"] for row in report.result_rows({"test": rows}, {"test": 1}, "seasonal_naive")]
+    assert names == ["seasonal_naive", "naive"]
+    other = {**rows, "model": table_of([[3.0]], [[9.0]])}  # with a season of its own
+    names = [row["row"] for row in report.result_rows({"test": other}, {"test": 1}, "seasonal_naive")]
+    assert names == ["seasonal_naive", "naive", "seasonal naive"]

@@ -38,7 +38,8 @@ def test_two_dates_cut_series_that_start_on_different_days():
 
 
 def test_four_dates_leave_out_what_lies_before_and_after():
-    spans = ranges(split_spans(dated("2020-01-01"), ["2020-01-02", "2020-01-05", "2020-01-07", "2020-01-09"], "time"))
+    dates = ["2020-01-02", "2020-01-05", "2020-01-07", "2020-01-09"]
+    spans = ranges(split_spans(dated("2020-01-01"), dates, "time"))
     assert spans == {"train": [(1, 4)], "validation": [(4, 6)], "test": [(6, 8)]}
 
 
@@ -65,8 +66,8 @@ def test_ridership_has_the_published_numbers_of_windows():
     path = real("ridership/ridership.csv")
     for horizon, windows in ((1, (1040, 95, 858)), (14, (1027, 82, 845))):
         data = Table(
-            path=str(path), time="service_date", target="rail_boardings", past_steps=56, horizon=horizon, context="inside",
-            split=["2016-01-01", "2019-01-01", "2019-06-01", "2021-12-01"],
+            path=str(path), time="service_date", target="rail_boardings", past_steps=56, horizon=horizon,
+            context="inside", split=["2016-01-01", "2019-01-01", "2019-06-01", "2021-12-01"],
         )  # fmt: skip
         data.setup()
         assert tuple(data.windows.values()) == windows

@@ -1,5 +1,6 @@
 """Pictures of a run: forecasts against the truth on fixed windows, and the error of each lead."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from seqmodels.window import Window
 from seqmodels.wording import label
 
 STAGES = ("validation", "test")
+LARGEST_SHARE = 0.03  # of the time of training; where epochs are short, pictures come less often
 SHORTEST_PAST = 56  # steps shown before the origin, at least, where the window has them
 
 
@@ -24,22 +26,26 @@ class ForecastFigures(pl.Callback):
     """Draws the same validation windows at the first, every n-th and the last validation, for TensorBoard.
 
     ``windows``: how many. ``directory``: where a run without TensorBoard keeps the latest picture as
-    ``forecast_validation.png``; with None such a run draws nothing before its end.
+    ``forecast_validation.png``; with None such a run draws nothing before its end. Drawing takes at most a few per cent
+    of the time: a picture that would take more is left out, except for the first and the last.
     """
 
     def __init__(self, windows: int = 6, every_n_epochs: int = 5, directory: str | None = None):
         self.windows, self.every_n_epochs, self.directory = windows, every_n_epochs, directory
         self.validations, self.drawn_at = 0, -1
+        self.started, self.spent = 0.0, 0.0  # seconds
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.validations, self.drawn_at = 0, -1
+        self.started, self.spent = time.perf_counter(), 0.0
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         self.validations += 1
-        if self.validations == 1 or (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            self._draw(trainer, module, trainer.current_epoch + 1)
+        epoch, elapsed = trainer.current_epoch + 1, time.perf_counter() - self.started
+        if self.validations == 1 or (epoch % self.every_n_epochs == 0 and self.spent <= LARGEST_SHARE * elapsed):
+            self._draw(trainer, module, epoch)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Which validation is the last one is known only afterwards, where training may stop early."""
@@ -52,14 +58,15 @@ class ForecastFigures(pl.Callback):
         if not trainer.is_global_zero or data is None or not (boards or self.directory):
             return
         assert isinstance(module, ForecastModule)
-        self.drawn_at = trainer.global_step
+        self.drawn_at, begun = trainer.global_step, time.perf_counter()
         figure = draw_forecasts(module, data, "validation", self.windows, f"Validation forecasts, epoch {epoch}")
         if not boards:
             save(figure, Path(str(self.directory)) / "forecast_validation.png")
-            return
-        picture = pixels(figure)
-        for logger in boards:  # add_figure would go through pyplot and its state
-            logger.experiment.add_image("forecast/validation", picture, trainer.global_step, dataformats="HWC")
+        else:
+            picture = pixels(figure)
+            for logger in boards:  # add_figure would go through pyplot and its state
+                logger.experiment.add_image("forecast/validation", picture, trainer.global_step, dataformats="HWC")
+        self.spent += time.perf_counter() - begun
 
 
 def save_final(module: ForecastModule, datamodule: Any, directory: str | Path, windows: int = 6) -> list[Path]:

@@ -1,0 +1,66 @@
+"""Sweeps from the command line: refused as a whole, failing in part, ranked at the end."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from command_line import files_in, forked, metrics
+
+SMALL = ("data.series=200", "data.past_steps=20", "trainer.max_epochs=1")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """An empty working directory."""
+    directory = tmp_path / "work"
+    directory.mkdir()
+    return directory
+
+
+def summary(place: Path) -> list[dict[str, str]]:
+    """The rows of summary.csv, in their order."""
+    with (place / "sweep/summary.csv").open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_sweep_with_a_mistake_does_not_begin(place: Path) -> None:
+    ended = forked(place, "-m", "model=naive,nosuch", *SMALL)
+    assert (ended.code, ended.out) == (2, "") and ended.err.startswith("error: ") and ended.err.count("\n") == 1
+    assert "model=nosuch" in ended.err and files_in(place) == []
+
+
+def test_jobs_that_fail_are_written_down_and_the_others_ranked(place: Path) -> None:
+    overrides = ("-m", "seed=0,1", "model=lstm", "data.horizon=1,-5", *SMALL, "hydra.sweep.dir=sweep")
+    ended = forked(place, *overrides)
+    assert ended.code == 1 and "2 of 4 jobs failed" in ended.out
+    done, failed = summary(place)[:2], summary(place)[2:]
+    assert {job["seed"] for job in done} == {job["seed"] for job in failed} == {"0", "1"}
+    assert [job["data.horizon"] for job in done + failed] == ["1", "1", "-5", "-5"]
+    values = [float(job["value"]) for job in done]
+    assert values == sorted(values) and values[0] != values[1]
+    for job in done:
+        written = metrics(place / "sweep" / job["directory"])
+        assert written["monitor"] == {"name": "validation/mase", "value": float(job["value"])}
+        assert float(job["seconds"]) == written["seconds"]
+    for job in failed:
+        sentence = (place / "sweep" / job["directory"] / "error.txt").read_text().splitlines()[0]
+        assert sentence == job["error"] == "data.horizon is -5; it must be at least 1."
+
+
+def test_seconds_are_those_of_each_job(place: Path) -> None:
+    """Not the time since the sweep began: the first job takes longest, since it draws fonts for the first time."""
+    assert forked(place, "-m", "seed=0,1,2", "model=naive", *SMALL, "hydra.sweep.dir=sweep").code == 0
+    seconds = {job["seed"]: float(job["seconds"]) for job in summary(place)}
+    assert 0 < seconds["2"] < seconds["0"] + seconds["1"]
+
+
+def test_an_experiment_in_a_folder_gives_jobs_that_the_summary_finds(place: Path) -> None:
+    folder = place / "own/experiment/deep"
+    folder.mkdir(parents=True)
+    (folder / "naive.yaml").write_text("# @package _global_\ndefaults: [{override /model: naive}]\n")
+    overrides = ("-m", "experiment=deep/naive", "seed=0,1", *SMALL, "hydra.sweep.dir=sweep")
+    ended = forked(place, "--config-dir", "own", *overrides)
+    assert (ended.code, ended.err) == (0, "")
+    assert [job["experiment"] for job in summary(place)] == ["deep/naive"] * 2
+    for job in summary(place):
+        assert metrics(place / "sweep" / job["directory"])["model"] == "naive" and not job["error"]

@@ -1,0 +1,67 @@
+"""The README's own commands and code, run as they stand, only shorter."""
+
+import re
+import shlex
+
+import numpy as np
+import pytest
+from command_line import ROOT, TRAIN, python
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+OTHERS = {"make train", "make test", "source .venv/bin/activate", "tensorboard --logdir runs"}
+SHORT = ["trainer.max_epochs=1", "trainer.limit_train_batches=3", "trainer.accelerator=cpu"]
+
+
+def commands() -> list[str]:
+    """Every line of the bash blocks, without comments, continued lines joined."""
+    blocks = "".join(re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)).replace("\\\n", " ")
+    return [re.sub(r"\s+#.*", "", line).strip() for line in blocks.splitlines() if line.strip()]
+
+
+def shorter(command: str) -> list[str]:
+    """The same command on fewer waves and for fewer steps."""
+    few = [] if "data=csv" in command else ["data.series=100"]
+    return [str(TRAIN), *shlex.split(command)[2:], *few, *SHORT]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """An empty directory with the file that the README speaks of."""
+    directory = tmp_path_factory.mktemp("readme")
+    days = np.arange("2016-01-01", "2021-12-01", dtype="datetime64[D]")
+    rides = 500_000 + 200_000 * (np.arange(len(days)) % 7 < 5) + np.random.default_rng(0).integers(0, 50_000, len(days))
+    rows = "\n".join(f"{day},{value}" for day, value in zip(days, rides, strict=True))
+    (directory / "rides.csv").write_text(f"service_date,rail_boardings\n{rows}\n")
+    return directory
+
+
+def test_every_command_is_known():
+    runs = [command for command in commands() if command.startswith("python train.py")]
+    assert len(runs) == 4
+    assert set(commands()) - set(runs) == OTHERS
+    assert len(README.splitlines()) <= 120
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if command.startswith("python train.py")])
+def test_commands_run(command, workplace):
+    done = python(workplace, *shorter(command))
+    assert (done.code, done.err) == (0, "") and "naive" in done.out
+    if " -m " in command:
+        assert len(list(workplace.glob("runs/sweep_*/summary.csv"))) == 1
+        assert len(list(workplace.glob("runs/sweep_*/*/checkpoints/best.ckpt"))) == 9
+
+
+def test_code_runs_on_a_trained_model(workplace):
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert python(workplace, *shorter("python train.py model=gru hydra.run.dir=runs/one")).code == 0
+    blocked = (
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nsys.modules['lightning'] = sys.modules['datamodules'] = None\n"
+    )
+    done = python(workplace, "-c", blocked + code.replace("runs/...", "runs/one") + "\nprint(tuple(forecast.shape))\n")
+    assert (done.code, done.err) == (0, "") and done.out.strip() == "(1, 50, 10, 1, 1)"
+
+
+def test_files_that_are_linked_exist():
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        if not link.startswith("http"):
+            assert (ROOT / link).exists(), link
