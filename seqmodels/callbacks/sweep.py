@@ -19,6 +19,7 @@ from rich.table import Table
 from seqmodels.secrets import is_secret
 
 SUMMARY, OVERRIDES, METRICS, ERROR = "summary.csv", "overrides.json", "metrics.json", "error.txt"
+WIDTH = 120  # columns where the output is no terminal
 CLOCK_SLACK = 2.0  # seconds by which a file system's clock may lag
 
 
@@ -68,7 +69,10 @@ class SweepSummary(Callback):
         if not jobs:
             return
         write_csv(jobs, root / SUMMARY)
-        show(jobs, root, Console())
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console.width = WIDTH
+        show(jobs, root, console)
         if any(job.error for job in jobs):
             raise SystemExit(1)
 
@@ -168,7 +172,7 @@ def _number(value: Any) -> str:
 
 def _ranking(jobs: list[Job]) -> Table:
     keys = _varying(jobs)
-    table = Table(title="Jobs, the best first")
+    table = Table(title="Jobs, the best first", box=None, title_justify="left", padding=(0, 1))
     for name in (*keys, _value_name(jobs), "parameters", "seconds", "directory"):
         table.add_column(escape(name), overflow="fold")
     for job in jobs:
@@ -187,7 +191,7 @@ def _spread(jobs: list[Job]) -> Table | None:
         groups.setdefault(tuple(job.overrides.get(key, "") for key in keys), []).append(job)
     if not any(len({job.overrides.get("seed") for job in group}) > 1 for group in groups.values()):
         return None
-    table = Table(title=f"{escape(_value_name(jobs))} over seeds")
+    table = Table(title=f"{escape(_value_name(jobs))} over seeds", box=None, title_justify="left", padding=(0, 1))
     for name in (*keys, "median", "minimum", "maximum", "seeds"):
         table.add_column(escape(name), overflow="fold")
     for own, values, seeds in sorted(_rows(groups), key=lambda row: _order(row[1], jobs)):
