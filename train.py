@@ -40,6 +40,7 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     )
     report.show(report.model_summary(module, name))
     environment.set_threads(config.threads, module.forecaster)
+    trainable = run.trainable(module)
     run.check_resume(config.ckpt_path, module)
     callbacks = [build(node) for node in config.callbacks.values() if node is not None]
     trainer = build(
@@ -53,7 +54,7 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     )
     recorded = environment.record(config, overrides, directory)
     scalars.write_run(trainer.loggers, environment.yaml(config), recorded)
-    if any(parameter.requires_grad for parameter in module.parameters()):
+    if trainable:
         run.fit(trainer, module, data, config.ckpt_path)
     run.evaluate(trainer, module, data)
     report.show(report.result_table(module.results, data.windows, name, data.spec.channels))

@@ -121,7 +121,7 @@ class ForecastModule(pl.LightningModule):
         self._collect(self.stage)
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(self.forecaster.parameters())
+        optimizer = self.new_optimizer()
         if self.scheduler is None:
             return optimizer
         accepted = signature(self.scheduler).parameters
@@ -136,6 +136,13 @@ class ForecastModule(pl.LightningModule):
                 "monitor": self.monitor,
             },
         }
+
+    def new_optimizer(self) -> torch.optim.Optimizer:
+        """An optimizer over the model's weights; raises InputError for settings that it does not accept."""
+        try:
+            return self.optimizer(self.forecaster.parameters())
+        except ValueError as error:
+            raise InputError(f"optimizer: {error}.") from error
 
     def _all_steps(self) -> int:
         """Optimizer steps until the end of this fit."""

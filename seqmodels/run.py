@@ -27,6 +27,14 @@ def check_settings(config: DictConfig) -> None:
             raise InputError(f"{name} is {config[name]!r}; it must be a whole number of at least {least}.")
 
 
+def trainable(module: ForecastModule) -> bool:
+    """Whether there is anything to train; if so its optimizer is tried once, to refuse bad settings early."""
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        return False
+    module.new_optimizer()
+    return True
+
+
 def epochs(config: DictConfig, steps_per_epoch: int) -> int | None:
     """``trainer.max_epochs``, or where neither it nor ``max_steps`` is set, as many as make ``optimizer_steps``."""
     if config.trainer.max_epochs is not None or config.trainer.max_steps != -1:

@@ -6,6 +6,7 @@ import zoo
 from torch.nn import functional
 
 from seqmodels.backbones.conv_gru import ConvGru
+from seqmodels.backbones.linear import Linear
 from seqmodels.backbones.recurrent import Gru, Lstm, Rnn
 from seqmodels.backbones.wavenet import GatedWaveNet, WaveNet
 from seqmodels.errors import InputError
@@ -121,6 +122,25 @@ def test_the_last_output_of_a_strided_backbone_stands_at_the_newest_step(steps, 
 def test_impossible_convolutions_are_refused(change):
     with pytest.raises(InputError, match="model.backbone"):
         ConvGru(features=1, past_steps=20, **change)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "change", "words"),
+    [
+        (Lstm, {"hidden": 0}, "hidden is 0; it must be at least 1"),
+        (Gru, {"layers": 0}, "layers is 0"),
+        (Rnn, {"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and less than 1"),
+        (WaveNet, {"dilations": []}, "dilations is \\[\\]"),
+        (WaveNet, {"dilations": [1, 0]}, "dilations is \\[1, 0\\]"),
+        (GatedWaveNet, {"kernel": 0}, "kernel is 0"),
+        (GatedWaveNet, {"stacks": 0}, "stacks is 0"),
+        (Linear, {"lags": 21}, "lags is 21; it must be between 1 and data.past_steps=20"),
+        (ConvGru, {"filters": 0}, "filters is 0"),
+    ],
+)
+def test_impossible_sizes_are_refused(backbone, change, words):
+    with pytest.raises(InputError, match=f"model.backbone.{words}"):
+        backbone(features=1, past_steps=20, **change)
 
 
 def test_parameter_counts_are_the_published_ones():

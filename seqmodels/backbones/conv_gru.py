@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from seqmodels.backbones.recurrent import Gru, RecurrentState
 from seqmodels.causal import Backbone
-from seqmodels.errors import InputError
+from seqmodels.errors import InputError, require_at_least
 
 ACTIVATIONS = {"linear": nn.Identity, "relu": nn.ReLU}
 
@@ -48,6 +48,7 @@ class ConvGru(Backbone):
                 f"model.backbone.stride={stride} and kernel={kernel} must satisfy 1 <= stride <= kernel <= {past_steps}"
                 " (data.past_steps); otherwise steps would be skipped or no output would remain."
             )
+        require_at_least(1, "model.backbone", filters=filters)
         if activation not in ACTIVATIONS:
             raise InputError(
                 f"model.backbone.activation is {activation!r}; it must be one of {', '.join(ACTIVATIONS)}."

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from seqmodels.causal import Backbone
+from seqmodels.errors import InputError
 
 
 class LinearState(NamedTuple):
@@ -24,6 +25,8 @@ class Linear(Backbone):
     def __init__(self, features: int, past_steps: int, lags: int | None = None):
         super().__init__()
         self.lags = past_steps if lags is None else lags
+        if not 1 <= self.lags <= past_steps:
+            raise InputError(f"model.backbone.lags is {lags}; it must be between 1 and data.past_steps={past_steps}.")
         self.size = self.lags * features
         self.offset = self.lags - 1
         self.receptive_field = self.lags

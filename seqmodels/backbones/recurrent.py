@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from seqmodels.causal import Backbone
+from seqmodels.errors import require_at_least, require_share
 
 
 class RecurrentState(NamedTuple):
@@ -28,6 +29,8 @@ class Recurrent(Backbone):
 
     def __init__(self, features: int, past_steps: int, hidden: int = 20, layers: int = 2, dropout: float = 0.0):
         super().__init__()
+        require_at_least(1, "model.backbone", hidden=hidden, layers=layers)
+        require_share("model.backbone", dropout=dropout)
         self.size = hidden
         between = dropout if layers > 1 else 0.0  # torch warns about dropout between the layers of one
         self.layers = self.kind(features, hidden, layers, batch_first=True, dropout=between)

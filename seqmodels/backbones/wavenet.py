@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seqmodels.causal import Backbone, CausalConv
+from seqmodels.errors import InputError, require_at_least, require_share
 
 
 class WaveNetState(NamedTuple):
@@ -18,6 +19,15 @@ class WaveNetState(NamedTuple):
 def silence(x: Tensor, remembers: list[tuple[int, int]]) -> WaveNetState:
     """The state before the first step: zeros for every (span, channels), on the device of x."""
     return WaveNetState(tuple(x.new_zeros(x.shape[0], span, channels) for span, channels in remembers))
+
+
+def all_dilations(filters: int, kernel: int, dilations: Sequence[int], stacks: int, dropout: float) -> list[int]:
+    """The dilation of every layer; refuses settings that make no stack."""
+    require_at_least(1, "model.backbone", filters=filters, kernel=kernel, stacks=stacks)
+    require_share("model.backbone", dropout=dropout)
+    if not dilations or min(dilations) < 1:
+        raise InputError(f"model.backbone.dilations is {list(dilations)}; it must hold numbers of at least 1.")
+    return list(dilations) * stacks
 
 
 class WaveNet(Backbone):
@@ -38,7 +48,7 @@ class WaveNet(Backbone):
     ):
         super().__init__()
         self.size = filters
-        steps = list(dilations) * stacks
+        steps = all_dilations(filters, kernel, dilations, stacks, dropout)
         inputs = [features] + [filters] * (len(steps) - 1)
         layers = [CausalConv(i, filters, kernel, d) for i, d in zip(inputs, steps, strict=True)]
         self.layers = nn.ModuleList(layers)
@@ -96,7 +106,7 @@ class GatedWaveNet(Backbone):
     ):
         super().__init__()
         self.size = filters
-        steps = list(dilations) * stacks
+        steps = all_dilations(filters, kernel, dilations, stacks, dropout)
         self.entry = CausalConv(features, filters, kernel)
         blocks = [GatedBlock(filters, kernel, dilation) for dilation in steps]
         self.blocks = nn.ModuleList(blocks)
