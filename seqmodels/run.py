@@ -7,6 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 from omegaconf import DictConfig, OmegaConf
 
+from seqmodels import fast_loop
 from seqmodels.callbacks import scalars
 from seqmodels.checkpoint import read
 from seqmodels.errors import InputError
@@ -66,6 +67,7 @@ def fit(trainer: pl.Trainer, module: ForecastModule, data: Any, ckpt_path: str |
         say(f"Resuming from {ckpt_path}, epoch {done}.")
         if trainer.max_epochs is not None and done >= trainer.max_epochs > 0:
             say(f"Nothing is left to train: trainer.max_epochs is {trainer.max_epochs}.")
+    fast_loop.install(trainer)
     started = time.perf_counter()
     trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
     module.fit_seconds = time.perf_counter() - started

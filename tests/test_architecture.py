@@ -15,7 +15,13 @@ GROUND = CONTRACT | {"seqmodels.causal", "seqmodels.initialisation", "seqmodels.
 NOUNS = ("seqmodels.backbones", "seqmodels.readouts", "seqmodels.heads", "seqmodels.scalers")
 CONCRETE = ("datamodules", *NOUNS, "seqmodels.baselines", "seqmodels.forecaster")
 LIGHTNING = ("lightning", "pytorch_lightning", "lightning_fabric")
-LIGHTNING_USERS = ("seqmodels.module", "seqmodels.run", "seqmodels.callbacks", "datamodules.base")
+LIGHTNING_USERS = (
+    "seqmodels.module",
+    "seqmodels.run",
+    "seqmodels.fast_loop",
+    "seqmodels.callbacks",
+    "datamodules.base",
+)
 TORCH_ONLY = (*GROUND, *NOUNS, "seqmodels.baselines", "seqmodels.forecaster")
 
 
@@ -70,7 +76,7 @@ def forbidden(module: str, imported: str) -> str | None:
     if own and ours and imported not in GROUND and not inside(imported, own):
         return "backbones, readouts, heads and scalers do not know each other, nor what is built from them"
     if inside(imported, *LIGHTNING) and inside(module, *PACKAGES) and not inside(module, *LIGHTNING_USERS):
-        return "lightning stays in module.py, run.py, callbacks and datamodules/base.py"
+        return "lightning stays in module.py, run.py, fast_loop.py, callbacks and datamodules/base.py"
     top = imported.partition(".")[0]
     if inside(module, *TORCH_ONLY) and not ours and top != "torch" and top not in sys.stdlib_module_names:
         return "contract and models need torch and no other library"

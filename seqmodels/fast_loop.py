@@ -1,0 +1,73 @@
+"""A shorter way through a training step, for the plain case: one device, 32 bits, no accumulation.
+
+Lightning's general step costs 1 to 2 ms on a small CPU whatever the model does, which is a third of the time of a
+small LSTM. Here the same things happen in the same order (progress counters, callbacks at the begin and end of a
+batch, loss, backward, clipping, optimizer, scheduler), without the layers that serve other cases. Whatever is not
+plain takes Lightning's own way.
+"""
+
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.trainer import call
+
+# Hooks within a step, which the short way does not call.
+INNER_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
+
+
+class FastEpochLoop(_TrainingEpochLoop):
+    """Lightning's loop over the batches of an epoch with a shorter ``advance``."""
+
+    def advance(self, data_fetcher: Any) -> None:
+        """Train on one batch, which the loader delivers on the right device."""
+        if self.restarting or self.trainer.accumulate_grad_batches != 1:
+            super().advance(data_fetcher)
+            return
+        trainer, module, progress = self.trainer, self.trainer.lightning_module, self.batch_progress
+        self.val_loop.restarting = False
+        batch, _, _ = next(data_fetcher)
+        number = self.batch_idx + 1
+        progress.is_last_batch = data_fetcher.done
+        progress.increment_ready()
+        trainer._logger_connector.on_batch_start(batch)
+        call._call_callback_hooks(trainer, "on_train_batch_start", batch, number)
+        progress.increment_started()
+        loss = self._optimize(trainer, module, batch, number)
+        progress.increment_processed()
+        self.update_lr_schedulers("step", update_plateau_schedulers=False)
+        if self._num_ready_batches_reached():
+            self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+        call._call_callback_hooks(trainer, "on_train_batch_end", {"loss": loss}, batch, number)
+        trainer._logger_connector.on_batch_end()
+        progress.increment_completed()
+        trainer._logger_connector.update_train_step_metrics()
+
+    def _optimize(self, trainer: pl.Trainer, module: Any, batch: Any, number: int) -> Any:
+        """One optimizer step; returns the detached loss."""
+        optimizer, counters = trainer.optimizers[0], self.automatic_optimization.optim_progress.optimizer
+        counters.step.increment_ready()
+        loss = module.training_step(batch, number)
+        counters.zero_grad.increment_ready()
+        counters.zero_grad.increment_started()
+        optimizer.zero_grad()
+        counters.zero_grad.increment_completed()
+        loss.backward()
+        module.configure_gradient_clipping(optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
+        optimizer.step()
+        counters.step.increment_completed()
+        return loss.detach()
+
+
+def install(trainer: Any) -> None:
+    """Let this trainer take the short way where it may; call before ``fit``."""
+    loop = trainer.fit_loop.epoch_loop
+    own = type(loop) is _TrainingEpochLoop and type(trainer.precision_plugin) is Precision
+    alone = type(trainer.strategy) is SingleDeviceStrategy and type(trainer.profiler) is PassThroughProfiler
+    kinds = {type(callback) for callback in trainer.callbacks}
+    watched = any(getattr(kind, hook) is not getattr(pl.Callback, hook) for kind in kinds for hook in INNER_HOOKS)
+    if own and alone and not watched:
+        loop.__class__ = FastEpochLoop  # keeps the loop's state and settings
