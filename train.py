@@ -45,7 +45,8 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     callbacks = [build(node) for node in config.callbacks.values() if node is not None]
     trainer = build(
         config.trainer,
-        max_epochs=run.epochs(config, steps_per_epoch=len(data.train_dataloader())),
+        accelerator=run.accelerator(config),
+        max_epochs=run.epochs(config, batches=len(data.train_dataloader())),
         callbacks=callbacks,
         logger=[build(node) for node in config.logger.values() if node is not None],
         enable_checkpointing=any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks),
@@ -57,7 +58,7 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     if trainable:
         run.fit(trainer, module, data, config.ckpt_path)
     run.evaluate(trainer, module, data)
-    report.show(report.result_table(module.results, data.windows, name, data.spec.channels))
+    report.show(report.result_table(module.results, module.measured, name, data.spec.channels))
     figures.save_final(module, data, directory / "figures")
     return run.finish(config, directory, trainer, module, data, name, started)
 

@@ -23,7 +23,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     evaluation window may reach back over the border of its split ("across") or must lie within it ("inside").
     ``season``: seasonal period in steps, or "auto" for the usual one of the data's frequency.
     ``batch_size`` counts training windows per step; evaluation uses ``evaluation_batch_size``.
-    ``device``: where the series live; "auto" takes the trainer's device when there is one.
+    ``shuffle``: training windows in a new order every epoch, else always in the order of time.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         season: int | str = "auto",
         batch_size: int = 32,
         evaluation_batch_size: int = 1024,
+        shuffle: bool = True,
         seed: int = 0,
     ):
         super().__init__()
@@ -50,7 +51,8 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             raise InputError(f"data.season is {season!r}; it must be 'auto' or a number of steps of at least 1.")
         self.past_steps, self.horizon = past_steps, horizon
         self.split, self.split_by, self.context, self.season = tuple(split), split_by, context, season
-        self.batch_size, self.evaluation_batch_size, self.seed = batch_size, evaluation_batch_size, seed
+        self.batch_size, self.evaluation_batch_size = batch_size, evaluation_batch_size
+        self.shuffle, self.seed = shuffle, seed
         self.loaders: dict[str, WindowLoader] = {}
 
     @abstractmethod
@@ -119,7 +121,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             index = WindowIndex.of_spans(self.series, *self.spans[stage], self.past_steps, self.horizon, context)
             training = stage == "train"
             size = self.batch_size if training else self.evaluation_batch_size
-            loaders[stage] = WindowLoader(store, index, size, shuffle=training, seed=self.seed)
+            loaders[stage] = WindowLoader(store, index, size, shuffle=training and self.shuffle, seed=self.seed)
         return loaders
 
     def _check_windows(self) -> None:

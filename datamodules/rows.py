@@ -122,7 +122,7 @@ def _refuse_conflict(table: TableFile, rows: Rows, later: np.ndarray) -> None:
     if differs.any():
         row = int(later[differs.argmax()])
         other = table.place(rows.line(row - 1)).split(", ")[-1]
-        hint = " (data.series_id may be missing)" if rows.codes is None else ""
+        hint = " (data.id may be missing)" if rows.codes is None else ""
         raise InputError(
             f"{table.place(rows.line(row))} and {other} have the same time {rows.label(row)} but different values: "
             f"one row per series and time is allowed{hint}."

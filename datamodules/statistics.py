@@ -61,5 +61,5 @@ def seasonal_errors(
             valid = series.observed[late] & series.observed[early]
         count = valid.sum(axis=0)
         mean = (difference * valid).sum(axis=0, dtype=np.float64) / np.maximum(1, count)
-        errors[i] = np.where(mean > 0, mean, otherwise)
+        errors[i] = np.where(mean > 1e-6 * np.asarray(otherwise), mean, otherwise)  # rounding noise is no unit
     return torch.from_numpy(errors)

@@ -15,6 +15,7 @@ from datamodules.series import SeriesSet
 from seqmodels.window import InputError
 
 LAYOUTS = ("long", "wide")
+KEYS = {"series_id": "id"}  # config keys where they are not the arguments' names
 
 
 def read_table(
@@ -94,7 +95,7 @@ def _check_settings(layout: str, series_id: str | None, time: str | None, time_f
     if layout not in LAYOUTS:
         raise InputError(f"data.layout={layout} is unknown; it must be one of {', '.join(LAYOUTS)}.")
     if layout == "wide" and series_id is not None:
-        raise InputError(f"data.series_id={series_id} does not go with data.layout=wide: each column is a series.")
+        raise InputError(f"data.id={series_id} does not go with data.layout=wide: each column is a series.")
     if time is None and time_format is not None:
         raise InputError(f"data.time_format={time_format} needs data.time, the column that it describes.")
 
@@ -115,15 +116,16 @@ def _check_columns(table: TableFile, roles: dict[str, list[str]]) -> None:
         raise InputError(f"data.target names no column of {table.name}; at least one is needed.")
     seen: dict[str, str] = {}
     for role, names in roles.items():
+        key = KEYS.get(role, role)
         for name in names:
             if name not in table.columns:
                 near = get_close_matches(name, table.columns, n=3, cutoff=0.5) or list(table.columns[:10])
                 raise InputError(
-                    f"data.{role}: {table.name} has no column {name!r}; nearest: {', '.join(map(repr, near))}."
+                    f"data.{key}: {table.name} has no column {name!r}; nearest: {', '.join(map(repr, near))}."
                 )
             if name in seen:
-                raise InputError(f"data.{role}: column {name!r} is already in data.{seen[name]}; one role per column.")
-            seen[name] = role
+                raise InputError(f"data.{key}: column {name!r} is already in data.{seen[name]}; one role per column.")
+            seen[name] = key
 
 
 def _read_rows(table: TableFile, roles: dict[str, list[str]], time_format: str | None) -> tuple[Rows, list[str]]:

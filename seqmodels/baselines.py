@@ -29,7 +29,7 @@ class Naive(Baseline):
     """The last observed value, repeated."""
 
     def forward(self, inputs: Inputs) -> Tensor:
-        return naive(inputs, self.spec.horizon).unsqueeze(-1)
+        return naive(inputs, self.spec.horizon, self.spec.missing).unsqueeze(-1)
 
 
 class SeasonalNaive(Baseline):
@@ -38,11 +38,15 @@ class SeasonalNaive(Baseline):
     def __init__(self, spec: WindowSpec, season: int | None = None):
         super().__init__(spec)
         self.season = spec.season if season is None else season
-        if self.season < 1:
-            raise InputError(f"model.season is {season}; it must be at least 1.")
+        if not 1 <= self.season <= spec.past_steps:
+            raise InputError(
+                f"model.season is {self.season}; it must be between 1 and data.past_steps={spec.past_steps}, since the"
+                " season that is repeated must lie within the window."
+            )
 
     def forward(self, inputs: Inputs) -> Tensor:
-        return seasonal_naive(inputs, self.season, self.spec.horizon, self.origins).unsqueeze(-1)
+        spec = self.spec
+        return seasonal_naive(inputs, self.season, spec.horizon, self.origins, spec.missing).unsqueeze(-1)
 
 
 class MovingAverage(Baseline):

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from seqmodels.errors import InputError
-from seqmodels.secrets import hidden
+from seqmodels.secrets import hidden, is_secret
 
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "numpy", "polars")
 NARROW = 96  # up to this width a second thread costs more than it brings: see benchmarks/threads.py
@@ -64,7 +64,7 @@ def record(config: DictConfig, overrides: Sequence[str], directory: Path) -> dic
     earlier = commands.read_text(encoding="utf-8") if config.ckpt_path is not None and commands.exists() else ""
     files = {
         "config.yaml": yaml(config),
-        "command.txt": earlier + shlex.join(["python", "train.py", *overrides]) + "\n",
+        "command.txt": earlier + shlex.join(["python", "train.py", *map(masked, overrides)]) + "\n",
         "environment.json": json.dumps(environment, indent=2) + "\n",
     }
     try:
@@ -74,6 +74,12 @@ def record(config: DictConfig, overrides: Sequence[str], directory: Path) -> dic
     except OSError as error:
         raise InputError(f"{directory}: the run directory cannot be written ({error.strerror}).") from error
     return environment
+
+
+def masked(override: str) -> str:
+    """The override, without its value where that is a secret."""
+    key, equals, _ = override.partition("=")
+    return f"{key}=***" if equals and is_secret(key) else override
 
 
 def yaml(config: DictConfig) -> str:

@@ -1,5 +1,6 @@
 """Training steps around a model: loss, metrics and optimizer. The only model file that knows Lightning."""
 
+import math
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
@@ -22,7 +23,7 @@ class ForecastModule(pl.LightningModule):
 
     ``config`` is the plain configuration the forecaster was built from; the checkpoint keeps it. ``optimizer`` takes
     the parameters; ``scheduler`` the optimizer (and ``total_steps`` or ``T_max`` where it has such an argument), and is
-    stepped with every optimizer step, except ReduceLROnPlateau: after every validation, on ``monitor``.
+    stepped with every optimizer step, except ReduceLROnPlateau: after every epoch with a validation, on ``monitor``.
 
     Nothing is logged step by step: losses and gradient norms are summed on the device, and callbacks read
     ``interval()`` when they are about to write.
@@ -41,10 +42,12 @@ class ForecastModule(pl.LightningModule):
         self.forecaster = forecaster
         self.spec, self.config, self.monitor = spec, config, monitor
         self.optimizer, self.scheduler = optimizer, scheduler
-        references = [Naive(spec), SeasonalNaive(spec)] if spec.season > 1 else [Naive(spec)]
+        seasonal = 1 < spec.season <= spec.past_steps  # else the window does not hold what would be repeated
+        references = [Naive(spec), SeasonalNaive(spec)] if seasonal else [Naive(spec)]
         self.rows = dict(zip((MODEL, "naive", "seasonal naive"), (forecaster, *references), strict=False))
         self.errors = {name: ForecastErrors(spec) for name in self.rows}
         self.results: dict[str, dict[str, ErrorTable]] = {}  # by stage, then by row of the table
+        self.measured: dict[str, int] = {}  # windows behind the results of each stage
         self.stage = "test"  # what the test loop is measuring
         self.best_epoch: int | None = None  # of the weights put back after fitting
         self.fit_seconds = 0.0  # training and validation, all epochs
@@ -133,6 +136,7 @@ class ForecastModule(pl.LightningModule):
             "lr_scheduler": {
                 "scheduler": scheduler,
                 "interval": "epoch" if plateau else "step",
+                "frequency": (self.trainer.check_val_every_n_epoch or 1) if plateau else 1,
                 "monitor": self.monitor,
             },
         }
@@ -180,6 +184,7 @@ class ForecastModule(pl.LightningModule):
     def _collect(self, stage: str) -> dict[str, ErrorTable]:
         # torchmetrics makes scalars of (1, 1); the tables stay (H, C)
         tables = {name: ErrorTable(*map(torch.atleast_2d, errors.compute())) for name, errors in self.errors.items()}
+        self.measured[stage] = int(self.errors[MODEL].windows)
         for errors in self.errors.values():
             errors.reset()
         self.results[stage] = tables
@@ -187,5 +192,6 @@ class ForecastModule(pl.LightningModule):
 
 
 def skill(table: ErrorTable, reference: ErrorTable) -> float:
-    """1 - MAE / MAE of the reference: 0 is no better than it, 1 is perfect, negative is worse."""
-    return 1.0 - table.summary()["mae"] / reference.summary()["mae"]
+    """1 - MAE / MAE of the reference: 0 is no better than it, 1 is perfect; NaN where the reference makes no error."""
+    error = reference.summary()["mae"]
+    return 1.0 - table.summary()["mae"] / error if error > 0 else math.nan

@@ -34,7 +34,13 @@ def data_summary(datamodule: Any) -> RenderableType:
         lines.add_row("missing", f"{counted(series.missing, 'target value')} ({share:.2%}), not in loss or errors")
     for number, note in enumerate(series.notes):
         lines.add_row("" if number else "notes", Text(note))
-    return lines
+    if spec.season <= spec.past_steps:
+        return lines
+    warning = (
+        f"warning: a season of {spec.season:,} steps does not fit into {spec.past_steps:,} past steps, so nothing\n"
+        "seasonal can be forecast or compared; set data.past_steps or data.season."
+    )
+    return Group(lines, Text(warning, style="yellow"))
 
 
 def size_of(series: Any) -> str:

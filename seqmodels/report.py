@@ -90,17 +90,12 @@ def blocks_of(
 def measures(rows: Mapping[str, ErrorTable]) -> dict[str, dict[str, float]]:
     """MAE, RMSE, MSE, MASE and skill of each row."""
     reference = rows[reference_of(rows)]
-    return {row: {**table.summary(), "skill": skill_against(table, reference)} for row, table in rows.items()}
+    return {row: {**table.summary(), "skill": skill(table, reference)} for row, table in rows.items()}
 
 
 def reference_of(rows: Mapping[str, ErrorTable]) -> str:
     """The row that skill is measured against: seasonal naive, or naive where the data have no season."""
     return "seasonal naive" if "seasonal naive" in rows else "naive"
-
-
-def skill_against(table: ErrorTable, reference: ErrorTable) -> float:
-    """Skill, not a number where the reference makes no error."""
-    return skill(table, reference) if reference.summary()["mae"] > 0 else math.nan
 
 
 def result_rows(

@@ -1,21 +1,25 @@
 """The course of a run: how long it trains, which weights it keeps, what it measures and writes at its end."""
 
+import gc
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from seqmodels import fast_loop
 from seqmodels.callbacks import scalars
-from seqmodels.checkpoint import read
+from seqmodels.checkpoint import KEY, read
 from seqmodels.errors import InputError
 from seqmodels.module import MODEL, ForecastModule
 from seqmodels.report import MEASURES, result_rows, say, write_results
 from seqmodels.secrets import hidden
 
 MONITORS = ("validation/mase", "validation/mae", "validation/mse", "validation/rmse", "loss/validation")
+PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 500
 
 
@@ -23,6 +27,16 @@ def check_settings(config: DictConfig) -> None:
     """Raise InputError for a value of the keys that belong to no constructor."""
     if config.monitor not in MONITORS:
         raise InputError(f"monitor is {config.monitor!r}; it must be one of {', '.join(MONITORS)}.")
+    if str(config.trainer.precision) not in PRECISIONS:
+        raise InputError(f"trainer.precision is {config.trainer.precision}; it must be one of {', '.join(PRECISIONS)}.")
+    if config.trainer.devices != 1:
+        raise InputError(f"trainer.devices is {config.trainer.devices}; training runs on one device, so it must be 1.")
+    if (config.trainer.gradient_clip_val or 0) < 0:
+        raise InputError(f"trainer.gradient_clip_val is {config.trainer.gradient_clip_val}; it must not be negative.")
+    if config.trainer.limit_val_batches == 0:
+        raise InputError("trainer.limit_val_batches is 0; validation decides which weights are kept, so it must run.")
+    if isinstance(config.seed, int) and config.seed >= 2**32:
+        raise InputError(f"seed is {config.seed}; it must be less than 2**32.")
     for name, least in (("seed", 0), ("optimizer_steps", 1)):
         if not isinstance(config[name], int) or isinstance(config[name], bool) or config[name] < least:
             raise InputError(f"{name} is {config[name]!r}; it must be a whole number of at least {least}.")
@@ -36,20 +50,30 @@ def trainable(module: ForecastModule) -> bool:
     return True
 
 
-def epochs(config: DictConfig, steps_per_epoch: int) -> int | None:
+def accelerator(config: DictConfig) -> str:
+    """``trainer.accelerator``, where "auto" is a CUDA device or the CPU: others lack 64-bit numbers for the errors."""
+    chosen = config.trainer.accelerator
+    return "cpu" if chosen == "auto" and not torch.cuda.is_available() else chosen
+
+
+def epochs(config: DictConfig, batches: int) -> int | None:
     """``trainer.max_epochs``, or where neither it nor ``max_steps`` is set, as many as make ``optimizer_steps``."""
     if config.trainer.max_epochs is not None or config.trainer.max_steps != -1:
         return config.trainer.max_epochs
-    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(config.optimizer_steps / max(1, steps_per_epoch))))
+    limit = config.trainer.limit_train_batches
+    limited = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    steps = max(1, math.ceil(limited / config.trainer.accumulate_grad_batches))
+    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(config.optimizer_steps / steps)))
 
 
 def check_resume(ckpt_path: str | None, module: ForecastModule) -> None:
     """Raise InputError unless the checkpoint, if any, can be read and has weights of the module's names and shapes."""
     if ckpt_path is None:
         return
+    checkpoint = read(ckpt_path)
     given, wanted = (
         {name: tuple(weight.shape) for name, weight in weights.items()}
-        for weights in (read(ckpt_path)["state_dict"], module.state_dict())
+        for weights in (checkpoint["state_dict"], module.state_dict())
     )
     differing = sorted(name for name in {*given, *wanted} if given.get(name) != wanted.get(name))
     if differing:
@@ -58,6 +82,13 @@ def check_resume(ckpt_path: str | None, module: ForecastModule) -> None:
             f"ckpt_path={ckpt_path} does not fit the model: {name} has shape {given.get(name, 'none')} there and"
             f" {wanted.get(name, 'none')} here; resume with the model and data of the run that wrote it."
         )
+    before, now = checkpoint[KEY]["spec"], module.spec.to_dict()
+    for name in now:
+        if before.get(name) != now[name]:
+            raise InputError(
+                f"ckpt_path={ckpt_path} was written on other data: {name} was {before.get(name)} and is {now[name]};"
+                " resume with the data of that run."
+            )
 
 
 def fit(trainer: pl.Trainer, module: ForecastModule, data: Any, ckpt_path: str | None) -> None:
@@ -69,7 +100,12 @@ def fit(trainer: pl.Trainer, module: ForecastModule, data: Any, ckpt_path: str |
             say(f"Nothing is left to train: trainer.max_epochs is {trainer.max_epochs}.")
     fast_loop.install(trainer)
     started = time.perf_counter()
-    trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+    gc.collect()
+    gc.freeze()  # what the libraries have loaded stays: going through it again and again costs 10 % of a small model
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+    finally:
+        gc.unfreeze()
     module.fit_seconds = time.perf_counter() - started
     keeper = trainer.checkpoint_callback
     kept = getattr(keeper, "best_model_path", "") if getattr(keeper, "monitor", None) else ""
@@ -100,7 +136,7 @@ def finish(
 ) -> float:
     """Write metrics.json, metrics.csv and the loggers' summary; returns the monitored value of the kept weights."""
     value = monitored(config.monitor, module, trainer)
-    rows = result_rows(module.results, data.windows, name, data.spec.channels)
+    rows = result_rows(module.results, module.measured, name, data.spec.channels)
     summary = {
         "model": name,
         "monitor": {"name": config.monitor, "value": value},

@@ -95,14 +95,16 @@ class Window(Scaler):
         for name, value, choices in (("centre", centre, CENTRES), ("scale", scale, SCALES)):
             if value not in choices:
                 raise InputError(f"model.scaler.{name} is {value!r}; it must be one of {', '.join(choices)}.")
-        self.season, self.horizon, self.centre, self.scale = spec.season, spec.horizon, centre, scale
+        self.season, self.horizon, self.missing = spec.season, spec.horizon, spec.missing
+        self.centre, self.scale = centre, scale
         only_season = centre == "season" and scale == "seasonal_error"
-        least = spec.season if only_season else max(2, spec.season, spec.past_steps // 4)
+        least = spec.season if only_season else min(spec.past_steps, max(2, spec.season, spec.past_steps // 4))
         self.steps = least if steps is None else steps
-        if not max(1, spec.season if centre == "season" else 1) <= self.steps <= spec.past_steps:
+        fewest = spec.season if centre == "season" else 1
+        if not fewest <= self.steps <= spec.past_steps:
             raise InputError(
-                f"model.scaler.steps is {self.steps}; it must be at least one season ({spec.season}) and at most"
-                f" data.past_steps={spec.past_steps}."
+                f"model.scaler.steps is {self.steps}; it must be between {fewest} and data.past_steps={spec.past_steps}"
+                + (" (model.scaler.centre=season needs a whole season)." if centre == "season" else ".")
             )
         self.register_buffer("floor", torch.tensor(spec.target_statistics.deviation) * 1e-3, persistent=False)
 
@@ -120,13 +122,13 @@ class Window(Scaler):
         scale = self._scale(past, observed, centre, inputs)
         forecast_centre = centre.unsqueeze(1)
         if self.centre == "season":
-            forecast_centre = seasonal_naive(inputs, self.season, self.horizon, origins)
+            forecast_centre = seasonal_naive(inputs, self.season, self.horizon, origins, self.missing)
         return Affine(centre, scale, forecast_centre)
 
     def _centre(self, past: Tensor, observed: Tensor) -> Tensor:
         """(B, 1, C) from the observed values among ``past``; 0 where there is none."""
         if self.centre == "last":
-            return last_observed(past, observed)[:, -1:]
+            return (last_observed(past, observed) if self.missing else past)[:, -1:]
         span = self.season if self.centre == "season" else past.shape[1]
         return masked_mean(past[:, -span:], observed[:, -span:])
 

@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 import torch
 
 from datamodules.synthetic import Waves
-from seqmodels import heads, readouts, scalers
+from seqmodels import fast_loop, heads, readouts, scalers
 from seqmodels.backbones.wavenet import WaveNet
 from seqmodels.forecaster import Forecaster
 from seqmodels.module import ForecastModule
@@ -29,12 +29,16 @@ def small_module(data: Any, dropout: float = 0.0, seed: int = 0, **arguments: An
     return ForecastModule(forecaster, data.spec, {}, partial(torch.optim.AdamW, lr=1e-2), schedule, **arguments)
 
 
-def fit(module: ForecastModule, data: Any, callbacks: list, ckpt_path: str | None = None, **arguments) -> pl.Trainer:
-    """Fit on the CPU; without checkpoint and progress unless a callback is there for it."""
+def fit(
+    module: ForecastModule, data: Any, callbacks: list, ckpt_path: str | None = None, fast: bool = True, **arguments
+) -> pl.Trainer:
+    """Fit on the CPU as a run does; without checkpoint and progress unless a callback is there for it."""
     bar = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks)
     keeps = any(isinstance(callback, pl.callbacks.ModelCheckpoint) for callback in callbacks)
     quiet = {"enable_progress_bar": bar, "enable_checkpointing": keeps, "enable_model_summary": False}
     settings = {"accelerator": "cpu", "max_epochs": 3, "logger": False, "log_every_n_steps": 1} | quiet
     trainer = pl.Trainer(callbacks=callbacks, **(settings | arguments))
+    if fast:
+        fast_loop.install(trainer)
     trainer.fit(module, datamodule=data, ckpt_path=ckpt_path)
     return trainer

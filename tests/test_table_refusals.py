@@ -74,14 +74,14 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "nothing near": ({"target": "qqqq"}, ["data.target", "'qqqq'", "'t', 'y', 'rails', 'bus'"]),
     "target twice": ({"target": ["y", "y"], "time": "t"}, ["data.target", "'y'", "already"]),
     "target is time": ({"target": "t", "time": "t"}, ["data.time", "'t'", "already in data.target"]),
-    "target is series": ({"target": "y", "series_id": "y"}, ["data.series_id", "'y'", "already in data.target"]),
+    "target is series": ({"target": "y", "series_id": "y"}, ["data.id", "'y'", "already in data.target"]),
     "covariate twice": (
         {**TIMED, "past_covariates": "bus", "known_covariates": "bus"},
         ["data.known_covariates", "'bus'", "already in data.past_covariates"],
     ),
     "no target": ({"target": []}, ["data.target", "at least one"]),
     "layout": ({**TIMED, "layout": "tall"}, ["data.layout=tall", "long, wide"]),
-    "wide with series": ({"target": "y", "layout": "wide", "series_id": "bus"}, ["data.series_id=bus", "wide"]),
+    "wide with series": ({"target": "y", "layout": "wide", "series_id": "bus"}, ["data.id=bus", "wide"]),
     "star in a long table": ({"target": "*"}, ["data.target=*", "data.layout=wide"]),
     "format without time": ({"target": "y", "time_format": "%Y"}, ["data.time_format=%Y", "data.time"]),
 }

@@ -103,6 +103,14 @@ def test_seasonal_error_is_the_mean_seasonal_difference_and_never_zero():
     assert constant.loaders["train"].store.seasonal_error.tolist() == [[1.0]]
 
 
+def test_rounding_noise_is_no_unit_of_measurement():
+    data = made(70, split=[42, 14, 14], season=7)
+    data.made.values[:, 0] = np.sin(2 * np.pi * np.arange(70) / 7)
+    data.loaders = {}
+    data.setup()
+    assert data.loaders["train"].store.seasonal_error.item() == pytest.approx(0.7071, abs=1e-3)
+
+
 def test_a_series_outside_the_training_part_uses_its_history_only():
     data = made(10, 10, 10, split=[1, 1, 1], split_by="series", past_steps=8)
     values = data.made.values.reshape(3, 10)

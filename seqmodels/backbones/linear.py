@@ -10,9 +10,10 @@ from seqmodels.errors import InputError
 
 
 class LinearState(NamedTuple):
-    """The last values: (B, lags - 1, F), fewer at the beginning; and the features seen last."""
+    """The last values (B, lags - 1, F), fewer at the beginning; latest features (B, D), zeros before there are any."""
 
     values: Tensor
+    latest: Tensor
 
 
 class Linear(Backbone):
@@ -32,12 +33,17 @@ class Linear(Backbone):
         self.receptive_field = self.lags
 
     def initial_state(self, x: Tensor) -> LinearState:
-        return LinearState(x[:, :0])
+        return LinearState(x[:, :0], x.new_zeros(x.shape[0], self.size))
 
     def unroll(self, x: Tensor, state: LinearState) -> tuple[Tensor, LinearState]:
         history = torch.cat([state.values, x], dim=1)
-        kept = LinearState(history[:, max(0, history.shape[1] - self.lags + 1) :])
+        kept = history[:, max(0, history.shape[1] - self.lags + 1) :]
         if history.shape[1] < self.lags:
-            return x.new_zeros(x.shape[0], 0, self.size), kept
-        lagged = history.unfold(1, self.lags, 1)  # (B, S, F, lags)
-        return lagged.transpose(2, 3).flatten(2), kept
+            return x.new_zeros(x.shape[0], 0, self.size), LinearState(kept, state.latest)
+        features = history.unfold(1, self.lags, 1).transpose(2, 3).flatten(2)  # (B, S, lags F)
+        return features, LinearState(kept, features[:, -1])
+
+    def step(self, x: Tensor, state: LinearState) -> tuple[Tensor, LinearState]:
+        """As the contract; zeros before there are enough lags."""
+        _, state = self.unroll(x[:, None], state)
+        return state.latest, state
