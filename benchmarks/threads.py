@@ -15,7 +15,7 @@ from seqmodels.readouts import SeqToSeq
 from seqmodels.scalers import Standard
 from seqmodels.window import Targets, WindowSpec
 
-WIDTHS, BATCHES, STEPS, RUNS = (20, 32, 64, 96, 128, 256), (32, 256), 8, 3
+WIDTHS, BATCHES, STEPS, RUNS = (20, 64, 96, 128, 256), (32, 256), 8, 2
 
 
 def step_time(model: Forecaster, batch: int, threads: int) -> float:

@@ -45,7 +45,7 @@ BAD_CELLS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "both orders at once": ("t,y\n13/01/2020,1\n01/14/2020,2\n01/15/2020,3\n", TIMED, ["line 2", "'13/01/2020'"]),
     "date among whole numbers": ("t,y\n1,1\n2020-01-01,2\n", TIMED, ["line 3", "'2020-01-01'", "whole number"]),
     "conflicting duplicates": (
-        "t,y\n2020-01-01,1\n2020-01-02,2\n2020-01-01,9\n", TIMED, ["line 4 and line 2", "2020-01-01", "series_id"]),
+        "t,y\n2020-01-01,1\n2020-01-02,2\n2020-01-01,9\n", TIMED, ["line 4 and line 2", "2020-01-01", "data.id"]),
     "conflict in a covariate": (
         "t,s,y,c\n1,a,1,5\n1,a,1,6\n", {**TIMED, "series_id": "s", "past_covariates": "c"},
         ["line 3 and line 2", "'a'"]),
