@@ -40,6 +40,7 @@ def test_every_command_is_known():
     assert len(runs) == 4
     assert set(commands()) - set(runs) == OTHERS
     assert len(README.splitlines()) <= 120
+    assert not [line for line in README.splitlines() if line.isupper()], "something was to be filled in"
 
 
 @pytest.mark.parametrize("command", [command for command in commands() if command.startswith("python train.py")])

@@ -1,0 +1,99 @@
+"""What a run refuses before it begins, how long it trains, and what it counts."""
+
+import pytest
+import torch
+from data import made
+from omegaconf import OmegaConf
+from small_runs import small_module, small_waves
+
+from seqmodels import run
+from seqmodels.checkpoint import describe
+from seqmodels.environment import masked
+from seqmodels.errors import InputError
+from seqmodels.module import MODEL, ForecastModule, skill
+from seqmodels.overview import data_summary
+from seqmodels.report import result_table
+
+SETTINGS = {
+    "seed": 0, "optimizer_steps": 4400, "monitor": "validation/mase",
+    "trainer": {"precision": "32-true", "devices": 1, "gradient_clip_val": 1.0, "limit_val_batches": 1.0,
+                "max_epochs": None, "max_steps": -1, "limit_train_batches": 1.0, "accumulate_grad_batches": 1},
+}  # fmt: skip
+
+
+def settings(**changes):
+    config = OmegaConf.create(SETTINGS)
+    for key, value in changes.items():
+        OmegaConf.update(config, key.replace("__", "."), value)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**32}, "seed is 4294967296; it must be less"),
+        ({"seed": True}, "seed is True"),
+        ({"optimizer_steps": 0}, "optimizer_steps is 0"),
+        ({"monitor": "val_loss"}, "monitor is 'val_loss'; it must be one of validation/mase"),
+        ({"trainer__precision": "16-mixed"}, "trainer.precision is 16-mixed; it must be one of 32-true"),
+        ({"trainer__devices": 2}, "trainer.devices is 2"),
+        ({"trainer__gradient_clip_val": -1}, "trainer.gradient_clip_val is -1"),
+        ({"trainer__limit_val_batches": 0}, "trainer.limit_val_batches is 0"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(change, words):
+    run.check_settings(settings())
+    with pytest.raises(InputError, match=words):
+        run.check_settings(settings(**change))
+
+
+@pytest.mark.parametrize(
+    ("change", "batches", "epochs"),
+    [
+        ({}, 219, 20),
+        ({}, 33, 133),
+        ({}, 1, 500),
+        ({}, 100_000, 5),
+        ({"trainer__max_epochs": 7}, 219, 7),
+        ({"trainer__max_steps": 100}, 219, None),
+        ({"trainer__accumulate_grad_batches": 4}, 220, 80),
+        ({"trainer__limit_train_batches": 44}, 219, 100),
+        ({"trainer__limit_train_batches": 0.5}, 88, 100),
+    ],
+)
+def test_training_lasts_as_many_optimizer_steps_as_asked(change, batches, epochs):
+    assert run.epochs(settings(**change), batches) == epochs
+
+
+def test_a_checkpoint_of_other_data_is_refused(tmp_path):
+    module = small_module(small_waves())
+    other = small_module(small_waves(data_seed=7))
+    file = str(tmp_path / "last.ckpt")
+    torch.save({"forecaster": describe({}, module.spec), "state_dict": module.state_dict()}, file)
+    run.check_resume(file, module)
+    with pytest.raises(InputError, match="written on other data: target_statistics was"):
+        run.check_resume(file, other)
+
+
+def test_the_command_is_kept_without_secrets():
+    assert masked("+logger.comet.api_key=abc=1") == "+logger.comet.api_key=***"
+    assert masked("data.horizon=3") == "data.horizon=3"
+
+
+def test_a_season_longer_than_the_window_is_said_and_not_compared():
+    data = made(100, split=[60, 20, 20], season=6, past_steps=5)
+    module = small_module(made(200, split=[120, 40, 40], season=30, past_steps=20))
+    assert list(module.rows) == [MODEL, "naive"]
+    assert "a season of 6 steps does not fit into 5 past steps" in str(data_summary(data).renderables[1])
+
+
+def test_perfectly_periodic_data_have_no_skill_to_speak_of():
+    data = made(200, split=[120, 40, 40], season=1, past_steps=20)
+    module: ForecastModule = small_module(data)
+    errors = module.errors[MODEL]
+    window = data.examples("validation", 3)
+    errors.update(window.targets.target, window.inputs, window.targets)
+    perfect = errors.compute()
+    assert skill(perfect, perfect) != skill(perfect, perfect), "not a number"
+    assert result_table({"validation": {MODEL: perfect, "naive": perfect}}, {"validation": 3}, "x") is not None
