@@ -20,7 +20,7 @@ from seqmodels.errors import InputError
 from seqmodels.secrets import hidden, is_secret
 
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "numpy", "polars")
-NARROW = 96  # up to this width a second thread costs more than it brings: see benchmarks/threads.py
+NARROW = 64  # up to this width a second thread brings little, and costs much where other processes run: see benchmarks
 
 
 def quiet() -> None:
