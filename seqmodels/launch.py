@@ -171,6 +171,6 @@ def _refuse_unknown_flags() -> None:
         hint = nearest(unknown, flags) if unknown.startswith("-") else ""
         raise InputError(f"{one_line(message)}: no such use of a flag.{hint}")
 
-    parser.error = refuse  # type: ignore[method-assign]
+    parser.error = refuse  # type: ignore[method-assign]  # argparse offers no other way to word its errors
     if {"--version"}.isdisjoint(sys.argv):
         parser.parse_args()

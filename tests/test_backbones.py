@@ -45,7 +45,7 @@ def gru(x, w, u, b, c):
     return torch.stack(out, 1)
 
 
-def agree(ours, theirs, leaves):
+def assert_agree(ours, theirs, leaves):
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
     seed = torch.randn_like(ours)
     mine = torch.autograd.grad(ours, leaves, seed, retain_graph=True)
@@ -63,7 +63,7 @@ def test_recurrent_layers_equal_their_formula(backbone, cell):
     for layer in range(2):
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         expected = cell(expected, *(getattr(net.layers, f"{name}_l{layer}") for name in names))
-    agree(net(x), expected, list(net.parameters()))
+    assert_agree(net(x), expected, list(net.parameters()))
 
 
 def conv(x, layer, dilation):
@@ -81,7 +81,7 @@ def test_wavenet_equals_torch_convolutions(kernel):
     expected = x = torch.randn(2, 12, 3, dtype=torch.float64)
     for layer, dilation in zip(net.layers, (1, 2, 1, 2), strict=True):
         expected = torch.relu(conv(expected, layer, dilation))
-    agree(net(x), expected, list(net.parameters()))
+    assert_agree(net(x), expected, list(net.parameters()))
 
 
 def test_gated_wavenet_equals_the_paper():
@@ -94,7 +94,7 @@ def test_gated_wavenet_equals_the_paper():
         skip = (torch.tanh(signal) * torch.sigmoid(gate)) @ block.mix.weight.T + block.mix.bias
         z, skips = z + skip, skips + skip
     expected = torch.relu(torch.relu(skips) @ net.exit.weight.T + net.exit.bias)
-    agree(net(x), expected, list(net.parameters()))
+    assert_agree(net(x), expected, list(net.parameters()))
     for block in net.blocks:
         assert block.mix.weight.grad is None  # gradients were asked for, not accumulated
 
@@ -107,7 +107,7 @@ def test_conv_gru_equals_a_valid_strided_convolution_before_the_gru():
     shortened = functional.conv1d(x.transpose(1, 2), weight, net.convolution.bias, stride=2).transpose(1, 2)
     layers = net.recurrent.layers
     expected = gru(shortened, layers.weight_ih_l0, layers.weight_hh_l0, layers.bias_ih_l0, layers.bias_hh_l0)
-    agree(net(x), expected, list(net.parameters()))
+    assert_agree(net(x), expected, list(net.parameters()))
     assert net.offset == 3
 
 
