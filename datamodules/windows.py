@@ -15,6 +15,9 @@ from datamodules.series import SeriesSet
 from seqmodels.window import Inputs, Targets, Window, WindowSpec
 
 
+AT_ONCE = 2**18  # values that one gather brings: several small batches, since each gather has a price of its own
+
+
 class WindowIndex:
     """Windows of one split, numbered through all series: ``counts[i]`` in series i, the first at row ``first[i]``."""
 
@@ -68,6 +71,12 @@ class WindowStore:
         channels = tensor.shape[1]
         return tensor.as_strided((len(tensor) - self.length + 1, self.length, channels), (channels, channels, 1))
 
+    @property
+    def values_per_window(self) -> int:
+        """Numbers in one window, targets and covariates together."""
+        sources = (self.values, self.past_covariates, self.known_covariates)
+        return self.length * sum(source.shape[2] for source in sources if source is not None)
+
     def gather(self, index: WindowIndex, numbers: Tensor, fresh: Tensor | None = None) -> Window:
         """Window numbers (B,) on the CPU -> the batch, on the device of the store."""
         past, batch = self.spec.past_steps, len(numbers)
@@ -93,6 +102,16 @@ class WindowStore:
         if like is not None:  # one stored element seen from everywhere: a mask that costs nothing
             return torch.ones(1, 1, 1, dtype=torch.bool, device=self.device).expand(like.shape)
         return torch.zeros(batch, self.length, 0, device=self.device)
+
+
+def rows(window: Window, chosen: slice) -> Window:
+    """Some windows of a batch, as views."""
+    inputs, targets = window.inputs, window.targets
+    return Window(
+        Inputs(*[field[chosen] for field in inputs]),
+        Targets(targets.target[chosen], targets.observed[chosen]),
+        window.origin[chosen],
+    )
 
 
 class WindowOrder:
@@ -140,6 +159,7 @@ class WindowLoader:
     def __init__(self, store: WindowStore, index: WindowIndex, batch_size: int, shuffle: bool = False, seed: int = 0):
         self.store, self.index, self.batch_size = store, index, batch_size
         self.sampler = WindowOrder(seed, shuffle)  # under this name Lightning finds set_epoch
+        self.batches_at_once = max(1, AT_ONCE // (batch_size * store.values_per_window))
 
     def __len__(self) -> int:
         return -(-len(self.index) // self.batch_size)
@@ -153,10 +173,13 @@ class WindowLoader:
         order = self.sampler
         numbers = order.numbers(len(self.index))
         skip, order.skip = order.skip, 0
-        for batch in range(skip, len(self)):
-            chosen = numbers[batch * self.batch_size : (batch + 1) * self.batch_size]
-            order.position = batch + 1
-            yield self.store.gather(self.index, chosen)
+        for first in range(skip, len(self), self.batches_at_once):
+            last = min(first + self.batches_at_once, len(self))
+            gathered = self.store.gather(self.index, numbers[first * self.batch_size : last * self.batch_size])
+            for batch in range(first, last):
+                order.position = batch + 1
+                start = (batch - first) * self.batch_size
+                yield rows(gathered, slice(start, start + self.batch_size))
 
     def state_dict(self) -> dict[str, int]:
         """State of the order; with the next method it tells Lightning that the loader can resume."""

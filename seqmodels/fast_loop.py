@@ -13,14 +13,13 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
-from lightning.pytorch.trainer import call
 
 # Hooks within a step, which the short way does not call.
 INNER_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 
 
 class FastEpochLoop(_TrainingEpochLoop):
-    """Lightning's loop over the batches of an epoch with a shorter ``advance``."""
+    """Lightning's loop over the batches of an epoch with a shorter ``advance`` and ``on_advance_end``."""
 
     def advance(self, data_fetcher: Any) -> None:
         """Train on one batch, which the loader delivers on the right device."""
@@ -34,17 +33,34 @@ class FastEpochLoop(_TrainingEpochLoop):
         progress.is_last_batch = data_fetcher.done
         progress.increment_ready()
         trainer._logger_connector.on_batch_start(batch)
-        call._call_callback_hooks(trainer, "on_train_batch_start", batch, number)
+        self._call("on_train_batch_start", batch, number)
         progress.increment_started()
         loss = self._optimize(trainer, module, batch, number)
         progress.increment_processed()
-        self.update_lr_schedulers("step", update_plateau_schedulers=False)
-        if self._num_ready_batches_reached():
-            self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
-        call._call_callback_hooks(trainer, "on_train_batch_end", {"loss": loss}, batch, number)
+        self._schedule()
+        self._call("on_train_batch_end", {"loss": loss}, batch, number)
         trainer._logger_connector.on_batch_end()
         progress.increment_completed()
         trainer._logger_connector.update_train_step_metrics()
+
+    def on_advance_end(self, data_fetcher: Any) -> None:
+        """Validate where it is due; between two validations only the steps are counted."""
+        trainer = self.trainer
+        due = self._num_ready_batches_reached() or self._should_check_val_fx(data_fetcher)
+        plain = trainer.accumulate_grad_batches == 1 and not (trainer.should_stop or trainer.received_sigterm)
+        if due or self._skip_next_val or not plain:
+            super().on_advance_end(data_fetcher)
+        else:
+            self._batches_that_stepped += 1
+
+    def _call(self, hook: str, *arguments: Any) -> None:
+        """Call the callbacks that have this hook."""
+        trainer, module = self.trainer, self.trainer.lightning_module
+        module._current_fx_name = hook  # what a callback logs is filed under it
+        for callback in trainer.callbacks:
+            if getattr(type(callback), hook) is not getattr(pl.Callback, hook):
+                getattr(callback, hook)(trainer, module, *arguments)
+        module._current_fx_name = None
 
     def _optimize(self, trainer: pl.Trainer, module: Any, batch: Any, number: int) -> Any:
         """One optimizer step; returns the detached loss."""
@@ -53,13 +69,26 @@ class FastEpochLoop(_TrainingEpochLoop):
         loss = module.training_step(batch, number)
         counters.zero_grad.increment_ready()
         counters.zero_grad.increment_started()
-        optimizer.zero_grad()
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
         counters.zero_grad.increment_completed()
         loss.backward()
         module.configure_gradient_clipping(optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
         optimizer.step()
         counters.step.increment_completed()
         return loss.detach()
+
+    def _schedule(self) -> None:
+        """Step the schedulers that follow optimizer steps; at the end of an epoch Lightning sees to the others."""
+        for config in self.trainer.lr_scheduler_configs:
+            if config.interval == "step" and not config.reduce_on_plateau:
+                if (self.batch_idx + 1) % config.frequency == 0:
+                    self.scheduler_progress.increment_ready()
+                    config.scheduler.step()
+                    self.scheduler_progress.increment_completed()
+        if self._num_ready_batches_reached():
+            self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
 
 
 def install(trainer: Any) -> None:

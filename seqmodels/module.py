@@ -91,12 +91,14 @@ class ForecastModule(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip, and keep the norm from before: one pass does both."""
-        parameters = [p for p in self.forecaster.parameters() if p.grad is not None]
-        by_norm = gradient_clip_algorithm in (None, "norm")
-        limit = gradient_clip_val if gradient_clip_val and by_norm else float("inf")
-        self.norm_sum = self.norm_sum + nn.utils.clip_grad_norm_(parameters, limit)
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        gradients = [p.grad for p in parameters]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        self.norm_sum = self.norm_sum + norm
         self.norms_summed += 1
-        if gradient_clip_val and not by_norm:
+        if gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
+            torch._foreach_mul_(gradients, (gradient_clip_val / (norm + 1e-6)).clamp(max=1.0))
+        elif gradient_clip_val:
             nn.utils.clip_grad_value_(parameters, gradient_clip_val)
 
     def validation_step(self, window: Window, batch_index: int) -> None:

@@ -26,8 +26,8 @@ class RandomState(pl.Callback):
         return {
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            "numpy": [name, np.asarray(keys).tolist(), *rest],
-            "python": [version, list(internal), gauss],
+            "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
+            "python": [version, torch.tensor(internal), gauss],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -47,9 +47,9 @@ class RandomState(pl.Callback):
         if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all([generator.cpu() for generator in state["cuda"]])
         name, keys, *rest = state["numpy"]
-        np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+        np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))
         version, internal, gauss = state["python"]
-        random.setstate((version, tuple(internal), gauss))
+        random.setstate((version, tuple(internal.tolist()), gauss))
 
 
 def moved(value: Any, old: str, new: str) -> Any:
