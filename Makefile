@@ -27,7 +27,7 @@ lint: $(ready) ## check style and imports
 types: $(ready) ## check type annotations
 	$(python) -m mypy
 
-slow: $(ready) ## rerun the published results, which takes minutes, and compare them
+slow: $(ready) ## rerun all recorded experiments, which takes hours, and write docs/results.md
 	$(python) -m pytest -m slow
 
 bench: $(ready) ## measure speed against a hand-written training loop

@@ -21,25 +21,9 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     from seqmodels import environment, report, run
     from seqmodels.callbacks import figures, scalars
     from seqmodels.config import build
-    from seqmodels.module import ForecastModule
 
     started = time.monotonic()
-    environment.quiet()
-    run.check_settings(config)
-    pl.seed_everything(config.seed, verbose=False)
-    data = build(config.data)
-    data.setup()
-    report.show(report.data_summary(data))
-    module = ForecastModule(
-        forecaster=build(config.model, spec=data.spec),
-        spec=data.spec,
-        config=run.plain(config.model),
-        optimizer=build(config.optimizer),
-        scheduler=build(config.scheduler),
-        monitor=config.monitor,
-    )
-    report.show(report.model_summary(module, name))
-    environment.set_threads(config.threads, module.forecaster)
+    data, module = run.prepare(config, name)
     trainable = run.trainable(module)
     run.check_resume(config.ckpt_path, module)
     callbacks = [build(node) for node in config.callbacks.values() if node is not None]
@@ -59,7 +43,7 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
         run.fit(trainer, module, data, config.ckpt_path)
     run.evaluate(trainer, module, data)
     report.show(report.result_table(module.results, module.measured, name, data.spec.channels))
-    figures.save_final(module, data, directory / "figures")
+    figures.save_final(module, data, directory / "figures", dropout_passes=config.dropout_passes)
     return run.finish(config, directory, trainer, module, data, name, started)
 
 

@@ -1,10 +1,16 @@
-"""Runs every benchmark, or those that are named: ``python -m benchmarks training windows memory threads``."""
+"""Runs every benchmark, or those that are named: ``python -m benchmarks training generation``."""
 
 import sys
 
-from benchmarks import memory, threads, training, windows
+from benchmarks import generation, memory, threads, training, windows
 
-ALL = {"training": training.main, "windows": windows.main, "memory": memory.main, "threads": threads.main}
+ALL = {
+    "training": training.main,
+    "windows": windows.main,
+    "memory": memory.main,
+    "threads": threads.main,
+    "generation": generation.main,
+}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or ALL:

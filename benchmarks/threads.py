@@ -11,8 +11,8 @@ from seqmodels.backbones.recurrent import Gru, Lstm
 from seqmodels.backbones.wavenet import WaveNet
 from seqmodels.forecaster import Forecaster
 from seqmodels.heads import Point
-from seqmodels.readouts import SeqToSeq
-from seqmodels.scalers import Standard
+from seqmodels.readouts.direct import SeqToSeq
+from seqmodels.scalers.affine import Standard
 from seqmodels.window import Targets, WindowSpec
 
 WIDTHS, BATCHES, STEPS, RUNS = (20, 64, 96, 128, 256), (32, 256), 8, 2

@@ -6,6 +6,7 @@ import numpy as np
 
 from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet
+from seqmodels.errors import InputError, require_at_least
 
 
 def generate_waves(series: int, steps: int, seed: int) -> np.ndarray:
@@ -54,6 +55,12 @@ def generate_trend_season(
     return (baseline + trend + season + white).astype(np.float32)
 
 
+def harmonics_of(time: np.ndarray, period: int, count: int) -> np.ndarray:
+    """Sine and cosine of 1 ... count times the season: (steps, 2 count) float32."""
+    angle = 2 * np.pi * (time % period)[:, None] / period * np.arange(1, count + 1)
+    return np.stack([np.sin(angle), np.cos(angle)], axis=2).reshape(len(time), -1).astype(np.float32)
+
+
 class Waves(WindowDataModule):
     """Two-sine waves, one window per series; ``split`` counts series by default (7000 / 2000 / 1000).
 
@@ -72,7 +79,10 @@ class Waves(WindowDataModule):
 
 
 class TrendSeason(WindowDataModule):
-    """One long series of trend, season and noise; the formula is ``generate_trend_season``."""
+    """One long series of trend, season and noise; the formula is ``generate_trend_season``.
+
+    ``harmonics``: sine and cosine of 1 ... that many times the season, as covariates known ahead; 0 for none.
+    """
 
     def __init__(
         self,
@@ -88,10 +98,17 @@ class TrendSeason(WindowDataModule):
         frequency: float = 2.0,
         decay: float = 3.0,
         tail: float = 1.0,
+        harmonics: int = 0,
         **windows: Any,
     ):
         super().__init__(**windows)
-        self.steps, self.data_seed = steps, data_seed
+        require_at_least(1, "data", steps=steps, period=period)
+        if not 0 <= harmonics <= period // 2:
+            raise InputError(
+                f"data.harmonics is {harmonics}; it must be between 0 and {period // 2}, half of data.period={period}:"
+                " faster ones look like slower ones."
+            )
+        self.steps, self.data_seed, self.period, self.harmonics = steps, data_seed, period, harmonics
         self.formula: dict[str, Any] = {
             "baseline": baseline, "slope": slope, "period": period, "amplitude": amplitude, "noise": noise,
             "knee": knee, "frequency": frequency, "decay": decay, "tail": tail,
@@ -99,5 +116,13 @@ class TrendSeason(WindowDataModule):
 
     def read(self) -> SeriesSet:
         values = generate_trend_season(self.steps, self.data_seed, **self.formula)
-        offsets = np.array([0, self.steps], dtype=np.int64)
-        return SeriesSet(values[:, None], offsets, channels=("value",), season=1, source="trend + season + noise")
+        names = [f"{wave} {n}" for n in range(1, self.harmonics + 1) for wave in ("sine", "cosine")]
+        return SeriesSet(
+            values[:, None],
+            np.array([0, self.steps], dtype=np.int64),
+            channels=("value",),
+            known_covariates=harmonics_of(np.arange(self.steps), self.period, self.harmonics) if names else None,
+            known_covariate_names=tuple(names),
+            season=1,
+            source="trend + season + noise",
+        )

@@ -6,6 +6,7 @@ permutation while an epoch runs.
 """
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,8 +15,19 @@ from torch import Tensor
 from datamodules.series import SeriesSet
 from seqmodels.window import Inputs, Targets, Window, WindowSpec
 
-
 AT_ONCE = 2**18  # values that one gather brings: several small batches, since each gather has a price of its own
+
+
+class Index(Protocol):
+    """Numbered windows, and where each one lies."""
+
+    def __len__(self) -> int: ...
+
+    def locate(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Window numbers (B,) -> index of the series (B,), row of the first past step (B,)."""
+
+    def fresh(self, numbers: Tensor) -> Tensor | None:
+        """Which windows (B,) continue no other; None: none of them does."""
 
 
 class WindowIndex:
@@ -40,6 +52,10 @@ class WindowIndex:
 
     def __len__(self) -> int:
         return int(self.before[-1])
+
+    def fresh(self, numbers: Tensor) -> Tensor | None:
+        """Which windows (B,) continue no other; None: none of them does."""
+        return None
 
     def locate(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Window numbers (B,) -> index of the series (B,), row of the first past step (B,)."""
@@ -77,31 +93,45 @@ class WindowStore:
         sources = (self.values, self.past_covariates, self.known_covariates)
         return self.length * sum(source.shape[2] for source in sources if source is not None)
 
-    def gather(self, index: WindowIndex, numbers: Tensor, fresh: Tensor | None = None) -> Window:
+    def gather(self, index: Index, numbers: Tensor, fresh: Tensor | None = None) -> Window:
         """Window numbers (B,) on the CPU -> the batch, on the device of the store."""
-        past, batch = self.spec.past_steps, len(numbers)
         series, start = (found.to(self.device) for found in index.locate(numbers))
-        values = self._take(self.values, start, batch)
-        observed = self._take(self.observed, start, batch, like=values)
+        sources = (self.values, self.observed, self.past_covariates, self.known_covariates)
+        taken = [None if source is None else source.index_select(0, start) for source in sources]
+        return self._window(taken, series, start + self.spec.past_steps - 1, fresh)
+
+    def gather_rows(self, rows: Tensor, series: Tensor, fresh: Tensor | None = None) -> Window:
+        """Windows of any length P + H on the device of the store, by their rows (B, P + H) and series (B,)."""
+        rows, series = rows.to(self.device), series.to(self.device)
+        sources = (self.values, self.observed, self.past_covariates, self.known_covariates)
+        taken = [None if source is None else self._plain(source)[rows] for source in sources]
+        return self._window(taken, series, rows[:, -self.spec.horizon - 1], fresh)
+
+    def _plain(self, sliding: Tensor) -> Tensor:
+        """The rows behind a sliding view, (rows, channels)."""
+        channels = sliding.shape[2]
+        return sliding.as_strided((len(sliding) + self.length - 1, channels), (channels, 1))
+
+    def _window(self, taken: list[Tensor | None], series: Tensor, origin: Tensor, fresh: Tensor | None) -> Window:
+        """A batch from values, mask, past and known covariates (B, P + H, channels); the last three may be absent."""
+        values, observed, past_covariates, known_covariates = taken
+        assert values is not None
+        batch, length = values.shape[:2]
+        past = length - self.spec.horizon
+        nothing = values.new_zeros(batch, length, 0)
+        if observed is None:  # one stored element seen from everywhere: a mask that costs nothing
+            observed = torch.ones(1, 1, 1, dtype=torch.bool, device=self.device).expand(values.shape)
         inputs = Inputs(
             past_target=values[:, :past],
             past_observed=observed[:, :past],
-            past_covariates=self._take(self.past_covariates, start, batch)[:, :past],
-            known_covariates=self._take(self.known_covariates, start, batch),
+            past_covariates=(nothing if past_covariates is None else past_covariates)[:, :past],
+            known_covariates=nothing if known_covariates is None else known_covariates,
             static=values.new_zeros(batch, len(self.spec.statics)),
             seasonal_error=self.seasonal_error[series],
             series=series,
-            fresh=torch.ones(batch, dtype=torch.bool, device=self.device) if fresh is None else fresh,
+            fresh=torch.ones(batch, dtype=torch.bool, device=self.device) if fresh is None else fresh.to(self.device),
         )
-        return Window(inputs, Targets(values[:, past:], observed[:, past:]), start + past - 1)
-
-    def _take(self, source: Tensor | None, start: Tensor, batch: int, like: Tensor | None = None) -> Tensor:
-        """Rows ``start`` of a sliding view; for an absent source, all True like ``like``, or width 0."""
-        if source is not None:
-            return source.index_select(0, start)
-        if like is not None:  # one stored element seen from everywhere: a mask that costs nothing
-            return torch.ones(1, 1, 1, dtype=torch.bool, device=self.device).expand(like.shape)
-        return torch.zeros(batch, self.length, 0, device=self.device)
+        return Window(inputs, Targets(values[:, past:], observed[:, past:]), origin)
 
 
 def rows(window: Window, chosen: slice) -> Window:
@@ -156,7 +186,7 @@ class WindowLoader:
 
     batch_sampler = None  # Lightning reads it of everything that has a sampler
 
-    def __init__(self, store: WindowStore, index: WindowIndex, batch_size: int, shuffle: bool = False, seed: int = 0):
+    def __init__(self, store: WindowStore, index: Index, batch_size: int, shuffle: bool = False, seed: int = 0):
         self.store, self.index, self.batch_size = store, index, batch_size
         self.sampler = WindowOrder(seed, shuffle)  # under this name Lightning finds set_epoch
         self.batches_at_once = max(1, AT_ONCE // (batch_size * store.values_per_window))
@@ -169,13 +199,19 @@ class WindowLoader:
         """Number of windows in one epoch; the last batch may be smaller than the others."""
         return len(self.index)
 
+    def gather(self, numbers: Tensor) -> Window:
+        """Windows (B,) by number, whatever their place in the order."""
+        return self.store.gather(self.index, numbers, self.index.fresh(numbers))
+
+    examples = gather  # for pictures
+
     def __iter__(self) -> Iterator[Window]:
         order = self.sampler
         numbers = order.numbers(len(self.index))
         skip, order.skip = order.skip, 0
         for first in range(skip, len(self), self.batches_at_once):
             last = min(first + self.batches_at_once, len(self))
-            gathered = self.store.gather(self.index, numbers[first * self.batch_size : last * self.batch_size])
+            gathered = self.gather(numbers[first * self.batch_size : last * self.batch_size])
             for batch in range(first, last):
                 order.position = batch + 1
                 start = (batch - first) * self.batch_size

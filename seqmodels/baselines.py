@@ -1,8 +1,9 @@
 """Baselines as models: they keep the contract of a Forecaster, need no training, and appear in the same table."""
 
+import torch
 from torch import Tensor
 
-from seqmodels.errors import InputError
+from seqmodels.errors import InputError, require_at_least
 from seqmodels.references import masked_mean, naive, seasonal_naive
 from seqmodels.window import AbstractForecaster, Inputs, Origins, Targets, WindowSpec
 
@@ -61,3 +62,57 @@ class MovingAverage(Baseline):
     def forward(self, inputs: Inputs) -> Tensor:
         mean = masked_mean(inputs.past_target[:, -self.steps :], inputs.past_observed[:, -self.steps :])
         return mean[:, :, None, :, None].expand(-1, 1, self.spec.horizon, -1, 1)
+
+
+class DifferencedMovingAverage(Baseline):
+    """The value one ``season`` ago, plus the mean of the last ``steps`` seasonal differences: trend on top of season.
+
+    For lead h from origin t: mean of the ``smooth`` values around y(t + h - season), from ``smooth // 2`` steps before
+    it on, plus the mean of y(i) - y(i - season) over the last ``steps`` steps i. ``steps=None``: all differences
+    within the window; ``smooth=1``: that single value. What was not observed is left out of either mean; where
+    nothing remains around y(t + h - season), the last observed value stands in.
+
+    Source: the hand-made baseline of Moroney, "Sequences, Time Series and Prediction", week 1.
+    """
+
+    def __init__(self, spec: WindowSpec, season: int | None = None, steps: int | None = None, smooth: int = 1):
+        super().__init__(spec)
+        past = spec.past_steps
+        self.season = spec.season if season is None else season
+        require_at_least(1, "model", season=self.season, smooth=smooth)
+        self.steps = past - self.season if steps is None else steps
+        self.smooth = smooth
+        needed = self.season + max(self.steps, smooth // 2)
+        if self.steps < 1 or needed > past:
+            raise InputError(
+                f"model.season={self.season}, model.steps={self.steps} and model.smooth={smooth} need {needed} past"
+                f" steps and at least one difference; data.past_steps is {past}."
+            )
+        if spec.horizon + smooth - smooth // 2 - 1 > self.season:
+            raise InputError(
+                f"model.season is {self.season}; it must be at least {spec.horizon + smooth - smooth // 2 - 1} for"
+                f" data.horizon={spec.horizon} and model.smooth={smooth}: all that is averaged must lie in the past."
+            )
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        base, known = self._season_ago(inputs)
+        forecast = base + self._drift(inputs).unsqueeze(1)
+        if self.spec.missing:
+            forecast = torch.where(known, forecast, naive(inputs, self.spec.horizon, True))
+        return forecast.unsqueeze(-1)
+
+    def _drift(self, inputs: Inputs) -> Tensor:
+        """Mean of the last seasonal differences, (B, 1, C)."""
+        now, before = slice(-self.steps, None), slice(-self.steps - self.season, -self.season)
+        past, observed = inputs.past_target, inputs.past_observed
+        return masked_mean(past[:, now] - past[:, before], observed[:, now] & observed[:, before])
+
+    def _season_ago(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Smoothed values one season before each lead, and whether any of them was observed: (B, 1, H, C)."""
+        first = inputs.past_target.shape[1] - self.season - self.smooth // 2
+        span = slice(first, first + self.spec.horizon + self.smooth - 1)
+        observed = inputs.past_observed[:, span].unfold(1, self.smooth, 1)  # (B, H, C, smooth)
+        values = inputs.past_target[:, span].unfold(1, self.smooth, 1)
+        count = observed.sum(dim=-1)
+        mean = (values * observed).sum(dim=-1) / count.clamp(min=1)
+        return mean.unsqueeze(1), count.unsqueeze(1) > 0

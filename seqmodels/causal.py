@@ -1,6 +1,7 @@
 """What it means to see only the past: the contract of backbones, and the convolution that keeps it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ class Backbone(nn.Module, ABC):
     offset: int = 0
     causal: bool = True
     receptive_field: int | None = None  # steps that can reach one output; None: unbounded
+    advice: tuple[str, ...] = ()  # a sentence for each thing the user should know before training
 
     @abstractmethod
     def initial_state(self, x: Tensor) -> Any:
@@ -40,6 +42,10 @@ class Backbone(nn.Module, ABC):
         """
         features, state = self.unroll(x[:, None], state)
         return features[:, -1], state
+
+    def stepper(self) -> Callable[[Tensor, Any], tuple[Tensor, Any]]:
+        """``step`` for many steps in a row, with the weights as they are now; some backbones are faster by it."""
+        return self.step
 
 
 class CausalConv(nn.Module):

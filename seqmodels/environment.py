@@ -52,7 +52,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def record(config: DictConfig, overrides: Sequence[str], directory: Path) -> dict[str, Any]:
+def record(config: DictConfig, overrides: Sequence[str], directory: Path, script: str = "train.py") -> dict[str, Any]:
     """Write config.yaml, command.txt and environment.json into the run directory; returns the environment.
 
     A run that is resumed in its directory adds its command to those before.
@@ -64,7 +64,7 @@ def record(config: DictConfig, overrides: Sequence[str], directory: Path) -> dic
     earlier = commands.read_text(encoding="utf-8") if config.ckpt_path is not None and commands.exists() else ""
     files = {
         "config.yaml": yaml(config),
-        "command.txt": earlier + shlex.join(["python", "train.py", *map(masked, overrides)]) + "\n",
+        "command.txt": earlier + command(overrides, script) + "\n",
         "environment.json": json.dumps(environment, indent=2) + "\n",
     }
     try:
@@ -74,6 +74,11 @@ def record(config: DictConfig, overrides: Sequence[str], directory: Path) -> dic
     except OSError as error:
         raise InputError(f"{directory}: the run directory cannot be written ({error.strerror}).") from error
     return environment
+
+
+def command(overrides: Sequence[str], script: str = "train.py") -> str:
+    """What a user would type in a shell, without the values of secrets."""
+    return shlex.join(["python", script, *map(masked, overrides)])
 
 
 def masked(override: str) -> str:

@@ -55,7 +55,8 @@ class FastEpochLoop(_TrainingEpochLoop):
 
     def _call(self, hook: str, *arguments: Any) -> None:
         """Call the callbacks that have this hook."""
-        trainer, module = self.trainer, self.trainer.lightning_module
+        trainer: Any = self.trainer
+        module = trainer.lightning_module
         module._current_fx_name = hook  # what a callback logs is filed under it
         for callback in trainer.callbacks:
             if getattr(type(callback), hook) is not getattr(pl.Callback, hook):
@@ -82,10 +83,11 @@ class FastEpochLoop(_TrainingEpochLoop):
     def _schedule(self) -> None:
         """Step the schedulers that follow optimizer steps; at the end of an epoch Lightning sees to the others."""
         for config in self.trainer.lr_scheduler_configs:
+            scheduler: Any = config.scheduler
             if config.interval == "step" and not config.reduce_on_plateau:
                 if (self.batch_idx + 1) % config.frequency == 0:
                     self.scheduler_progress.increment_ready()
-                    config.scheduler.step()
+                    scheduler.step()
                     self.scheduler_progress.increment_completed()
         if self._num_ready_batches_reached():
             self.update_lr_schedulers("epoch", update_plateau_schedulers=False)

@@ -1,6 +1,7 @@
 """The Forecaster: scaler, backbone, readout and head wired into one model; it knows torch only."""
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,17 +10,36 @@ from seqmodels.causal import Backbone
 from seqmodels.errors import InputError
 from seqmodels.heads import Point
 from seqmodels.initialisation import initialise
-from seqmodels.readouts import Readout
-from seqmodels.scalers import Affine, Scaler
+from seqmodels.readouts.base import Encoded, Readout
+from seqmodels.scalers.base import Scaler, View
+from seqmodels.states import detached, remembered
 from seqmodels.window import AbstractForecaster, Inputs, Origins, Statistics, Targets, WindowSpec, every_step
+
+
+class Followed(NamedTuple):
+    """What comes of windows that continue others."""
+
+    loss: Tensor  # scalar
+    forecast: Tensor  # (B, S, H, C, P) in the data's own units
+    state: Any  # of the backbone after the last past step, without gradient
+
+
+class Continued(NamedTuple):
+    """Forecasts of windows that continue others, made without knowing what comes after them."""
+
+    forecast: Tensor  # (B, S, H, C, P) in the data's own units
+    state: Any  # of the backbone after the last past step, without gradient
 
 
 class Forecaster(AbstractForecaster):
     """Raw window in, forecasts in the data's own units out, from S origins: (B, S, H, C, P).
 
     The parts come as callables, since sizes follow from the data: ``scaler(spec)``,
-    ``backbone(features=, past_steps=)``, ``readout(spec=, size=, parameters=)``; the head has no sizes.
+    ``backbone(features=, past_steps=)``, ``readout(spec=, size=, parameters=, state=)`` with a state of the backbone
+    for one window (None where it sees the future); the head has no sizes.
     ``initialisation``: see ``seqmodels.initialisation``. The loss is taken in the scaler's units.
+
+    Windows may be longer or shorter than those it was built for, as far as the backbone reaches.
 
     Raises InputError for parts that do not fit together: a backbone that sees the future with a forecast at every
     step, or a scaler whose statistics need the whole window with forecasts from within it.
@@ -29,6 +49,7 @@ class Forecaster(AbstractForecaster):
     past_deviation: Tensor
     known_mean: Tensor
     known_deviation: Tensor
+    target_deviation: Tensor
 
     def __init__(
         self,
@@ -43,19 +64,44 @@ class Forecaster(AbstractForecaster):
         self.spec = spec
         self.scaler = scaler(spec=spec)
         self.backbone = backbone(features=spec.features, past_steps=spec.past_steps)
-        self.readout = readout(spec=spec, size=self.backbone.size, parameters=head.parameters_per_value)
+        state = remembered(self.backbone, spec.features) if self.backbone.causal else None
+        self.readout = readout(spec=spec, size=self.backbone.size, parameters=head.parameters_per_value, state=state)
         self.head = head
+        head.expect(self.readout.leads)
         self.available = Origins(self.backbone.offset, self.backbone.stride)
-        self.origins = self._choose_origins()
+        self.trained = self._choose_origins()  # the origins that the loss sees
+        last = Origins(self.trained.of(spec.past_steps)[-1], self.trained.stride)
+        self.origins = last if self.readout.recursive else self.trained
+        self._refuse_what_does_not_fit()
         for name, statistics in (("past", spec.past_statistics), ("known", spec.known_statistics)):
             self._keep(name, statistics)
+        deviation = torch.tensor(spec.target_statistics.deviation)
+        self.register_buffer("target_deviation", deviation, persistent=False)
         initialise(self.backbone, initialisation)
         initialise(self.readout, initialisation)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """(B, S, H, C, P) in the data's own units; origins are ``self.origins``."""
-        affine = self.scaler(inputs, self.origins)
-        return self._rescale(self._describe(inputs, affine), affine)
+        return self.go_on(inputs).forecast
+
+    def go_on(self, inputs: Inputs, state: Any = None) -> Continued:
+        """``forward`` of windows whose past continues what left ``state``; None: from the beginning.
+
+        Reading a long past in pieces gives what reading it at once gives, for causal backbones of stride 1 and a
+        scaler that scales all windows alike.
+        """
+        inputs, view = self._view(inputs, state)
+        encoded = self._encoded(inputs, view, state)
+        return Continued(self._forecast(encoded, view), detached(encoded.state))
+
+    def read(self, inputs: Inputs, state: Any = None) -> Any:
+        """The state after ``inputs``, without forecasts."""
+        inputs, view = self._view(inputs, state)
+        return detached(self._encoded(inputs, view, state).state)
+
+    def initial_state(self, inputs: Inputs) -> Any:
+        """The state before the first step of such windows; raises TypeError where the backbone sees the future."""
+        return self.backbone.initial_state(inputs.past_target.new_zeros(len(inputs.series), 1, self.spec.features))
 
     def mean(self, forecast: Tensor) -> Tensor:
         """The head's value to report: (..., P) -> (...)."""
@@ -63,14 +109,29 @@ class Forecaster(AbstractForecaster):
 
     def loss(self, inputs: Inputs, targets: Targets) -> Tensor:
         """Mean cost over all origins, leads and channels that were observed, in the scaler's units."""
-        affine = self.scaler(inputs, self.origins)
-        return self._cost(self._describe(inputs, affine), affine, inputs, targets)
+        return self.loss_and_state(inputs, targets)[0]
+
+    def loss_and_state(self, inputs: Inputs, targets: Targets, state: Any = None) -> tuple[Tensor, Any]:
+        """``loss`` of windows whose past continues what left ``state``, and the state after them, without gradient."""
+        inputs, view = self._view(inputs, state)
+        encoded = self._encoded(inputs, view, state)
+        return self._loss(encoded, view, inputs, targets)[0], detached(encoded.state)
 
     def loss_and_forecast(self, inputs: Inputs, targets: Targets) -> tuple[Tensor, Tensor]:
         """``loss`` and ``forward`` from one pass through the network."""
-        affine = self.scaler(inputs, self.origins)
-        parameters = self._describe(inputs, affine)
-        return self._cost(parameters, affine, inputs, targets), self._rescale(parameters, affine)
+        return self.follow(inputs, targets)[:2]
+
+    def follow(self, inputs: Inputs, targets: Targets, state: Any = None, counted: Tensor | None = None) -> Followed:
+        """``loss`` and ``forward`` of windows whose past continues what left ``state``; None: from the beginning.
+
+        ``counted`` (B, S) bool: the origins that enter the loss; None: all of them.
+        """
+        inputs, view = self._view(inputs, state)
+        encoded = self._encoded(inputs, view, state)
+        loss, parameters = self._loss(encoded, view, inputs, targets, counted)
+        shared = not (self.readout.recursive or self.training)  # else the loss saw something else than a forecast
+        forecast = view.decode(parameters, self.head.rescale) if shared else self._forecast(encoded, view)
+        return Followed(loss, forecast, detached(encoded.state))
 
     def encode(self, inputs: Inputs, scaled: Tensor) -> Tensor:
         """Input features of each step, (B, T, F), in this order: scaled target, its mask where values may be
@@ -83,35 +144,116 @@ class Forecaster(AbstractForecaster):
         if self.spec.past_covariates:
             parts.append((inputs.past_covariates - self.past_mean) / self.past_deviation)
         if self.spec.known_covariates:
-            following = inputs.known_covariates[:, 1 : steps + 1]
-            parts.append((following - self.known_mean) / self.known_deviation)
+            parts.append(self._known(inputs)[:, 1 : steps + 1])
         if self.spec.statics:
             parts.append(inputs.static.unsqueeze(1).expand(-1, steps, -1))
         return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
-    def _cost(self, parameters: Tensor, affine: Affine, inputs: Inputs, targets: Targets) -> Tensor:
-        target = every_step(inputs.past_target, targets.target, self.origins)
-        cost = self.head.loss(parameters, affine.encode_targets(target))
-        if not self.spec.missing:
-            return cost.mean()
-        observed = every_step(inputs.past_observed, targets.observed, self.origins)
-        return (cost * observed).sum() / observed.sum().clamp(min=1)
+    def _view(self, inputs: Inputs, state: Any) -> tuple[Inputs, View]:
+        """The windows as the backbone can read them, and as the scaler shows them."""
+        if state is None:
+            inputs = self._whole_strides(inputs)
+        elif self.available != Origins(0, 1):
+            raise InputError(
+                f"model.backbone gives its first features after {self.available.first + 1} steps and then every"
+                f" {self.available.stride}, so that windows do not fit together where its state is carried on."
+            )
+        return inputs, self.scaler(inputs, self._trained_in(inputs))
 
-    def _rescale(self, parameters: Tensor, affine: Affine) -> Tensor:
-        return self.head.rescale(parameters, affine.forecast_centre, affine.scale.unsqueeze(1))
+    def _trained_in(self, inputs: Inputs) -> Origins:
+        """The origins that the loss sees in windows of this length."""
+        if self.readout.every_step:
+            return self.trained
+        return Origins(inputs.past_target.shape[1] - 1, self.trained.stride)
 
-    def _describe(self, inputs: Inputs, affine: Affine) -> Tensor:
-        """What the head describes values with, (B, S, H, C, P), in the scaler's units."""
-        features = self.backbone(self.encode(inputs, affine.encode(inputs.past_target)))
-        skipped = (self.origins.first - self.available.first) // self.available.stride
-        return self.readout(features[:, skipped:])
+    def _encoded(self, inputs: Inputs, view: View, state: Any = None) -> Encoded:
+        """Everything the readout may see; the backbone reads the past once."""
+        steps = inputs.past_target.shape[1]
+        scaled = view.encode(inputs.past_target)
+        everything, after = self._read(self.encode(inputs, scaled), state)
+        if everything.shape[1] == 0:
+            raise InputError(f"a window of {steps} past steps is too short for the model; no features come of it.")
+        first = (self.trained.first - self.available.first) // self.available.stride
+        return Encoded(
+            features=everything[:, first:] if self.readout.every_step else everything[:, -1:],
+            everything=everything,
+            state=after,
+            newest=scaled[:, -1],
+            known=self._known(inputs)[:, steps:],
+            advance=lambda value, lead, state: self._advance(inputs, value, lead, state),
+            next_input=view.next_input,
+            mean=self.head.mean,
+            progress=self.progress,
+        )
+
+    def _read(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        if not self.backbone.causal:
+            return self.backbone(x), None
+        return self.backbone.unroll(x, self.backbone.initial_state(x) if state is None else state)
+
+    def _advance(self, inputs: Inputs, value: Tensor, lead: int, state: Any) -> tuple[Tensor, Any]:
+        """Features (B, D) and state once ``value`` (B, C), as the backbone sees it, has come true ``lead`` steps on."""
+        parts = [value]
+        if self.spec.missing:
+            parts.append(torch.ones_like(value))
+        if self.spec.known_covariates:
+            parts.append(self._known(inputs)[:, inputs.past_target.shape[1] + lead])
+        if self.spec.statics:
+            parts.append(inputs.static)
+        return self.backbone.step(torch.cat(parts, dim=-1) if len(parts) > 1 else value, state)
+
+    def _known(self, inputs: Inputs) -> Tensor:
+        """Covariates known ahead, (B, T+H, K), standardised."""
+        if not self.spec.known_covariates:
+            return inputs.known_covariates
+        return (inputs.known_covariates - self.known_mean) / self.known_deviation
+
+    def _loss(
+        self, encoded: Encoded, view: View, inputs: Inputs, targets: Targets, counted: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The scalar, and the parameters (B, S, leads, C, P) that it was taken of."""
+        leads, origins = self.readout.leads, self._trained_in(inputs)
+        scaled = view.encode_targets(inputs, targets, origins)
+        teacher = (scaled[:, -1] * targets.observed) if self.training else None
+        parameters = self.readout(encoded, teacher)
+        cost = self.head.loss(parameters, scaled[:, :, :leads], self._magnitude(view, inputs, targets))
+        cost = self.head.weigh(cost, view.unit / self.target_deviation)
+        if not self.spec.missing and counted is None:
+            return cost.mean(), parameters
+        observed = every_step(inputs.past_observed, targets.observed, origins)[:, :, :leads]
+        if counted is not None:
+            observed = observed & counted[:, :, None, None]
+        return (cost * observed).sum() / observed.sum().clamp(min=1), parameters
+
+    def _magnitude(self, view: View, inputs: Inputs, targets: Targets) -> Tensor | None:
+        """Size of the truth in the scaler's units, (B, S, leads, C), for a head that asks for it."""
+        if not self.head.relative:
+            return None
+        target = every_step(inputs.past_target, targets.target, self._trained_in(inputs))
+        return (target / view.unit).abs()[:, :, : self.readout.leads]
+
+    def _forecast(self, encoded: Encoded, view: View) -> Tensor:
+        parameters = self.readout.forecast(encoded)
+        return (view.last() if self.readout.recursive else view).decode(parameters, self.head.rescale)
+
+    def _whole_strides(self, inputs: Inputs) -> Inputs:
+        """Without the oldest steps of a window of another length, where strides would not end at its last step."""
+        extra = (inputs.past_target.shape[1] - self.spec.past_steps) % self.available.stride
+        if extra == 0:
+            return inputs
+        return inputs._replace(
+            past_target=inputs.past_target[:, extra:],
+            past_observed=inputs.past_observed[:, extra:],
+            past_covariates=inputs.past_covariates[:, extra:],
+            known_covariates=inputs.known_covariates[:, extra:],
+        )
 
     def _choose_origins(self) -> Origins:
         steps, every = self.spec.past_steps, self.readout.every_step
         if every and not self.backbone.causal:
             raise InputError(
-                "model.backbone sees the future, and model.readout=seq_to_seq asks for a forecast at every step, whose"
-                " target it would have seen; use model/readout=seq_to_vector."
+                "model.backbone sees the future, and model.readout (seq_to_seq, iterated) asks for a forecast at every"
+                " step, whose target it would have seen; use model/readout=seq_to_vector."
             )
         chosen = self.readout.origins(self.available, steps)
         first = max(chosen.first, self.scaler.burn_in(self.spec) - 1) if every else chosen.first
@@ -124,6 +266,18 @@ class Forecaster(AbstractForecaster):
                 " use model/readout=seq_to_vector."
             )
         return origins
+
+    def _refuse_what_does_not_fit(self) -> None:
+        if self.readout.recursive and self.backbone.stride > 1:
+            raise InputError(
+                f"model.backbone gives features every {self.backbone.stride} steps, and model.readout=iterated needs"
+                " them after each forecast that is fed back; use model/readout=seq_to_seq, or a stride of 1."
+            )
+        if self.head.relative and not self.scaler.in_own_units:
+            raise InputError(
+                "model.head.loss=mape is relative to the data's own values, and model.scaler forecasts differences;"
+                " choose another loss or scaler."
+            )
 
     def _keep(self, name: str, statistics: Statistics) -> None:
         self.register_buffer(f"{name}_mean", torch.tensor(statistics.mean), persistent=False)

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from seqmodels.errors import InputError
 
@@ -14,6 +15,8 @@ def initialise(module: nn.Module, scheme: str) -> None:
 
     "glorot": uniform Glorot for input weights and linear layers, orthogonal for each gate's recurrent block, zero
     biases, and 1 for the forget gate of an LSTM (once, although torch adds two biases). "torch": leave torch's own.
+    Recurrent layers and cells are known by torch's names (weight_ih, weight_hh, bias_ih, bias_hh); four gates are an
+    LSTM's. Gains and offsets of normalisations stay.
 
     Source: Glorot & Bengio 2010, Saxe et al. 2014, Jozefowicz et al. 2015; Keras' defaults.
     Differs from Keras: orthogonal per gate, where Keras takes the matrix of all gates at once.
@@ -24,21 +27,32 @@ def initialise(module: nn.Module, scheme: str) -> None:
         return
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
-            nn.init.xavier_uniform_(layer.weight)
+            _start(layer)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.RNNBase):
-            for name, weight in layer.named_parameters():
-                _recurrent(name, weight, gates={"LSTM": 4, "GRU": 3}.get(layer.mode, 1))
+        elif any(name.startswith("weight_hh") for name, _ in layer.named_parameters(recurse=False)):
+            _recurrent(dict(layer.named_parameters(recurse=False)))
 
 
-def _recurrent(name: str, weight: Tensor, gates: int) -> None:
-    """One parameter of torch's recurrent modules, whose gates lie one after another in dimension 0."""
-    if name.startswith("bias"):
-        nn.init.zeros_(weight)
-        if gates == 4 and name.startswith("bias_ih"):
-            weight.chunk(4)[1].fill_(1.0)  # gates in the order input, forget, cell, output
-        return
-    start = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
-    for gate in weight.chunk(gates):
-        start(gate)
+def _start(layer: nn.Linear) -> None:
+    """Glorot for the weight, also where it is made of others, as by weight norm: these are set so that it comes out."""
+    if parametrize.is_parametrized(layer, "weight"):
+        weight = nn.init.xavier_uniform_(torch.empty_like(layer.weight))
+        layer.weight = weight  # no parameter here, but a property with a setter
+    else:
+        nn.init.xavier_uniform_(layer.weight)
+
+
+def _recurrent(parameters: dict[str, Tensor]) -> None:
+    """A recurrent layer or cell whose parameters have torch's names, with its gates one after another in dimension 0."""
+    size = next(weight.shape[1] for name, weight in parameters.items() if name.startswith("weight_hh"))
+    for name, parameter in parameters.items():
+        gates = parameter.split(size)
+        if name.startswith("bias_"):
+            nn.init.zeros_(parameter)
+            if len(gates) == 4 and name.startswith("bias_ih"):
+                nn.init.ones_(gates[1])  # in the order input, forget, cell, output
+        elif name.startswith(("weight_hh", "weight_ih")):
+            start = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
+            for gate in gates:
+                start(gate)

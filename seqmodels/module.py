@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from seqmodels.baselines import Naive, SeasonalNaive
+from seqmodels.carried import Carried, ordinary
 from seqmodels.checkpoint import KEY, describe
 from seqmodels.errors import InputError
+from seqmodels.forecaster import Forecaster
 from seqmodels.metrics import ErrorTable, ForecastErrors
-from seqmodels.window import AbstractForecaster, Window, WindowSpec
+from seqmodels.window import AbstractForecaster, Stretch, Window, WindowSpec
 
 MODEL = "model"  # how the table calls the model that is trained
 
@@ -24,6 +26,9 @@ class ForecastModule(pl.LightningModule):
     ``config`` is the plain configuration the forecaster was built from; the checkpoint keeps it. ``optimizer`` takes
     the parameters; ``scheduler`` the optimizer (and ``total_steps`` or ``T_max`` where it has such an argument), and is
     stepped with every optimizer step, except ReduceLROnPlateau: after every epoch with a validation, on ``monitor``.
+
+    Where ``spec.stateful``, a Forecaster carries its state from batch to batch: one state for training, which begins
+    anew with every epoch, and another one for evaluation.
 
     Nothing is logged step by step: losses and gradient norms are summed on the device, and callbacks read
     ``interval()`` when they are about to write.
@@ -45,6 +50,10 @@ class ForecastModule(pl.LightningModule):
         seasonal = 1 < spec.season <= spec.past_steps  # else the window does not hold what would be repeated
         references = [Naive(spec), SeasonalNaive(spec)] if seasonal else [Naive(spec)]
         self.rows = dict(zip((MODEL, "naive", "seasonal naive"), (forecaster, *references), strict=False))
+        self.training_state: Carried | None = None
+        self.evaluation_state: Carried | None = None
+        if spec.stateful and isinstance(forecaster, Forecaster):  # others see each window by itself
+            self.training_state, self.evaluation_state = Carried(forecaster), Carried(forecaster)
         self.errors = {name: ForecastErrors(spec) for name in self.rows}
         self.results: dict[str, dict[str, ErrorTable]] = {}  # by stage, then by row of the table
         self.measured: dict[str, int] = {}  # windows behind the results of each stage
@@ -78,8 +87,17 @@ class ForecastModule(pl.LightningModule):
             )
         return means
 
+    def on_train_start(self) -> None:
+        self.all_steps = float(self.trainer.estimated_stepping_batches)
+
+    def on_train_epoch_start(self) -> None:
+        if self.training_state is not None:
+            self.training_state.drop()
+
     def training_step(self, window: Window, batch_index: int) -> Tensor:
-        loss = self.forecaster.loss(window.inputs, window.targets)
+        self.forecaster.progress = self.trainer.global_step / self.all_steps
+        state = self.training_state
+        loss = self.forecaster.loss(window.inputs, window.targets) if state is None else state.loss(window)
         self.loss_sum = self.loss_sum + loss.detach()
         self.steps_summed += 1
         return loss
@@ -101,14 +119,22 @@ class ForecastModule(pl.LightningModule):
         elif gradient_clip_val:
             nn.utils.clip_grad_value_(parameters, gradient_clip_val)
 
-    def validation_step(self, window: Window, batch_index: int) -> None:
-        loss, forecast = self.forecaster.loss_and_forecast(window.inputs, window.targets)
+    def validation_step(self, batch: Window | Stretch, batch_index: int) -> None:
+        window = ordinary(batch, self.spec.past_steps) if isinstance(batch, Stretch) else batch
+        if isinstance(batch, Stretch) and self.evaluation_state is not None:
+            loss, forecast = self.evaluation_state.evaluate(batch)
+        else:
+            loss, forecast = self.forecaster.loss_and_forecast(window.inputs, window.targets)
         self.validation_loss = self.validation_loss + loss.double() * len(window.origin)
         self.validation_windows += len(window.origin)
         self._count(window, forecast)
 
-    def test_step(self, window: Window, batch_index: int) -> None:
-        self._count(window, self.forecaster(window.inputs))
+    def test_step(self, batch: Window | Stretch, batch_index: int) -> None:
+        window = ordinary(batch, self.spec.past_steps) if isinstance(batch, Stretch) else batch
+        if isinstance(batch, Stretch) and self.evaluation_state is not None:
+            self._count(window, self.evaluation_state.evaluate(batch).forecast)
+        else:
+            self._count(window, self.forecaster(window.inputs))
 
     def on_validation_epoch_start(self) -> None:
         self.validation_loss = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -156,7 +182,7 @@ class ForecastModule(pl.LightningModule):
         if steps == float("inf"):
             raise InputError(
                 "scheduler plans the learning rate up to the last step, and trainer.max_epochs=-1 sets none; set"
-                " trainer.max_epochs or trainer.max_steps, or choose scheduler=constant or plateau."
+                " trainer.max_epochs or trainer.max_steps, or choose scheduler=constant, warm_up or plateau."
             )
         return int(steps)
 
@@ -174,7 +200,7 @@ class ForecastModule(pl.LightningModule):
                 raise InputError(
                     f"scheduler: the learning rate of the resumed run was planned for {planned:,} optimizer steps, and"
                     f" this run has {self._all_steps():,}; keep trainer.max_epochs and optimizer_steps as they were"
-                    f" (only with scheduler=constant or plateau may they change)."
+                    f" (only with scheduler=constant, warm_up or plateau may they change)."
                 )
 
     def _count(self, window: Window, forecast: Tensor) -> None:

@@ -76,7 +76,8 @@ def context(rule: str) -> str:
 
 
 def model_summary(module: Any, name: str = "") -> RenderableType:
-    """Parts and parameters of the model, the steps it sees, and a warning where they do not fit the window.
+    """Parts and parameters of the model, the steps it sees, and a warning where they do not fit the window or the backbone has
+    advice.
 
     ``name`` is what the user calls the model, "wavenet"; without one, its parts name it.
     """
@@ -93,9 +94,11 @@ def model_summary(module: Any, name: str = "") -> RenderableType:
     if backbone is not None:
         seen = "every step since the window's beginning" if field is None else counted(field, "step")
         lines.add_row("sees", f"{seen}; the window has {spec.past_steps:,}")
-    lines.add_row("origins", f"{counted(len(model.origins.of(spec.past_steps)), 'forecast')} per window in training")
-    warning = field_warning(field, spec.past_steps)
-    return Group(lines, Text(f"warning: {warning}", style="yellow")) if warning else lines
+    origins = getattr(model, "trained", model.origins)
+    lines.add_row("origins", f"{counted(len(origins.of(spec.past_steps)), 'forecast')} per window in training")
+    warnings = [field_warning(field, spec.past_steps), *getattr(backbone, "advice", ())]
+    shown = [Text(f"warning: {warning}", style="yellow") for warning in warnings if warning]
+    return Group(lines, *shown) if shown else lines
 
 
 def parts_of(model: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -10,12 +10,13 @@ import lightning.pytorch as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from seqmodels import fast_loop
+from seqmodels import environment, fast_loop
 from seqmodels.callbacks import scalars
 from seqmodels.checkpoint import KEY, read
+from seqmodels.config import build
 from seqmodels.errors import InputError
 from seqmodels.module import MODEL, ForecastModule
-from seqmodels.report import MEASURES, result_rows, say, write_results
+from seqmodels.report import MEASURES, data_summary, model_summary, result_rows, say, show, write_results
 from seqmodels.secrets import hidden
 
 MONITORS = ("validation/mase", "validation/mae", "validation/mse", "validation/rmse", "loss/validation")
@@ -37,9 +38,33 @@ def check_settings(config: DictConfig) -> None:
         raise InputError("trainer.limit_val_batches is 0; validation decides which weights are kept, so it must run.")
     if isinstance(config.seed, int) and config.seed >= 2**32:
         raise InputError(f"seed is {config.seed}; it must be less than 2**32.")
-    for name, least in (("seed", 0), ("optimizer_steps", 1)):
+    for name, least in (("seed", 0), ("optimizer_steps", 1), ("dropout_passes", 0)):
         if not isinstance(config[name], int) or isinstance(config[name], bool) or config[name] < least:
             raise InputError(f"{name} is {config[name]!r}; it must be a whole number of at least {least}.")
+
+
+def prepare(config: DictConfig, name: str) -> tuple[Any, ForecastModule]:
+    """The data, set up, and the module around the fresh model called ``name``, both shown; seeds every generator.
+
+    Raises InputError for settings that cannot work, before anything is opened.
+    """
+    environment.quiet()
+    check_settings(config)
+    pl.seed_everything(config.seed, verbose=False)
+    data = build(config.data)
+    data.setup()
+    show(data_summary(data))
+    module = ForecastModule(
+        forecaster=build(config.model, spec=data.spec),
+        spec=data.spec,
+        config=plain(config.model),
+        optimizer=build(config.optimizer),
+        scheduler=build(config.scheduler),
+        monitor=config.monitor,
+    )
+    show(model_summary(module, name))
+    environment.set_threads(config.threads, module.forecaster)
+    return data, module
 
 
 def trainable(module: ForecastModule) -> bool:

@@ -26,7 +26,8 @@ class WindowSpec(NamedTuple):
     """Everything a model may know about the data before it sees a window; primitives only.
 
     ``season`` is the seasonal period in steps (1 = no season); ``missing`` says whether any value
-    of the target may be unobserved, in which case models get the mask as further input features.
+    of the target may be unobserved, in which case models get the mask as further input features. ``stateful`` says
+    whether training windows continue one another where ``Inputs.fresh`` is False; evaluation then gives ``Stretch``.
     """
 
     past_steps: int
@@ -38,6 +39,7 @@ class WindowSpec(NamedTuple):
     series: int = 1
     season: int = 1
     missing: bool = False
+    stateful: bool = False
     target_statistics: Statistics = Statistics((0.0,), (1.0,))
     past_statistics: Statistics = Statistics()
     known_statistics: Statistics = Statistics()
@@ -112,6 +114,20 @@ class Window(NamedTuple):
     origin: Tensor  # (B,) int64
 
 
+class Stretch(NamedTuple):
+    """Evaluation with a carried state: consecutive origins of each series, in blocks that continue one another.
+
+    The last n past steps are the origins. Before them stand what the state has not read yet, in the first block of a
+    series, or else the T - 1 steps that complete the window of the first origin, which the state has read.
+    """
+
+    inputs: Inputs  # past of any length P, the same for all series; fresh is True in the first block
+    targets: Targets  # the H steps after the last origin
+    new: int  # how many of the P past steps, at their end, the state has not read yet
+    counted: Tensor  # (B, n) bool; False behind the last origin of a series, where values are only there to fill
+    origin: Tensor  # (B, n) int64, as in Window
+
+
 class Origins(NamedTuple):
     """The past steps from which forecasts start: ``range(first, past_steps, stride)``.
 
@@ -131,6 +147,7 @@ class AbstractForecaster(nn.Module, ABC):
     """What training, tables and figures may ask of a model; what keeps this contract can be trained and compared."""
 
     spec: WindowSpec
+    progress: float = 0.0  # share of the training that is done, set before each step
     origins: Origins  # the past steps that carry a forecast; the last one is always the last past step
 
     @abstractmethod

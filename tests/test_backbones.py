@@ -3,9 +3,9 @@
 import pytest
 import torch
 import zoo
-from torch.nn import functional
+from formulas import assert_agree, conv
 
-from seqmodels.backbones.conv_gru import ConvGru
+from seqmodels.backbones.convolutional import Convolutional
 from seqmodels.backbones.linear import Linear
 from seqmodels.backbones.recurrent import Gru, Lstm, Rnn
 from seqmodels.backbones.wavenet import GatedWaveNet, WaveNet
@@ -45,15 +45,6 @@ def gru(x, w, u, b, c):
     return torch.stack(out, 1)
 
 
-def assert_agree(ours, theirs, leaves):
-    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
-    seed = torch.randn_like(ours)
-    mine = torch.autograd.grad(ours, leaves, seed, retain_graph=True)
-    other = torch.autograd.grad(theirs, leaves, seed)
-    for a, b in zip(mine, other, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
-
-
 @pytest.mark.parametrize(("backbone", "cell"), [(Rnn, rnn), (Lstm, lstm), (Gru, gru)])
 def test_recurrent_layers_equal_their_formula(backbone, cell):
     torch.manual_seed(0)
@@ -64,14 +55,6 @@ def test_recurrent_layers_equal_their_formula(backbone, cell):
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         expected = cell(expected, *(getattr(net.layers, f"{name}_l{layer}") for name in names))
     assert_agree(net(x), expected, list(net.parameters()))
-
-
-def conv(x, layer, dilation):
-    """Left padding and torch's own convolution, (B, T, C) -> (B, T, C)."""
-    kernel = layer.kernel
-    weight = layer.taps.weight.reshape(layer.taps.out_features, kernel, -1).transpose(1, 2)
-    padded = functional.pad(x.transpose(1, 2), ((kernel - 1) * dilation, 0))
-    return functional.conv1d(padded, weight, layer.taps.bias, dilation=dilation).transpose(1, 2)
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3])
@@ -99,31 +82,6 @@ def test_gated_wavenet_equals_the_paper():
         assert block.mix.weight.grad is None  # gradients were asked for, not accumulated
 
 
-def test_conv_gru_equals_a_valid_strided_convolution_before_the_gru():
-    torch.manual_seed(0)
-    net = ConvGru(features=3, past_steps=12, filters=4, kernel=4, stride=2, hidden=5, layers=1).double()
-    x = torch.randn(2, 12, 3, dtype=torch.float64)
-    weight = net.convolution.weight.reshape(4, 4, 3).transpose(1, 2)
-    shortened = functional.conv1d(x.transpose(1, 2), weight, net.convolution.bias, stride=2).transpose(1, 2)
-    layers = net.recurrent.layers
-    expected = gru(shortened, layers.weight_ih_l0, layers.weight_hh_l0, layers.bias_ih_l0, layers.bias_hh_l0)
-    assert_agree(net(x), expected, list(net.parameters()))
-    assert net.offset == 3
-
-
-@pytest.mark.parametrize(("steps", "kernel", "stride"), [(20, 4, 2), (21, 4, 2), (19, 5, 3), (20, 5, 3), (7, 7, 1)])
-def test_the_last_output_of_a_strided_backbone_stands_at_the_newest_step(steps, kernel, stride):
-    net = ConvGru(features=1, past_steps=steps, kernel=kernel, stride=stride)
-    origins = range(net.offset, steps, stride)
-    assert net(torch.zeros(1, steps, 1)).shape[1] == len(origins) and origins[-1] == steps - 1
-
-
-@pytest.mark.parametrize("change", [{"stride": 5}, {"kernel": 30}, {"stride": 0}, {"activation": "gelu"}])
-def test_impossible_convolutions_are_refused(change):
-    with pytest.raises(InputError, match="model.backbone"):
-        ConvGru(features=1, past_steps=20, **change)
-
-
 @pytest.mark.parametrize(
     ("backbone", "change", "words"),
     [
@@ -135,7 +93,6 @@ def test_impossible_convolutions_are_refused(change):
         (GatedWaveNet, {"kernel": 0}, "kernel is 0"),
         (GatedWaveNet, {"stacks": 0}, "stacks is 0"),
         (Linear, {"lags": 21}, "lags is 21; it must be between 1 and data.past_steps=20"),
-        (ConvGru, {"filters": 0}, "filters is 0"),
     ],
 )
 def test_impossible_sizes_are_refused(backbone, change, words):
@@ -154,9 +111,9 @@ def test_parameter_counts_are_the_published_ones():
         backbone = (
             zoo.partial(sizes[name], hidden=20, layers=2)
             if name in sizes
-            else {"wavenet": WaveNet, "conv_gru": ConvGru}[name]
+            else {"wavenet": WaveNet, "conv_gru": zoo.partial(Convolutional, recurrent=Gru)}[name]
         )
-        model = zoo.Forecaster(spec, zoo.scalers.Standard, backbone, zoo.readouts.SeqToSeq, zoo.heads.Point())
+        model = zoo.Forecaster(spec, zoo.affine.Standard, backbone, zoo.direct.SeqToSeq, zoo.heads.Point())
         assert sum(p.numel() for p in model.parameters()) == count, name
 
 

@@ -23,12 +23,16 @@ from seqmodels.errors import InputError
 CONF = Path(__file__).parent.parent / "conf"
 FILES = {path.relative_to(CONF).with_suffix("").as_posix(): path for path in sorted(CONF.rglob("*.yaml"))}
 EXPERIMENTS = [name for name in FILES if name.startswith("experiment/")]
-OPTIONS = [name for name in FILES if name not in ("train", *EXPERIMENTS)]
+COMMANDS = ("train", "learning_rate")
+OPTIONS = [name for name in FILES if name not in (*COMMANDS, *EXPERIMENTS)]
 MANDATORY = {"data/csv": ["data.path=a.csv", "data.target=[y]"], "data/parquet": ["data.path=a", "data.target=[y]"]}
 HEADER = ("Source", "Command", "Takes", "Gives")
 
 # Arguments that are passed when the object is built, by group
-BY_CODE = {"model": {"spec", "features", "past_steps", "size", "parameters"}}
+BY_CODE = {
+    "model": {"spec", "features", "past_steps", "size", "parameters", "state"},
+    "scheduler": {"optimizer", "total_steps"},
+}
 # Arguments that stand in no file, and why
 ABSENT = {
     ("callbacks/default", "directory"): "figures without TensorBoard: where a run keeps them is its own affair",
@@ -40,6 +44,21 @@ DIFFERENT = {
     ("data/waves", "split_by"): "whole series, as in the textbook",
     ("data/waves", "context"): "each series is one window",
     ("data/trend_season", "split"): "the split of the course",
+    **{
+        ("data/trend_season_week_1", key): "the series of an exercise"
+        for key in ("slope", "noise", "knee", "frequency", "decay", "split")
+    },
+    **{
+        ("data/trend_season_week_2", key): "the series of an exercise"
+        for key in ("steps", "data_seed", "slope", "noise", "knee", "frequency", "decay", "tail", "split")
+    },
+    ("model/backbone/layer_norm_rnn", "layer_norm"): "what this variant is",
+    ("model/backbone/layer_norm_lstm", "layer_norm"): "what this variant is",
+    ("model/backbone/layer_norm_gru", "layer_norm"): "what this variant is",
+    **{
+        ("model/backbone/conv_lstm", key): "the course's variant: every step kept"
+        for key in ("filters", "kernel", "stride", "padding", "activation")
+    },
     ("model/scaler/season", "centre"): "what this variant is",
     ("model/scaler/season", "scale"): "what this variant is",
 }  # fmt: skip
@@ -72,10 +91,21 @@ def plain(name: str) -> Any:
     return OmegaConf.to_container(OmegaConf.load(FILES[name]), resolve=False)
 
 
+def whole(name: str) -> Any:
+    """The file with what its defaults list puts into it; the keys of a defaults list read /group@key."""
+    content = plain(name)
+    for entry in content.pop("defaults", []):
+        for place, option in entry.items():
+            group, _, key = place.rpartition("@")
+            content[key] = whole(f"{group.removeprefix('/')}/{option}")
+    return content
+
+
 def nodes(name: str) -> list[tuple[dict[str, Any], set[str]]]:
     """What a file builds from this project: each node, and the keys that other groups give it."""
     content = plain(name)
-    selected = {key for entry in content.get("defaults", []) if isinstance(entry, dict) for key in entry}
+    entries = [entry for entry in content.get("defaults", []) if isinstance(entry, dict)]
+    selected = {key.rpartition("@")[2] for entry in entries for key in entry}
     found = [content, *(value for value in content.values() if isinstance(value, dict))]
     ours = [node for node in found if str(node.get("_target_", "")).startswith(("seqmodels.", "datamodules."))]
     return [(node, selected) for node in ours]
@@ -88,7 +118,7 @@ def options(group: str) -> list[str]:
 
 def test_all_files_are_looked_at() -> None:
     assert len(FILES) == len(list(CONF.rglob("*.yaml"))) > 40
-    assert len(OPTIONS) + len(EXPERIMENTS) + 1 == len(FILES)
+    assert len(OPTIONS) + len(EXPERIMENTS) + len(COMMANDS) == len(FILES)
     assert [path for path in CONF.rglob("*") if path.is_file() and path.suffix != ".yaml"] == []
 
 
@@ -140,7 +170,7 @@ def test_every_file_says_what_it_is(name: str) -> None:
     assert first.startswith("# ") or own_name, "begins with a comment, unless its name is that of its class"
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIONS if nodes(name)])
+@pytest.mark.parametrize("name", [name for name in (*OPTIONS, "learning_rate") if nodes(name)])
 def test_files_and_constructors_name_the_same_arguments_with_the_same_defaults(name: str) -> None:
     for node, selected in nodes(name):
         arguments = accepted(resolve(node["_target_"])).arguments
@@ -173,9 +203,24 @@ def test_a_preset_only_selects_and_can_be_built(composed) -> None:
         config = OmegaConf.to_container(composed(f"model={preset}").model, resolve=True)
         selected = {group: option for entry in content.pop("defaults", []) for group, option in entry.items()}
         assert not set(selected) & set(content)
-        parts = {group: plain(f"model/{group}/{option}") for group, option in selected.items()}
+        parts = {group: whole(f"model/{group}/{option}") for group, option in selected.items()}
         assert config == content | parts
         assert build(config, spec=zoo.SPEC)(zoo.window(zoo.SPEC, batch=2).inputs).shape[0] == 2
+
+
+def test_the_backbone_behind_a_convolution_is_chosen_and_set_like_any_part(composed) -> None:
+    behind = "model/backbone@model.backbone.recurrent"
+    config = composed("model=conv_gru", f"{behind}=lstm", "model.backbone.recurrent.hidden=8")
+    check(config, [*composed(), "debug", "experiment"])
+    backbone = build(config.model, spec=zoo.SPEC).backbone
+    assert type(backbone.recurrent).__name__ == "Lstm" and backbone.size == 8 and backbone.stride == 2
+    config = composed("model=conv_lstm", f"{behind}=conv_gru", f"{behind}.recurrent=mlp")
+    check(config, [*composed(), "debug", "experiment"])
+    backbone = build(config.model, spec=zoo.SPEC).backbone
+    assert type(backbone.recurrent.recurrent).__name__ == "Mlp" and backbone.stride == 2
+    config = composed("model=conv_gru", "+model.backbone.recurrent.hiden=8")
+    with pytest.raises(InputError, match=r"model\.backbone\.recurrent\.hiden: .*Nearest: hidden"):
+        check(config, [*composed(), "debug", "experiment"])
 
 
 def test_all_parts_fit_together() -> None:
@@ -185,7 +230,7 @@ def test_all_parts_fit_together() -> None:
         for readout in options("model/readout"):
             for scaler in options("model/scaler"):
                 chosen = {"backbone": backbone, "readout": readout, "scaler": scaler, "head": "point"}
-                model = {part: plain(f"model/{part}/{option}") for part, option in chosen.items()}
+                model = {part: whole(f"model/{part}/{option}") for part, option in chosen.items()}
                 build_and_forecast({"_target_": "seqmodels.forecaster.Forecaster", **model})
                 built += 1
     assert built >= 7 * 2 * 5
@@ -193,9 +238,14 @@ def test_all_parts_fit_together() -> None:
 
 def build_and_forecast(model: dict[str, Any]) -> None:
     """Build with the zoo's spec and forecast one window, or find the one reason why it does not fit."""
-    causal = build(model["backbone"])(features=zoo.SPEC.features, past_steps=zoo.SPEC.past_steps).causal
-    if not causal and model["readout"]["_target_"].endswith("SeqToSeq"):
-        with pytest.raises(InputError, match="sees the future"):
+    backbone = build(model["backbone"])(features=zoo.SPEC.features, past_steps=zoo.SPEC.past_steps)
+    readout, reason = model["readout"]["_target_"].rpartition(".")[2], ""
+    if readout in ("SeqToSeq", "Iterated") and not backbone.causal:
+        reason = "sees the future"
+    elif readout == "Iterated" and backbone.stride > 1:
+        reason = "features every 2 steps"
+    if reason:
+        with pytest.raises(InputError, match=reason):
             build(model, spec=zoo.SPEC)
         return
     forecaster = build(model, spec=zoo.SPEC).eval()

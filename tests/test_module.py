@@ -15,9 +15,9 @@ from seqmodels.module import MODEL, ForecastModule
 
 CONFIG = {
     "_target_": "seqmodels.forecaster.Forecaster",
-    "scaler": {"_target_": "seqmodels.scalers.Standard", "_partial_": True},
+    "scaler": {"_target_": "seqmodels.scalers.affine.Standard", "_partial_": True},
     "backbone": {"_target_": "seqmodels.backbones.recurrent.Gru", "_partial_": True, "hidden": 5, "dropout": 0.1},
-    "readout": {"_target_": "seqmodels.readouts.SeqToSeq", "_partial_": True},
+    "readout": {"_target_": "seqmodels.readouts.direct.SeqToSeq", "_partial_": True},
     "head": {"_target_": "seqmodels.heads.Point", "loss": "mse"},
     "initialisation": "glorot",
 }

@@ -15,7 +15,7 @@ from seqmodels.overview import data_summary
 from seqmodels.report import result_table
 
 SETTINGS = {
-    "seed": 0, "optimizer_steps": 4400, "monitor": "validation/mase",
+    "seed": 0, "optimizer_steps": 4400, "dropout_passes": 0, "monitor": "validation/mase",
     "trainer": {"precision": "32-true", "devices": 1, "gradient_clip_val": 1.0, "limit_val_batches": 1.0,
                 "max_epochs": None, "max_steps": -1, "limit_train_batches": 1.0, "accumulate_grad_batches": 1},
 }  # fmt: skip

@@ -16,7 +16,8 @@ from seqmodels.callbacks.scalars import ScalarLogger, by_step, chosen_leads, hpa
 from seqmodels.errors import InputError
 from seqmodels.metrics import ErrorTable
 
-BLOCK = ["loss/train", "optimizer/gradient_norm", "optimizer/learning_rate", "speed/windows_per_second"]
+BLOCK = ["loss/train", "optimizer/gradient_norm", "optimizer/learning_rate", "optimizer/update_ratio",
+         "speed/windows_per_second"]  # fmt: skip
 
 
 def board(directory: Path) -> TensorBoardLogger:
@@ -65,6 +66,31 @@ def test_gradient_accumulation_counts_optimizer_steps(tmp_path: Path) -> None:
     data = small_waves()
     fit(small_module(data), data, [ScalarLogger(1)], logger=board(tmp_path), accumulate_grad_batches=2, max_epochs=2)
     assert steps(events(tmp_path), "loss/train") == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_update_ratio_is_that_of_the_last_step_of_a_block(accumulate: int, tmp_path: Path) -> None:
+    weights, copied = {}, []
+    scalars = ScalarLogger(every_n_steps=2)
+
+    class Record(pl.Callback):
+        def on_train_batch_start(self, trainer, module, batch, index) -> None:
+            weights[trainer.global_step] = torch.cat([p.detach().double().flatten() for p in module.parameters()])
+            if scalars.before:
+                copied.append(trainer.global_step)
+
+        def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
+            weights[trainer.global_step] = torch.cat([p.detach().double().flatten() for p in module.parameters()])
+
+    data = small_waves()
+    trainer = {"logger": board(tmp_path), "max_epochs": 1, "accumulate_grad_batches": accumulate}
+    fit(small_module(data), data, [scalars, Record()], **trainer)
+    ends = [2, 4, 5] if accumulate == 1 else [2, 3]
+    ratios = [(weights[k] - weights[k - 1]).norm() / weights[k - 1].norm() for k in ends]
+    found = events(tmp_path).Scalars("optimizer/update_ratio")
+    assert [event.step for event in found] == ends
+    assert [event.value for event in found] == pytest.approx([float(ratio) for ratio in ratios], rel=1e-4)
+    assert set(copied) == {end - 1 for end in ends}, "other steps copy nothing"
 
 
 def test_speed_leaves_validation_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

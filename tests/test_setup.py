@@ -55,7 +55,7 @@ def test_every_imported_library_is_declared() -> None:
 
 def imported_libraries() -> set[str]:
     """Top-level names of all libraries that the project imports, its own and Python's left out."""
-    files = [ROOT / "train.py", *(path for folder in own_folders() for path in (ROOT / folder).rglob("*.py"))]
+    files = [*ROOT.glob("*.py"), *(path for folder in own_folders() for path in (ROOT / folder).rglob("*.py"))]
     found: set[str] = set()
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from datamodules.synthetic import TrendSeason, Waves, generate_trend_season, generate_waves
+from seqmodels.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -42,3 +43,21 @@ def test_default_windows():
     course = TrendSeason(past_steps=30, horizon=1, split=[1000, 461])
     course.setup()
     assert course.windows == {"train": 970, "validation": 461, "test": 0}
+
+
+def test_harmonics_are_sines_and_cosines_of_the_season_known_ahead():
+    data = TrendSeason(past_steps=30, horizon=2, split=[1000, 461], harmonics=3)
+    data.setup()
+    assert data.spec.known_covariates == ("sine 1", "cosine 1", "sine 2", "cosine 2", "sine 3", "cosine 3")
+    window = next(iter(data.val_dataloader()))
+    time = window.origin[:, None].numpy() + np.arange(-29, 3)
+    for n in (1, 2, 3):
+        for place, wave in ((2 * n - 2, np.sin), (2 * n - 1, np.cos)):
+            expected = wave(2 * np.pi * n * time / 365)
+            np.testing.assert_allclose(window.inputs.known_covariates[..., place], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("harmonics", [-1, 183])
+def test_harmonics_that_the_season_does_not_have_are_refused(harmonics):
+    with pytest.raises(InputError, match=f"data.harmonics is {harmonics}; it must be between 0 and 182"):
+        TrendSeason(past_steps=30, horizon=1, harmonics=harmonics)

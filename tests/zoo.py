@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
-from seqmodels import baselines, heads, readouts, scalers
-from seqmodels.backbones import conv_gru, linear, recurrent, wavenet
+from seqmodels import baselines, heads
+from seqmodels.backbones import bidirectional, convolutional, linear, mlp, recurrent, tcn, wavenet
 from seqmodels.forecaster import Forecaster
+from seqmodels.readouts import decoder, direct
+from seqmodels.scalers import affine, difference
 from seqmodels.window import Inputs, Statistics, Targets, Window, WindowSpec
 
 BACKBONES: dict[str, Callable[..., Any]] = {
@@ -20,26 +22,79 @@ BACKBONES: dict[str, Callable[..., Any]] = {
     "rnn": partial(recurrent.Rnn, hidden=7, layers=2),
     "lstm": partial(recurrent.Lstm, hidden=7, layers=2),
     "gru": partial(recurrent.Gru, hidden=7, layers=2),
-    "conv_gru": partial(conv_gru.ConvGru, filters=5, hidden=7),
-    "conv_gru_uneven": partial(conv_gru.ConvGru, filters=5, kernel=5, stride=3, activation="relu", hidden=7, layers=1),
+    "layer_norm_rnn": partial(recurrent.Rnn, hidden=7, layers=2, layer_norm=True),
+    "layer_norm_lstm": partial(recurrent.Lstm, hidden=7, layers=2, layer_norm=True),
+    "layer_norm_gru": partial(recurrent.Gru, hidden=7, layers=2, layer_norm=True),
+    "rnn_residual": partial(recurrent.Rnn, hidden=7, layers=3, activation="relu", residual=True, normalise="layer"),
+    "lstm_noisy": partial(recurrent.Lstm, hidden=7, layers=2, recurrent_dropout=0.2, zoneout=0.2, initial="learned"),
+    "gru_noisy": partial(recurrent.Gru, hidden=7, layers=2, input_dropout=0.2, normalise="batch", initial="random"),
+    "bidirectional_lstm": partial(bidirectional.BidirectionalLstm, hidden=4),
+    "bidirectional_gru": partial(bidirectional.BidirectionalGru, hidden=4),
+    "mlp": partial(mlp.Mlp, units=(9, 6)),
+    "mlp_short": partial(mlp.Mlp, lags=5, units=(8,), activation="tanh"),
+    "conv_gru": partial(convolutional.Convolutional, recurrent=partial(recurrent.Gru, hidden=7), filters=5),
+    "conv_gru_uneven": partial(
+        convolutional.Convolutional,
+        recurrent=partial(recurrent.Gru, hidden=7, layers=1),
+        filters=5,
+        kernel=5,
+        stride=3,
+        activation="relu",
+    ),
+    "conv_lstm": partial(
+        convolutional.Convolutional,
+        recurrent=partial(recurrent.Lstm, hidden=7),
+        filters=5,
+        stride=1,
+        padding="causal",
+        activation="relu",
+    ),
+    "conv_bidirectional_gru": partial(
+        convolutional.Convolutional, recurrent=partial(bidirectional.BidirectionalGru, hidden=4), filters=5
+    ),
+    "conv_conv_mlp": partial(
+        convolutional.Convolutional,
+        recurrent=partial(
+            convolutional.Convolutional, recurrent=partial(mlp.Mlp, lags=2, units=(6,), activation="tanh"), filters=5
+        ),
+        filters=5,
+        kernel=3,
+        padding="causal",
+    ),
+    "tcn": partial(tcn.Tcn, filters=6, dilations=(1, 2)),
+    "tcn_plain": partial(tcn.Tcn, filters=6, kernel=2, dilations=(1, 3), weight_norm=False),
     "wavenet": partial(wavenet.WaveNet, filters=6),
     "wavenet_kernel_1": partial(wavenet.WaveNet, filters=6, kernel=1),
     "wavenet_kernel_3": partial(wavenet.WaveNet, filters=6, kernel=3, dilations=(1, 2), stacks=1),
     "wavenet_gated": partial(wavenet.GatedWaveNet, filters=6),
 }
-READOUTS = {"seq_to_vector": readouts.SeqToVector, "seq_to_seq": readouts.SeqToSeq}
+# These carry one forecast per window.
+SEE_THE_FUTURE = {"bidirectional_lstm", "bidirectional_gru", "conv_bidirectional_gru"}
+CAUSAL = [name for name in BACKBONES if name not in SEE_THE_FUTURE]
+STRIDED = {name for name in BACKBONES if name.startswith("conv_") and name != "conv_lstm"}
+DECODER = partial(recurrent.Gru, hidden=5, layers=1)
+READOUTS: dict[str, Callable[..., Any]] = {
+    "seq_to_vector": direct.SeqToVector,
+    "seq_to_seq": direct.SeqToSeq,
+    "iterated": direct.Iterated,
+    "encoder_decoder": partial(decoder.EncoderDecoder, decoder=partial(recurrent.Lstm, hidden=7)),
+    "attention": partial(decoder.EncoderDecoder, decoder=DECODER, attention=True),
+}
 HEADS = {loss: partial(heads.Point, loss=loss) for loss in heads.LOSSES}
 SCALERS: dict[str, Callable[..., Any]] = {
-    "identity": scalers.Identity,
-    "standard": scalers.Standard,
-    "window_mean": scalers.Window,
-    "window_last": partial(scalers.Window, centre="last", scale="mean_absolute"),
-    "window_season": partial(scalers.Window, centre="season", scale="seasonal_error"),
+    "identity": affine.Identity,
+    "standard": affine.Standard,
+    "window_mean": affine.Window,
+    "window_last": partial(affine.Window, centre="last", scale="mean_absolute"),
+    "window_season": partial(affine.Window, centre="season", scale="seasonal_error"),
+    "difference": difference.Difference,
+    "difference_season": partial(difference.Difference, lag=None, order=2),
 }
 BASELINES: dict[str, Callable[..., Any]] = {
     "naive": baselines.Naive,
     "seasonal_naive": baselines.SeasonalNaive,
     "moving_average": partial(baselines.MovingAverage, steps=4),
+    "differenced_moving_average": partial(baselines.DifferencedMovingAverage, smooth=2),
 }
 
 SPEC = WindowSpec(
@@ -57,17 +112,38 @@ RICH = SPEC._replace(
     past_statistics=Statistics((1.0,), (2.0,)),
     known_statistics=Statistics((0.0, 0.5), (1.0, 0.5)),
 )
-SPECS = {"plain": SPEC, "rich": RICH}
-# Not the full product: six pairs of scaler and spec reach every scaler, with and without missing values.
+AHEAD = RICH._replace(past_covariates=(), past_statistics=Statistics())
+SPECS = {"plain": SPEC, "rich": RICH, "ahead": AHEAD}
+# Not the full product: these pairs of scaler and spec reach every scaler, with and without missing values.
+MANY = {
+    ("standard", "plain"),
+    ("standard", "rich"),
+    ("identity", "plain"),
+    ("window_mean", "plain"),
+    ("window_last", "plain"),
+    ("window_season", "rich"),
+    ("difference", "rich"),
+    ("difference_season", "plain"),
+}
+FEW = {("standard", "rich"), ("window_season", "plain"), ("difference", "plain")}
+FED_BACK = {("standard", "plain"), ("window_season", "ahead"), ("difference", "ahead")}
+PAIRS = {"seq_to_vector": MANY, "seq_to_seq": MANY, "iterated": FED_BACK, "encoder_decoder": FEW, "attention": FEW}
+
+
+def fits(backbone: str, readout: str) -> bool:
+    """Whether the Forecaster takes the two together."""
+    if readout in ("seq_to_seq", "iterated") and backbone in SEE_THE_FUTURE:
+        return False
+    return readout != "iterated" or backbone not in STRIDED
+
+
 FORECASTERS = [
     (backbone, readout, scaler, spec)
     for backbone in BACKBONES
     for readout in READOUTS
-    for scaler in SCALERS
-    for spec in SPECS
-    if (scaler, spec) in {("standard", "plain"), ("standard", "rich"), ("identity", "plain"), ("window_mean", "plain"),
-                          ("window_last", "plain"), ("window_season", "rich")}
-]  # fmt: skip
+    for scaler, spec in sorted(PAIRS[readout])
+    if fits(backbone, readout)
+]
 
 
 def forecaster(backbone: str, readout: str, scaler: str, spec: str, head: str = "huber", seed: int = 0) -> Forecaster:

@@ -1,60 +1,191 @@
-"""Simple RNN, LSTM and GRU: torch's own layers behind the contract of a backbone."""
+"""Simple RNN, LSTM, GRU and any other recurrent cell, in layers, behind the contract of a backbone."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from seqmodels.backbones.cells import ACTIVATIONS, Cell, GatedCell, GruCell, LstmCell, RnnCell
+from seqmodels.backbones.recurrent_layers import NORMALISERS, STARTS, CellLayer, Start, read, start
 from seqmodels.causal import Backbone
-from seqmodels.errors import require_at_least, require_share
+from seqmodels.dropout import SequenceDropout, masked
+from seqmodels.errors import InputError, require_at_least, require_choice, require_share
 
 
 class RecurrentState(NamedTuple):
-    """Hidden state of every layer: (layers, B, hidden)."""
+    """``layers``: the state of every layer, a NamedTuple of tensors (B, hidden) as its cell has it; ``masks``: what
+    input dropout keeps of the input of every layer, (B, inputs) or (B, 0) for all, and none without such dropout.
+    """
 
-    hidden: Tensor
-
-
-class LstmState(NamedTuple):
-    """Short-term (hidden) and long-term (cell) state of every layer: (layers, B, hidden)."""
-
-    hidden: Tensor
-    cell: Tensor
+    layers: tuple[Any, ...]
+    masks: tuple[Tensor, ...] = ()
 
 
-class Recurrent(Backbone):
-    """``layers`` layers of ``hidden`` units each; ``dropout`` acts on the output of every layer."""
+class Layers(Backbone):
+    """Recurrent layers over one another, and what stands between them.
 
-    kind: Callable[..., nn.RNNBase]
+    Layer l computes y = dropout(cell(input dropout(normalise(x)))), and y + x with ``residual`` where l > 1.
+    """
 
-    def __init__(self, features: int, past_steps: int, hidden: int = 20, layers: int = 2, dropout: float = 0.0):
+    def __init__(
+        self,
+        layers: nn.RNNBase | nn.ModuleList,
+        inputs: list[int],
+        hidden: int,
+        dropout: float,
+        input_dropout: float,
+        normalise: str,
+        residual: bool,
+        initial: str,
+    ):
         super().__init__()
-        require_at_least(1, "model.backbone", hidden=hidden, layers=layers)
-        require_share("model.backbone", dropout=dropout)
-        self.size = hidden
-        between = dropout if layers > 1 else 0.0  # torch warns about dropout between the layers of one
-        self.layers = self.kind(features, hidden, layers, batch_first=True, dropout=between)
+        self.inputs, self.size, self.residual = inputs, hidden, residual
+        self.layers = layers
+        self.between = nn.ModuleList(NORMALISERS[normalise](hidden) for _ in inputs[1:])
+        self.input_dropout = SequenceDropout(input_dropout)
         self.dropout = nn.Dropout(dropout)
+        self.starts = nn.ModuleList()
+        if initial != "zeros":
+            examples = self._zeros(next(self.parameters()).new_zeros(1, 0, inputs[0]))
+            self.starts.extend(Start(initial, example) for example in examples)
 
-    def zeros(self, x: Tensor) -> Tensor:
-        """(layers, B, hidden) on the device of x."""
-        return x.new_zeros(self.layers.num_layers, x.shape[0], self.size)
+    def initial_state(self, x: Tensor) -> RecurrentState:
+        """The start of every layer; the masks of input and recurrent dropout are drawn here, one per sequence."""
+        layers = self._zeros(x)
+        if self.starts:
+            layers = tuple(begin(state) for begin, state in zip(self.starts, layers, strict=True))
+        masks = (self.input_dropout.mask(x, size) for size in self.inputs) if self.input_dropout.p else ()
+        return RecurrentState(layers, tuple(masks))
 
-    def initial_state(self, x: Tensor) -> Any:
-        return RecurrentState(self.zeros(x))
+    def unroll(self, x: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        if isinstance(self.layers, nn.RNNBase):  # nothing stands between the layers
+            features, states = read(self.layers, x, state.layers)
+            return self.dropout(features), RecurrentState(states, state.masks)
+        after: tuple[Any, ...] = ()
+        for number, layer in enumerate(self.layers):
+            y = self.between[number - 1](x) if number else x
+            y = masked(y, state.masks[number]) if state.masks else y
+            y, states = read(layer, y, state.layers[number : number + 1])
+            y = self.dropout(y)
+            x = x + y if self.residual and number else y
+            after += states
+        return x, RecurrentState(after, state.masks)
 
-    def unroll(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        features, hidden = self.layers(x, state.hidden)
-        return self.dropout(features), RecurrentState(hidden)
+    def _zeros(self, x: Tensor) -> tuple[Any, ...]:
+        """The state of every layer as its cell starts it."""
+        if isinstance(self.layers, nn.RNNBase):
+            return start(self.layers, x)
+        return tuple(state for layer in self.layers for state in start(layer, x))
+
+
+def check(hidden: int, layers: int, normalise: str, initial: str, **shares: float) -> None:
+    """Raise InputError for settings that make no recurrent layers."""
+    require_at_least(1, "model.backbone", hidden=hidden, layers=layers)
+    require_share("model.backbone", **shares)
+    require_choice(NORMALISERS, "model.backbone", normalise=normalise)
+    require_choice(STARTS, "model.backbone", initial=initial)
+    if normalise == "layer":
+        refuse_one_unit("normalise=layer", hidden)
+
+
+def refuse_one_unit(setting: str, hidden: int) -> None:
+    """A single unit minus its own mean is always 0."""
+    if hidden == 1:
+        raise InputError(f"model.backbone.{setting} needs hidden of at least 2; one unit, normalised, is always 0.")
+
+
+class Cells(Layers):
+    """Layers of any recurrent cell, which is built as ``cell(inputs=, size=)``; see ``seqmodels.backbones.cells.Cell``.
+
+    The options are those of ``Recurrent``; what acts within a step is the cell's own affair.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        past_steps: int,
+        cell: Callable[..., Cell],
+        hidden: int = 20,
+        layers: int = 2,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        normalise: str = "none",
+        residual: bool = False,
+        initial: str = "zeros",
+    ):
+        check(hidden, layers, normalise, initial, dropout=dropout, input_dropout=input_dropout, zoneout=zoneout)
+        inputs = [features] + [hidden] * (layers - 1)
+        modules = nn.ModuleList(CellLayer(cell(inputs=width, size=hidden), zoneout) for width in inputs)
+        super().__init__(modules, inputs, hidden, dropout, input_dropout, normalise, residual, initial)
+
+
+class Recurrent(Layers):
+    """``layers`` layers of ``hidden`` units each. All rates are shares of units, and act in training only.
+
+    ``dropout``: on the output of every layer, drawn for every step. ``input_dropout``: on the input of every layer,
+    and ``recurrent_dropout``: on the hidden state, one mask per sequence (Gal & Ghahramani 2016). ``zoneout``: units
+    that keep their previous value, at every step (Krueger et al. 2017). ``layer_norm``: within the recurrence, before
+    the activation (Ba et al. 2016). ``normalise``: the input of every layer but the first, "batch" (per feature over
+    batch and time) or "layer". ``residual``: from the second layer on, output + input. ``initial``: the state before
+    the first step, "zeros", "learned" or "random" (normal with deviation 0.1, in training only).
+
+    torch's fused layers do the work unless layer_norm, recurrent_dropout or zoneout ask for a loop over the steps.
+    """
+
+    fused: Callable[..., nn.RNNBase]
+    cell: Callable[..., GatedCell]
+
+    def __init__(
+        self,
+        features: int,
+        past_steps: int,
+        hidden: int = 20,
+        layers: int = 2,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        layer_norm: bool = False,
+        normalise: str = "none",
+        residual: bool = False,
+        initial: str = "zeros",
+    ):
+        shares = {"dropout": dropout, "input_dropout": input_dropout, "recurrent_dropout": recurrent_dropout}
+        check(hidden, layers, normalise, initial, zoneout=zoneout, **shares)
+        inputs, modules = [features] + [hidden] * (layers - 1), nn.ModuleList()
+        chosen: nn.RNNBase | nn.ModuleList = modules
+        if layer_norm or recurrent_dropout or zoneout:
+            if layer_norm:
+                refuse_one_unit("layer_norm", hidden)
+            cell = partial(self.cell, layer_norm=layer_norm, recurrent_dropout=recurrent_dropout)
+            modules.extend(CellLayer(cell(width, hidden), zoneout) for width in inputs)
+        elif input_dropout or normalise != "none" or residual:
+            modules.extend(self.fused(width, hidden, batch_first=True) for width in inputs)
+        else:
+            between = dropout if layers > 1 else 0.0  # torch warns about dropout between the layers of one
+            chosen = self.fused(features, hidden, layers, batch_first=True, dropout=between)
+        super().__init__(chosen, inputs, hidden, dropout, input_dropout, normalise, residual, initial)
 
 
 class Rnn(Recurrent):
-    """Simple RNN: h(t) = tanh(W x(t) + U h(t-1) + b).
+    """Simple RNN: h(t) = f(W x(t) + U h(t-1) + b), where ``activation`` f is tanh or relu.
 
     Source: Elman 1990. Differs: torch keeps two bias vectors, which adds ``hidden`` parameters per layer.
     """
 
-    kind = nn.RNN
+    def __init__(self, features: int, past_steps: int, activation: str = "tanh", **others: Any):
+        require_choice(ACTIVATIONS, "model.backbone", activation=activation)
+        # Before the layers are made, which ask for it
+        self.fused = partial(nn.RNN, nonlinearity=activation)
+        self.cell = partial(RnnCell, activation=activation)
+        super().__init__(features, past_steps, **others)
+        if activation == "relu":
+            self.advice = (
+                "model.backbone.activation=relu has no upper bound, so that the state of the recurrence may explode;"
+                " keep tanh unless gradients are clipped and the learning rate is low.",
+            )
 
 
 class Gru(Recurrent):
@@ -63,7 +194,8 @@ class Gru(Recurrent):
     Source: Cho et al. 2014. Differs: the reset gate r acts after the recurrent product, as in cuDNN and Keras 2.
     """
 
-    kind = nn.GRU
+    fused = nn.GRU
+    cell = GruCell
 
 
 class Lstm(Recurrent):
@@ -72,11 +204,5 @@ class Lstm(Recurrent):
     Source: Hochreiter & Schmidhuber 1997, Gers et al. 2000 (forget gate); no peepholes.
     """
 
-    kind = nn.LSTM
-
-    def initial_state(self, x: Tensor) -> LstmState:
-        return LstmState(self.zeros(x), self.zeros(x))
-
-    def unroll(self, x: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
-        features, (hidden, cell) = self.layers(x, (state.hidden, state.cell))
-        return self.dropout(features), LstmState(hidden, cell)
+    fused = nn.LSTM
+    cell = LstmCell

@@ -1,24 +1,13 @@
 """WaveNet: a stack of dilated causal convolutions, simplified as in the textbook, and gated as in the paper."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from seqmodels.causal import Backbone, CausalConv
+from seqmodels.backbones.stack import ConvolutionStack, Convolve
+from seqmodels.causal import CausalConv
 from seqmodels.errors import InputError, require_at_least, require_share
-
-
-class WaveNetState(NamedTuple):
-    """The last (kernel - 1) dilation input steps of every convolution: (B, span, channels) each."""
-
-    before: tuple[Tensor, ...]
-
-
-def silence(x: Tensor, remembers: list[tuple[int, int]]) -> WaveNetState:
-    """The state before the first step: zeros for every (span, channels), on the device of x."""
-    return WaveNetState(tuple(x.new_zeros(x.shape[0], span, channels) for span, channels in remembers))
 
 
 def all_dilations(filters: int, kernel: int, dilations: Sequence[int], stacks: int, dropout: float) -> list[int]:
@@ -30,7 +19,7 @@ def all_dilations(filters: int, kernel: int, dilations: Sequence[int], stacks: i
     return list(dilations) * stacks
 
 
-class WaveNet(Backbone):
+class WaveNet(ConvolutionStack):
     """Causal convolutions with ReLU, one per dilation, ``stacks`` times over.
 
     Source: Géron, chapter 15, after van den Oord et al. 2016; without gates, residual or skip connections.
@@ -52,20 +41,14 @@ class WaveNet(Backbone):
         inputs = [features] + [filters] * (len(steps) - 1)
         layers = [CausalConv(i, filters, kernel, d) for i, d in zip(inputs, steps, strict=True)]
         self.layers = nn.ModuleList(layers)
-        self.remembers = [(layer.span, layer.inputs) for layer in layers]
         self.dropout = nn.Dropout(dropout)
         self.receptive_field = 1 + (kernel - 1) * sum(steps)
+        self.remember(layers)
 
-    def initial_state(self, x: Tensor) -> WaveNetState:
-        return silence(x, self.remembers)
-
-    def unroll(self, x: Tensor, state: WaveNetState) -> tuple[Tensor, WaveNetState]:
-        after = []
-        for layer, before in zip(self.layers, state.before, strict=True):
-            x, kept = layer(x, before)
-            x = torch.relu_(x)
-            after.append(kept)
-        return self.dropout(x), WaveNetState(tuple(after))
+    def network(self, x: Tensor, convolve: Convolve) -> Tensor:
+        for layer in self.order:
+            x = torch.relu_(convolve(layer, x))
+        return self.dropout(x)
 
 
 class GatedBlock(nn.Module):
@@ -78,15 +61,14 @@ class GatedBlock(nn.Module):
         self.convolution = CausalConv(filters, 2 * filters, kernel, dilation)
         self.mix = nn.Linear(filters, filters)
 
-    def forward(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, T, filters) -> residual, skip (both like x), steps to keep."""
-        both, kept = self.convolution(x, before)
-        signal, gate = both.chunk(2, dim=-1)
+    def forward(self, x: Tensor, convolve: Convolve) -> tuple[Tensor, Tensor]:
+        """(..., filters) -> residual, skip, both like x."""
+        signal, gate = convolve(self.convolution, x).chunk(2, dim=-1)
         skip = self.mix(torch.tanh(signal) * torch.sigmoid(gate))
-        return x + skip, skip, kept
+        return x + skip, skip
 
 
-class GatedWaveNet(Backbone):
+class GatedWaveNet(ConvolutionStack):
     """Gated residual blocks whose skip connections are summed: a causal input convolution, then one block per
     dilation, ``stacks`` times over, then ReLU - 1 x 1 - ReLU.
 
@@ -110,19 +92,15 @@ class GatedWaveNet(Backbone):
         self.entry = CausalConv(features, filters, kernel)
         blocks = [GatedBlock(filters, kernel, dilation) for dilation in steps]
         self.blocks = nn.ModuleList(blocks)
-        self.remembers = [(c.span, c.inputs) for c in (self.entry, *(block.convolution for block in blocks))]
         self.exit = nn.Linear(filters, filters)
         self.dropout = nn.Dropout(dropout)
         self.receptive_field = 1 + (kernel - 1) * (1 + sum(steps))
+        self.remember([self.entry, *(block.convolution for block in blocks)])
 
-    def initial_state(self, x: Tensor) -> WaveNetState:
-        return silence(x, self.remembers)
-
-    def unroll(self, x: Tensor, state: WaveNetState) -> tuple[Tensor, WaveNetState]:
-        x, kept = self.entry(x, state.before[0])
-        after, skips = [kept], torch.zeros_like(x)
-        for block, before in zip(self.blocks, state.before[1:], strict=True):
-            x, skip, kept = block(x, before)
+    def network(self, x: Tensor, convolve: Convolve) -> Tensor:
+        x = convolve(self.entry, x)
+        skips = torch.zeros_like(x)
+        for block in self.blocks:
+            x, skip = block(x, convolve)
             skips = skips + skip
-            after.append(kept)
-        return self.dropout(torch.relu(self.exit(torch.relu(skips)))), WaveNetState(tuple(after))
+        return self.dropout(torch.relu(self.exit(torch.relu(skips))))

@@ -31,6 +31,7 @@ class Panel(NamedTuple):
     truth: np.ndarray  # (H,)
     forecast: np.ndarray  # (H,)
     reference: np.ndarray  # (H,)
+    deviation: np.ndarray | None = None  # (H,), standard deviation of the forecast where it was measured
 
 
 def forecast_figure(panels: Sequence[Panel], heading: str, step: str, value: str, model: str, reference: str) -> Figure:
@@ -68,6 +69,8 @@ def draw_panel(axes: Axes, panel: Panel, model: str, reference: str) -> None:
     dash = "_" if len(after) == 1 else ""  # one point makes no line
     axes.plot(after, panel.reference, color=REFERENCE, linewidth=1.2, linestyle="--", marker=dash, label=reference)
     axes.plot(after, panel.forecast, color=FORECAST, linewidth=2, label=model, **single)
+    if panel.deviation is not None:
+        axes.errorbar(after, panel.forecast, panel.deviation, fmt="none", ecolor=FORECAST, elinewidth=1, capsize=2.5)
     axes.set_title(panel.title, fontsize=TEXT, loc="left")
     decorate(axes)
 

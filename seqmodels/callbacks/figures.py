@@ -14,6 +14,7 @@ from torch import Tensor
 from seqmodels.callbacks.drawing import Panel, error_figure, forecast_figure, pixels, save
 from seqmodels.callbacks.scalars import tensorboards
 from seqmodels.module import MODEL, ForecastModule
+from seqmodels.uncertainty import dropout_on, monte_carlo
 from seqmodels.window import Window
 from seqmodels.wording import label
 
@@ -28,16 +29,23 @@ class ForecastFigures(pl.Callback):
     ``windows``: how many. ``directory``: where a run without TensorBoard keeps the latest picture as
     ``forecast_validation.png``; with None such a run draws nothing before its end. Drawing takes at most a few per cent
     of the time: a picture that would take more is left out, except for the first and the last.
+    ``dropout_passes``: see ``draw_forecasts``.
     """
 
-    def __init__(self, windows: int = 6, every_n_epochs: int = 5, directory: str | None = None):
+    def __init__(
+        self, windows: int = 6, every_n_epochs: int = 5, directory: str | None = None, dropout_passes: int = 0
+    ):
         self.windows, self.every_n_epochs, self.directory = windows, every_n_epochs, directory
+        self.dropout_passes = dropout_passes
         self.validations, self.drawn_at = 0, -1
         self.started, self.spent = 0.0, 0.0  # seconds
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.validations, self.drawn_at = 0, -1
         self.started, self.spent = time.perf_counter(), 0.0
+        if self.dropout_passes and isinstance(module, ForecastModule):
+            with dropout_on(module.forecaster):  # refuses a model without dropout before it is trained
+                pass
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit":
@@ -47,8 +55,11 @@ class ForecastFigures(pl.Callback):
         if self.validations == 1 or (epoch % self.every_n_epochs == 0 and self.spent <= LARGEST_SHARE * elapsed):
             self._draw(trainer, module, epoch)
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Which validation is the last one is known only afterwards, where training may stop early."""
+    def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Which validation is the last one is known only afterwards, where training may stop early.
+
+        Not at the end of training: by now averaged weights, where there are any, have taken their place.
+        """
         if self.validations and self.drawn_at != trainer.global_step:
             self._draw(trainer, module, trainer.current_epoch)
 
@@ -59,7 +70,8 @@ class ForecastFigures(pl.Callback):
             return
         assert isinstance(module, ForecastModule)
         self.drawn_at, begun = trainer.global_step, time.perf_counter()
-        figure = draw_forecasts(module, data, "validation", self.windows, f"Validation forecasts, epoch {epoch}")
+        heading = f"Validation forecasts, epoch {epoch}"
+        figure = draw_forecasts(module, data, "validation", self.windows, heading, self.dropout_passes)
         if not boards:
             save(figure, Path(str(self.directory)) / "forecast_validation.png")
         else:
@@ -69,7 +81,9 @@ class ForecastFigures(pl.Callback):
         self.spent += time.perf_counter() - begun
 
 
-def save_final(module: ForecastModule, datamodule: Any, directory: str | Path, windows: int = 6) -> list[Path]:
+def save_final(
+    module: ForecastModule, datamodule: Any, directory: str | Path, windows: int = 6, dropout_passes: int = 0
+) -> list[Path]:
     """Write ``forecast_validation.png``, ``forecast_test.png`` and ``error_by_step.png`` with the current weights.
 
     The errors are those in ``module.results``. Returns the files; a stage without windows or results has none.
@@ -78,19 +92,31 @@ def save_final(module: ForecastModule, datamodule: Any, directory: str | Path, w
     for stage in STAGES:
         if datamodule.windows.get(stage, 0):
             files.append(directory / f"forecast_{stage}.png")
-            save(draw_forecasts(module, datamodule, stage, windows, f"{stage.capitalize()} forecasts"), files[-1])
+            heading = f"{stage.capitalize()} forecasts"
+            save(draw_forecasts(module, datamodule, stage, windows, heading, dropout_passes), files[-1])
     if any(stage in module.results for stage in STAGES):
         files.append(directory / "error_by_step.png")
         save(draw_errors(module), files[-1])
     return files
 
 
-def draw_forecasts(module: ForecastModule, datamodule: Any, stage: str, windows: int, heading: str) -> Figure:
-    """The first channel of windows spread evenly over a stage."""
+def draw_forecasts(
+    module: ForecastModule, datamodule: Any, stage: str, windows: int, heading: str, dropout_passes: int = 0
+) -> Figure:
+    """The first channel of windows spread evenly over a stage.
+
+    With ``dropout_passes`` the forecast is the mean of so many forecasts with dropout left on, and error bars show
+    one standard deviation of them.
+    """
     window = move_data_to_device(datamodule.examples(stage, windows), module.device)
     reference = "seasonal naive" if "seasonal naive" in module.rows else "naive"
     forecasts = forecast(module, MODEL, window), forecast(module, reference, window)
     panels = panels_of(window, *forecasts, datamodule)
+    if dropout_passes and any(parameter.requires_grad for parameter in module.parameters()):
+        spread = monte_carlo(module.forecaster, window.inputs, dropout_passes)
+        heading = f"{heading}; bars: one standard deviation of {dropout_passes} passes with dropout"
+        mean, deviation = (values[:, -1, :, 0].float().cpu().numpy() for values in spread)
+        panels = [p._replace(forecast=m, deviation=d) for p, m, d in zip(panels, mean, deviation, strict=True)]
     unit = datamodule.series.frequency
     step = f"{unit}s from the origin" if unit.isalpha() else "steps from the origin"
     return forecast_figure(panels, heading, step, module.spec.channels[0], MODEL, reference)

@@ -1,10 +1,12 @@
 """What a run writes to its loggers: losses, speed and errors on one axis of optimizer steps, and its configuration."""
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch import Tensor
 
@@ -19,8 +21,10 @@ Loggers = Logger | Iterable[Logger] | None
 class ScalarLogger(pl.Callback):
     """Writes means over the last ``every_n_steps`` optimizer steps, and the errors after each validation.
 
-    A block ends early with its epoch, so that ``loss/train`` and ``loss/validation`` meet at the same step. On the
-    other steps it counts windows and touches no tensor. Works with any loggers, and with none.
+    A block ends early with its epoch, so that ``loss/train`` and ``loss/validation`` meet at the same step. Its last
+    step alone is measured by ``optimizer/update_ratio``: the norm of what the step changed in the weights, divided by
+    their norm before it. On the other steps it counts windows and touches no tensor. Works with any loggers, and with
+    none.
     """
 
     def __init__(self, every_n_steps: int = 50):
@@ -28,6 +32,7 @@ class ScalarLogger(pl.Callback):
         self.windows, self.seconds = 0, 0.0
         self.began: float | None = None  # None while something other than training runs
         self.written = 0  # the optimizer step of the last block
+        self.before: list[Tensor] = []  # weights before the step that ends a block
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         for logger in tensorboards(trainer.loggers):
@@ -35,10 +40,13 @@ class ScalarLogger(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.windows, self.seconds, self.began, self.written = 0, 0.0, None, trainer.global_step
+        self.before = []
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
         if self.began is None:
             self.began = time.perf_counter()
+        if trainer.global_step + 1 - self.written >= self.every_n_steps or trainer.is_last_batch:
+            self.before = self.before or [weight.detach().clone() for weight in module.parameters()]
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
@@ -79,10 +87,24 @@ class ScalarLogger(pl.Callback):
         self._pause()
         values["optimizer/learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         values["speed/windows_per_second"] = self.windows / max(self.seconds, 1e-9)
+        if self.before:  # not where training stops amid a block
+            values["optimizer/update_ratio"] = update_ratio(self.before, list(module.parameters()))
+            self.before = []
         for logger in trainer.loggers:
             logger.log_metrics(values, step=step)
         self.windows, self.seconds, self.written = 0, 0.0, step
         self.began = time.perf_counter()
+
+
+def update_ratio(before: list[Tensor], after: list[Tensor]) -> float:
+    """Norm of the change of all weights together, divided by their norm before it; NaN where that is 0."""
+    change, size = norm(torch._foreach_sub([weight.detach() for weight in after], before)), norm(before)
+    return float(change / size) if size > 0 else math.nan
+
+
+def norm(tensors: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
+    """Euclidean norm over all of them."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
 
 
 def is_validation(name: str) -> bool:

@@ -1,50 +1,45 @@
-"""Scalers: raw units in, raw units out. Every scaler here is affine: it says what to subtract and what to divide by.
+"""Scalers that shift and divide: by the training span, by nothing, or by each window's own past."""
 
-Statistics come from the training span (standard) or from the window's own past (window), never from anything that
-lies after an origin: a scaler that looks at the whole window would leak into the earlier origins of an
-every-step readout.
-"""
-
-from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqmodels.errors import InputError
 from seqmodels.references import last_observed, masked_mean, seasonal_naive
-from seqmodels.window import Inputs, Origins, WindowSpec
+from seqmodels.scalers.base import Rescale, Scaler
+from seqmodels.window import Inputs, Origins, Targets, WindowSpec, every_step
 
 CENTRES = ("mean", "last", "season")
 SCALES = ("deviation", "mean_absolute", "seasonal_error")
 
 
 class Affine(NamedTuple):
-    """Scaled = (raw - centre) / scale; forecasts may be centred elsewhere than the past they come from."""
+    """Scaled = (raw - centre) / scale; forecasts may be centred and scaled otherwise than the past they come from."""
 
     past_centre: Tensor  # (B or 1, 1, C)
-    scale: Tensor  # (B or 1, 1, C), greater than 0
-    forecast_centre: Tensor  # (B or 1, S or 1, H or 1, C)
+    past_scale: Tensor  # (B or 1, 1, C), greater than 0
+    centre: Tensor  # of forecasts: (B or 1, S or 1, H or 1, C)
+    unit: Tensor  # of forecasts: (B or 1, 1, 1, C), greater than 0
 
     def encode(self, past: Tensor) -> Tensor:
-        """(B, T, C) raw -> scaled."""
-        return (past - self.past_centre) / self.scale
+        return (past - self.past_centre) / self.past_scale
 
-    def encode_targets(self, targets: Tensor) -> Tensor:
-        """(B, S, H, C) raw -> scaled."""
-        return (targets - self.forecast_centre) / self.scale.unsqueeze(1)
+    def encode_targets(self, inputs: Inputs, targets: Targets, origins: Origins) -> Tensor:
+        target = every_step(inputs.past_target, targets.target, origins)
+        return (target - self.centre) / self.unit
 
+    def decode(self, parameters: Tensor, rescale: Rescale) -> Tensor:
+        leads = parameters.shape[2]
+        centre = self.centre if self.centre.shape[2] == 1 else self.centre[:, :, :leads]
+        return rescale(parameters, centre, self.unit)
 
-class Scaler(nn.Module, ABC):
-    """Says for each window how to move between raw and scaled units."""
+    def last(self) -> "Affine":
+        return self._replace(centre=self.centre[:, -1:])
 
-    def burn_in(self, spec: WindowSpec) -> int:
-        """Steps at the beginning of a window that give the statistics, so that earlier origins carry no forecast."""
-        return 0
-
-    @abstractmethod
-    def forward(self, inputs: Inputs, origins: Origins) -> Affine:
-        """The affine map of each window, for forecasts from ``origins``."""
+    def next_input(self, value: Tensor, lead: int) -> Tensor:
+        centre = self.centre[:, -1, min(lead, self.centre.shape[2]) - 1]
+        return (value * self.unit[:, 0, 0] + centre - self.past_centre[:, 0]) / self.past_scale[:, 0]
 
 
 class Standard(Scaler):
@@ -60,20 +55,28 @@ class Standard(Scaler):
         self.register_buffer("scale", torch.tensor(deviation).reshape(1, 1, -1), persistent=False)
 
     def forward(self, inputs: Inputs, origins: Origins) -> Affine:
-        return Affine(self.centre, self.scale, self.centre.unsqueeze(1))
+        return Affine(self.centre, self.scale, self.centre.unsqueeze(1), self.scale.unsqueeze(1))
 
 
 class Identity(Scaler):
-    """Raw units throughout: for data that already lie around 0 with a deviation around 1."""
+    """Raw units throughout: for data that already lie around 0 with a deviation around 1.
+
+    ``output_scale`` multiplies what the network gives, so that units near 1 reach forecasts of that size (the
+    course's x 100 and x 200). The loss sees what the network gives, before it is multiplied.
+    """
 
     one: Tensor
 
-    def __init__(self, spec: WindowSpec):
+    def __init__(self, spec: WindowSpec, output_scale: float = 1.0):
         super().__init__()
+        if not output_scale > 0:
+            raise InputError(f"model.scaler.output_scale is {output_scale}; it must be greater than 0.")
+        self.output_scale = output_scale
         self.register_buffer("one", torch.ones(1, 1, len(spec.channels)), persistent=False)
 
     def forward(self, inputs: Inputs, origins: Origins) -> Affine:
-        return Affine(0 * self.one, self.one, 0 * self.one.unsqueeze(1))
+        centre = 0 * self.one
+        return Affine(centre, self.one, centre.unsqueeze(1), self.output_scale * self.one.unsqueeze(1))
 
 
 class Window(Scaler):
@@ -88,6 +91,7 @@ class Window(Scaler):
     or just a season where nothing else is asked of the window (season, seasonal_error).
     """
 
+    per_window = True
     floor: Tensor
 
     def __init__(self, spec: WindowSpec, centre: str = "mean", scale: str = "deviation", steps: int | None = None):
@@ -115,7 +119,7 @@ class Window(Scaler):
         return self.steps
 
     def forward(self, inputs: Inputs, origins: Origins) -> Affine:
-        last_only = origins.first == inputs.past_target.shape[1] - 1
+        last_only = origins.first >= inputs.past_target.shape[1] - 1
         steps = inputs.past_target.shape[1] if last_only else self.steps
         past, observed = inputs.past_target[:, :steps], inputs.past_observed[:, :steps]
         centre = self._centre(past, observed)
@@ -123,7 +127,7 @@ class Window(Scaler):
         forecast_centre = centre.unsqueeze(1)
         if self.centre == "season":
             forecast_centre = seasonal_naive(inputs, self.season, self.horizon, origins, self.missing)
-        return Affine(centre, scale, forecast_centre)
+        return Affine(centre, scale, forecast_centre, scale.unsqueeze(1))
 
     def _centre(self, past: Tensor, observed: Tensor) -> Tensor:
         """(B, 1, C) from the observed values among ``past``; 0 where there is none."""
@@ -148,8 +152,9 @@ def automatic(spec: WindowSpec) -> Scaler:
     """Correct the seasonal naive forecast where the data have a season that fits into the window, else standardise.
 
     Seasonal data seldom keep their level: a model that says what to add to the last season follows a shift at once,
-    where one that learned the level of the training span does not.
+    where one that learned the level of the training span does not. Where a state is carried from window to window,
+    always standardise: the same value must mean the same in each of them.
     """
-    if 1 < spec.season < spec.past_steps:
+    if not spec.stateful and 1 < spec.season < spec.past_steps:
         return Window(spec, centre="season", scale="seasonal_error")
     return Standard(spec)

@@ -1,0 +1,55 @@
+"""A dense network on the last steps."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from seqmodels.backbones.linear import Linear, LinearState
+from seqmodels.causal import Backbone
+from seqmodels.errors import InputError, require_share
+
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
+
+
+class Mlp(Backbone):
+    """Hidden layers of ``units`` on the last ``lags`` steps, flattened; the readout is the output layer.
+
+    ``lags=None`` takes the whole window. The first features stand at step lags - 1; ``dropout`` acts on the output
+    of every layer.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        past_steps: int,
+        lags: int | None = None,
+        units: Sequence[int] = (32, 32),
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        if not units or min(units) < 1:
+            raise InputError(f"model.backbone.units is {list(units)}; it must hold numbers of at least 1.")
+        require_share("model.backbone", dropout=dropout)
+        if activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise InputError(f"model.backbone.activation is {activation!r}; it must be one of {known}.")
+        self.lagged = Linear(features, past_steps, lags)
+        self.offset, self.receptive_field = self.lagged.offset, self.lagged.receptive_field
+        self.size = units[-1]
+        layers = list[nn.Module]()
+        for inputs, outputs in zip((self.lagged.size, *units), units, strict=False):
+            layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation](), nn.Dropout(dropout)]
+        self.layers = nn.Sequential(*layers)
+
+    def initial_state(self, x: Tensor) -> LinearState:
+        return self.lagged.initial_state(x)
+
+    def unroll(self, x: Tensor, state: LinearState) -> tuple[Tensor, LinearState]:
+        values, state = self.lagged.unroll(x, state)
+        return self.layers(values), state
+
+    def step(self, x: Tensor, state: LinearState) -> tuple[Tensor, LinearState]:
+        """As the contract; zeros before there are enough lags."""
+        features, state = self.unroll(x[:, None], state)
+        return features[:, -1] if features.shape[1] else x.new_zeros(x.shape[0], self.size), state

@@ -1,0 +1,98 @@
+"""The learning-rate sweep: trains with a rate that rises at every step, and draws what became of the loss."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+from matplotlib.figure import Figure
+
+from seqmodels.callbacks import drawing
+from seqmodels.errors import InputError
+from seqmodels.module import ForecastModule
+from seqmodels.rates import Curve, Suggestion, smooth
+
+FEWEST_STEPS = 20
+WORSE = 4.0  # times the best loss: there the sweep ends
+
+
+class RateSweep(pl.Callback):
+    """Raises the rate from ``lowest`` to ``highest`` in ``steps`` optimizer steps, by the same factor each time.
+
+    The loss after step k is that of the next batch, so one more step is taken than there are rates. Training ends
+    early where the loss is not finite, or its mean over a few steps lies beyond 4 times the best and above the first.
+
+    With momentum, torch multiplies the whole velocity by the present rate, as constant training at that rate would;
+    where a rate enters the velocity when its gradient does (Keras), the same sweep looks shifted to higher rates.
+
+    Raises InputError unless 0 < lowest < highest and there are at least 20 steps.
+    """
+
+    def __init__(self, lowest: float = 1e-6, highest: float = 1.0, steps: int = 200):
+        if not 0 < lowest < highest:
+            raise InputError(
+                f"rates.lowest is {lowest} and rates.highest is {highest}; it must be 0 < lowest < highest."
+            )
+        if steps < FEWEST_STEPS:
+            raise InputError(f"rates.steps is {steps}; it must be at least {FEWEST_STEPS}.")
+        self.steps = steps
+        self.rates = np.geomspace(lowest, highest, steps)
+        self.half = max(1, steps // 40)  # neighbours on either side in a smooth loss
+        self.losses: list[float] = []  # before step 0, before step 1, ...
+        self.first = self.best = float("inf")
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
+        rate = float(self.rates[min(trainer.global_step, self.steps - 1)])
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = rate
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        assert isinstance(module, ForecastModule)
+        if trainer.global_step > len(self.losses):  # several batches make one step where gradients are accumulated
+            loss = float(module.loss_sum) / module.steps_summed
+            module.reset_sums()
+            self.losses.append(loss)
+            trainer.should_stop = self._is_over(loss)
+
+    def _is_over(self, loss: float) -> bool:
+        recent = float(np.mean(self.losses[-self.half :]))
+        if not np.isfinite(loss):
+            return True
+        if len(self.losses) == self.half:
+            self.first = recent
+        if len(self.losses) >= self.half:
+            self.best = min(self.best, recent)
+        return len(self.losses) > self.half and recent > max(WORSE * self.best, self.first)
+
+    def curve(self) -> Curve:
+        """What was measured; a last loss that is not finite is left out.
+
+        Raises InputError where too little remains to read anything from it.
+        """
+        losses = np.array([loss for loss in self.losses if np.isfinite(loss)])
+        if len(losses) < FEWEST_STEPS // 2:
+            raise InputError(f"rates.lowest is {self.rates[0]:.2g}; already there training is not stable, so lower it.")
+        after = losses[1:]
+        return Curve(self.rates[: len(after)], after, smooth(after, self.half))
+
+
+def rate_figure(curve: Curve, suggestion: Suggestion | None, heading: str) -> Figure:
+    """Loss against the rate on a logarithmic axis, with the suggestion, if any, marked."""
+    figure = Figure(figsize=(drawing.WIDTH, drawing.HEIGHT * 0.7), dpi=drawing.DOTS_PER_INCH)
+    figure.subplots_adjust(0.07, 0.12, 0.98, 0.86)
+    axes = figure.subplots()
+    axes.plot(curve.rates, curve.losses, color=drawing.PAST, linewidth=0.8, alpha=0.6, label="loss of a batch")
+    axes.plot(curve.rates, curve.smooth, color=drawing.TRUTH, linewidth=2, label="smooth")
+    low, start = float(curve.smooth.min()), float(curve.smooth[0])
+    height = max(start - low, 1e-12)
+    drawing.decorate(axes)
+    axes.set_xscale("log")  # after the decoration, whose ticks are those of a linear axis
+    axes.set_ylim(low - 0.1 * height, start + 0.4 * height)
+    if suggestion is not None:
+        axes.axvline(suggestion.rate, color=drawing.FORECAST, linewidth=2, label=f"suggested: {suggestion.rate:g}")
+        axes.axvline(suggestion.lowest, color=drawing.REFERENCE, linewidth=1.2, linestyle="--", label="lowest loss")
+    axes.set_xlabel("learning rate", fontsize=drawing.TEXT)
+    axes.set_ylabel("training loss", fontsize=drawing.TEXT)
+    drawing.head(figure, heading, axes)
+    return figure

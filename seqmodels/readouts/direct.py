@@ -1,0 +1,80 @@
+"""Readouts without a decoder: one linear layer on the features, at the last step, at every step, or step by step."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqmodels.errors import InputError
+from seqmodels.readouts.base import Encoded, Readout
+from seqmodels.window import Origins, WindowSpec
+
+
+class Direct(Readout):
+    """One linear layer gives all leads at once."""
+
+    def __init__(self, spec: WindowSpec, size: int, parameters: int, state: Any = None):
+        super().__init__(spec, size, parameters)
+        self.linear = nn.Linear(size, self.leads * self.channels * parameters)
+
+    def forward(self, encoded: Encoded, teacher: Tensor | None = None) -> Tensor:
+        return self.read(encoded.features)
+
+    def read(self, features: Tensor) -> Tensor:
+        """(B, S, D) -> (B, S, leads, C, P)."""
+        return self.linear(features).unflatten(-1, (self.leads, self.channels, self.parameters_per_value))
+
+
+class SeqToVector(Direct):
+    """One forecast per window, from the features of the last step: S = 1."""
+
+    every_step = False
+
+    def origins(self, origins: Origins, past_steps: int) -> Origins:
+        return Origins(origins.of(past_steps)[-1], origins.stride)
+
+
+class SeqToSeq(Direct):
+    """A forecast from every step that has features, each trained on the next H values: "forking sequences".
+
+    A layer applied at every step is the book's TimeDistributed(Dense). Source: Géron, chapter 15; Wen et al. 2017.
+    """
+
+    every_step = True
+
+    def origins(self, origins: Origins, past_steps: int) -> Origins:
+        return origins
+
+
+class Iterated(Direct):
+    """Trained one step ahead at every step; forecasts further ahead by feeding its own forecasts back.
+
+    The state is carried on, so the past is read once however long the horizon; memory does not grow with it. It sees
+    nothing of the past covariates of the future, so it refuses them.
+    """
+
+    every_step = True
+    recursive = True
+
+    def __init__(self, spec: WindowSpec, size: int, parameters: int, state: Any = None):
+        super().__init__(spec, size, parameters)
+        self.horizon = spec.horizon
+        if spec.past_covariates:
+            raise InputError(
+                f"model.readout=iterated feeds forecasts back, and data.past_covariates={list(spec.past_covariates)}"
+                " are not forecast; leave them out, make them targets, or use model/readout=seq_to_seq."
+            )
+
+    def origins(self, origins: Origins, past_steps: int) -> Origins:
+        return origins
+
+    def forecast(self, encoded: Encoded) -> Tensor:
+        """(B, 1, H, C, P): from the last origin only."""
+        parameters, state = self.read(encoded.features[:, -1:]), encoded.state
+        leads = [parameters]
+        for lead in range(1, self.horizon):
+            value = encoded.next_input(encoded.mean(parameters)[:, 0, 0], lead)
+            features, state = encoded.advance(value, lead, state)
+            parameters = self.read(features.unsqueeze(1))
+            leads.append(parameters)
+        return torch.cat(leads, dim=2)

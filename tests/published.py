@@ -1,0 +1,162 @@
+"""The table of recorded experiments: what runs, what was printed about it, and the figure it must reach here."""
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One line of the results: ``python train.py experiment=<experiment> <overrides>`` for each seed.
+
+    ``limit`` holds for the median over the seeds, or for the best of them where the source too kept the best. It is
+    on the validation windows of the source; ``printed`` is the source's figure, None where it has none.
+    """
+
+    experiment: str
+    model: str
+    limit: float
+    printed: float | None = None
+    overrides: tuple[str, ...] = ()
+    metric: str = "mae"
+    statistic: str = "median"  # or best
+    stage: str = "validation"
+    channel: str = "all"  # or the name of one of several targets
+    note: str = ""
+    trained: bool = True  # else there is one figure, and it is exact
+
+    @property
+    def name(self) -> str:
+        """Unique, and how pytest calls it."""
+        return f"{self.experiment}-{self.model.replace(' ', '_')}"
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """With which the figure is taken."""
+        return (0, 1, 2) if self.trained else (0,)
+
+    @property
+    def command(self) -> str:
+        """What a user types for one seed, given the data set's file in the current directory."""
+        path = FILES.get(self.experiment.split("/")[0], "").rpartition("/")[2]
+        data = (f"data.path={path}",) if path else ()
+        return " ".join(["python train.py", f"experiment={self.experiment}", *self.overrides, *data])
+
+
+# Files of the data sets that are not generated, below the folder of real data
+FILES = {
+    "ridership": "ridership/ridership.csv",
+    "sunspots": "sunspots/sunspots.csv",
+    "temperatures": "temperatures/daily-min-temperatures.csv",
+}
+TITLES = {
+    "waves": "Two-sine waves (Géron, 2nd ed., chapter 15): MSE",
+    "ridership": "Chicago ridership (Géron, 3rd ed., chapter 15): MAE in rides a day",
+    "trend_season": "Trend, season and noise (Moroney, weeks 1 to 4): MAE; the noise alone is 3.989",
+    "udacity": "The same series in Udacity's lesson 8: MAE",
+    "exercises": "Exercises of the course: MAE; the noise alone is 1.596 (week 1) and 2.394 (weeks 2 and 3)",
+    "sunspots": "Monthly sunspots (Moroney, week 4): MAE",
+    "temperatures": "Daily minimum temperatures (Moroney, exercise of week 4): MAE in degrees",
+}
+
+STEPS = "waves/seq_to_seq"
+DAYS = "ridership/fourteen_steps"
+FEW_EPOCHS = "printed after 5 epochs, see below"
+WEEKLY = 0.85 * 39_756  # 15 % less than the weekly naive forecast, 14 days ahead
+COPY = "printed in a copy of the course's notebook"
+
+WAVES = [
+    Row("waves/naive_one_step", "naive", 0.0202114, 0.0202114, metric="mse", trained=False),
+    Row("waves/linear_one_step", "linear", 0.00302, 0.0041681, metric="mse", note="least squares: 0.0029311"),
+    Row("waves/rnn_one_unit", "rnn", 0.0109, 0.0108816, metric="mse", note="here with a linear output"),
+    Row("waves/one_step", "rnn", 0.0026, 0.0026236, metric="mse"),
+    Row("waves/naive_ten_steps", "naive", 0.2569741, 0.2569741, metric="mse", trained=False),
+    Row("waves/iterated", "rnn", 0.0110, 0.0275109, metric="mse", note="printed on another step size, see below"),
+    Row("waves/linear", "linear", 0.015488 * 1.03, 0.0187, metric="mse", note="least squares: 0.015488"),
+    Row("waves/ten_steps", "rnn", 0.0040, 0.0085, metric="mse"),
+    Row(STEPS, "rnn", 0.0070, 0.0096, ("model=rnn",), metric="mse"),
+    Row("waves/rnn_batch_norm", "rnn", 0.0110, 0.0164, metric="mse"),
+    Row(STEPS, "layer_norm_rnn", 0.0080, 0.0121, ("model=layer_norm_rnn",), metric="mse"),
+    Row(STEPS, "lstm", 0.0042, 0.0085608, ("model=lstm",), metric="mse"),
+    Row(STEPS, "gru", 0.0050, 0.0102628, ("model=gru",), metric="mse"),
+    Row(STEPS, "layer_norm_lstm", 0.0030, None, ("model=layer_norm_lstm",), metric="mse"),
+    Row(STEPS, "layer_norm_gru", 0.0033, None, ("model=layer_norm_gru",), metric="mse"),
+    Row(STEPS, "conv_gru", 0.0040, 0.0080, ("model=conv_gru",), metric="mse"),
+    Row(STEPS, "wavenet", 0.0052, 0.0072, ("model=wavenet",), metric="mse"),
+    Row(STEPS, "wavenet_gated", 0.0028, None, ("model=wavenet_gated",), metric="mse", note="printed 0.1189, see below"),
+]
+RIDERSHIP = [
+    Row("ridership/seasonal_naive", "rail", 41_274.3, 41_274.3, trained=False),
+    Row("ridership/seasonal_naive", "bus", 43_441.6, 43_441.6, ("data.target=[bus]",), trained=False),
+    Row("ridership/seasonal_naive", "rail 14 days", 39_756.0, None, ("data.horizon=14",), trained=False),
+    Row("ridership/linear", "linear", 38_119.4, 37_866.4, statistic="best", note="least squares: 38,119"),
+    Row("ridership/rnn_one_unit", "rnn", 60_000, 102_787, statistic="best", note="here with a linear output"),
+    Row("ridership/rnn", "rnn", 28_500, 29_015, statistic="best"),
+    Row("ridership/one_step", "rnn", 28_500, 29_015, ("model=rnn",), statistic="best"),
+    Row("ridership/one_step", "lstm", 28_500, None, ("model=lstm",), statistic="best"),
+    Row("ridership/one_step", "gru", 28_500, None, ("model=gru",), statistic="best"),
+    Row("ridership/deep_rnn", "rnn", 28_500, 29_272.9, statistic="best", note="3rd ed.: 31,211"),
+    Row("ridership/multivariate", "rnn", 21_300, 22_062.3, statistic="best"),
+    Row("ridership/multi_task", "rnn rail", 25_000, 25_330, statistic="best", channel="rail_boardings"),
+    Row("ridership/multi_task", "rnn bus", 26_369, 26_369, statistic="best", channel="bus"),
+    Row("ridership/fourteen_steps_multivariate", "rnn", 29_000, 32_950.7, statistic="best", note="3rd ed.: 35,017"),
+    Row("ridership/every_step", "rnn", 30_500, 31_385, statistic="best"),
+    Row(DAYS, "lstm", 30_000, None, ("model=lstm",), statistic="best", note=FEW_EPOCHS),
+    Row(DAYS, "gru", WEEKLY, None, ("model=gru",), statistic="best", note=FEW_EPOCHS),
+    Row(DAYS, "layer_norm_rnn", WEEKLY, None, ("model=layer_norm_rnn",), statistic="best", note=FEW_EPOCHS),
+    Row(DAYS, "conv_gru", WEEKLY, None, ("model=conv_gru",), statistic="best", note=FEW_EPOCHS),
+    Row(DAYS, "wavenet", WEEKLY, None, ("model=wavenet",), statistic="best", note=FEW_EPOCHS),
+]
+AVERAGE = "differenced_moving_average"
+COURSE = [
+    Row("trend_season/naive", "naive", 5.9379, 5.9379, trained=False),
+    Row("trend_season/moving_average", "moving_average", 7.1424, 7.1424, trained=False),
+    Row(f"trend_season/{AVERAGE}", AVERAGE, 5.8393, 5.8393, trained=False),
+    Row(f"trend_season/{AVERAGE}", "smoothed by 10", 4.5694, 4.5694, ("model.smooth=10",), trained=False),
+    Row(f"trend_season/{AVERAGE}", "smoothed by 11", 4.5669, 4.5669, ("model.smooth=11",), trained=False),
+    Row("trend_season/linear", "linear", 5.05, 5.1111, note="least squares: 4.9549"),
+    Row("trend_season/dense", "mlp", 5.1055, 5.1055),
+    Row("trend_season/rnn", "rnn", 5.33, 6.400, note=COPY),
+    Row("trend_season/bidirectional_lstm", "bidirectional_lstm", 5.37, 5.367, note=COPY),
+    Row("trend_season/conv_lstm", "conv_lstm", 5.00, 5.0067),
+    Row("trend_season/calendar", "linear", 4.56, None, note="knows the season's length"),
+    Row("udacity/linear", "linear", 5.05, 5.001, note="least squares: 4.9900"),
+    Row("udacity/dense", "mlp", 5.20, 4.913, note=COPY),
+    Row("udacity/rnn", "rnn", 5.33, 5.328, note=COPY),
+    Row("udacity/every_step", "rnn", 5.459, 5.459, note=COPY),
+    Row("udacity/stateful_rnn", "rnn", 5.862, 5.862, note=COPY),
+    Row("udacity/stateful_lstm", "lstm", 5.784, 5.784, note=COPY),
+    Row("udacity/conv_lstm", "conv_lstm", 5.10, None),
+    Row("udacity/fully_convolutional", "wavenet", 5.30, None),
+    Row("exercises/week_1", AVERAGE, 2.3272, 2.3272, trained=False),
+    Row("exercises/week_1", "smoothed by 10", 2.2034, 2.2034, ("model.smooth=10",), trained=False),
+    Row("exercises/week_2", "mlp", 3.10, 3.046, note=COPY + "; least squares: 3.1803"),
+    Row("exercises/week_3", "bidirectional_lstm", 3.10, 2.896, note=COPY),
+]
+MEASURED = [
+    Row("sunspots/naive", "naive", 16.1362, 16.1362, trained=False),
+    Row("sunspots/linear", "linear", 14.77, None, note="least squares: 14.767"),
+    Row("sunspots/dense", "mlp", 14.77, 15.0820),
+    Row("sunspots/conv_lstm", "conv_lstm", 14.77, 15.4007),
+    Row("temperatures/naive", "naive", 2.0112, 2.0112, trained=False),
+    Row("temperatures/conv_lstm", "conv_lstm", 1.78, 1.780626, note="least squares: 1.8009"),
+]
+ROWS = [*WAVES, *RIDERSHIP, *COURSE, *MEASURED]
+
+TRAPS = (
+    "Iterated forecast of the waves, printed 0.0275: the network was trained on steps of 1/50 and run on steps of 1/59;"
+    " on one step size even least squares gives 0.0157. Here both have the same.",
+    "Naive forecast of the waves ten steps ahead, often quoted as 0.223: it repeated the last target, which lies in the"
+    " future; the last value known gives 0.257.",
+    "Linear regression on the waves, printed 0.0042 and 0.0187: training ended too early; least squares gives 0.0029"
+    " and 0.0155.",
+    "Gated WaveNet on the waves, printed 0.1189: its last layer is a softmax, which cannot give negative values.",
+    "Simple RNN whose output layer is one more RNN unit, printed 0.0029 on the waves and 102,787 on the ridership:"
+    " tanh bounds the forecast to (-1, 1); here every model ends in a linear layer.",
+    "Layer normalisation, LSTM, GRU, convolution + GRU and WaveNet on the ridership, printed 95,349 to 171,689: after"
+    " 2 to 5 epochs, all worse than the weekly naive forecast.",
+    "WaveNet on the ridership in PyTorch, printed 140,761 after 150 epochs: it never learned; that is what a constant"
+    " gives.",
+    "Forecasts at every step of the ridership, printed 45,929: the mean over all steps, also those at the beginning of"
+    " the window; the last step alone gives 31,385.",
+    "Seasonal naive forecast of the ridership, printed 42,143 and 43,916: on 92 days, where the networks have 95; on"
+    " the same 95 it gives 41,274 and 43,442.",
+    "Bidirectional LSTM of the course, printed 8.51: one bad run; copies of the notebook print 5.37 and 5.67.",
+)

@@ -1,0 +1,136 @@
+"""Averaged weights: their formula, and that they are what is validated, kept, tested and resumed."""
+
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from command_line import forked, metrics, only_run
+from omegaconf import OmegaConf
+from small_runs import fit, small_module, small_waves
+
+from datamodules.synthetic import Waves
+from seqmodels.callbacks.averaging import AveragedWeights
+from seqmodels.callbacks.resume import RandomState
+from seqmodels.checkpoint import load, read
+from seqmodels.errors import InputError
+
+DECAY = 0.8
+
+
+def weights(module: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().double().flatten() for parameter in module.parameters()])
+
+
+class Record(pl.Callback):
+    """Notes the weights after each optimizer step, those that are validated, and those seen when validation ends."""
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.trained: list[torch.Tensor] = []
+        self.validated: list[torch.Tensor] = []
+        self.drawn: list[torch.Tensor] = []
+        self.stop = stop
+
+    def on_train_batch_start(self, trainer, module, batch, index) -> None:
+        if trainer.global_step == self.stop:
+            raise KeyError("stop")
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
+        self.trained.append(weights(module))
+
+    def on_validation_batch_start(self, trainer, module, batch, index, dataloader_idx=0) -> None:
+        self.validated.append(weights(module))
+
+    def on_validation_end(self, trainer, module) -> None:
+        self.drawn.append(weights(module))
+
+
+def averages(trained: list[torch.Tensor]) -> list[torch.Tensor]:
+    """The formula, in float64."""
+    found = [trained[0]]
+    for now in trained[1:]:
+        found.append(DECAY * found[-1] + (1 - DECAY) * now)
+    return found
+
+
+def keeper(directory: Path, every: int | None = None) -> pl.callbacks.ModelCheckpoint:
+    """Writes last.ckpt every so many steps; with None after each validation."""
+    return pl.callbacks.ModelCheckpoint(
+        directory, "last", save_top_k=1, every_n_train_steps=every, enable_version_counter=False
+    )
+
+
+def close(given: torch.Tensor, wanted: torch.Tensor) -> bool:
+    return torch.allclose(given, wanted, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_the_average_is_validated_and_kept_and_the_trained_weights_go_on(fast: bool, tmp_path: Path) -> None:
+    data, record = small_waves(), Record()
+    module = small_module(data)
+    fit(module, data, [record, AveragedWeights(DECAY), keeper(tmp_path)], fast=fast, max_epochs=2)
+    plain, unaveraged = Record(), small_module(data)
+    fit(unaveraged, small_waves(), [plain], fast=fast, max_epochs=2)
+    assert all(map(torch.equal, record.trained, plain.trained)) and len(record.trained) == 10
+    wanted = averages(record.trained)
+    assert not close(wanted[-1], record.trained[-1])
+    validated = record.validated[-2:]
+    assert close(validated[0], wanted[4]) and close(validated[1], wanted[9])
+    assert all(map(torch.equal, record.drawn[-2:], validated)), "what is drawn is what is measured"
+    assert close(weights(module), wanted[9])
+    last = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    kept = torch.cat([last["state_dict"][name].double().flatten() for name, _ in module.named_parameters()])
+    assert torch.equal(kept, weights(module))
+
+
+@pytest.mark.parametrize(("every", "stop"), [(1, 7), (1, 5), (None, 5)])
+@pytest.mark.filterwarnings("ignore:Checkpoint directory:UserWarning")
+def test_resuming_changes_nothing(every: int | None, stop: int, tmp_path: Path) -> None:
+    def run(name: str, stop: int | None = None, resume: bool = False) -> torch.Tensor:
+        data = small_waves()
+        module = small_module(data, dropout=0.3)
+        callbacks = [Record(stop), AveragedWeights(DECAY), keeper(tmp_path / name, every), RandomState()]
+        fit(module, data, callbacks, str(tmp_path / name / "last.ckpt") if resume else None)
+        return weights(module)
+
+    whole = run("whole")
+    with pytest.raises(KeyError):
+        run("parts", stop)
+    assert torch.equal(run("parts", resume=True), whole)
+
+
+def test_a_decay_of_one_would_never_move() -> None:
+    with pytest.raises(InputError, match="callbacks.ema.decay is 1.0; it must be at least 0 and less than 1"):
+        AveragedWeights(1.0)
+
+
+SMALL = {"series": 200, "past_steps": 20, "horizon": 3}
+COMMAND = (*(f"data.{key}={value}" for key, value in SMALL.items()), "logger=none", "trainer.max_epochs=2")
+
+
+def test_a_run_tests_the_average_and_loads_without_it(tmp_path: Path) -> None:
+    place = tmp_path / "work"
+    place.mkdir()
+    ended = forked(place, *COMMAND, "callbacks=ema", "callbacks.ema.decay=0.9", "model=lstm")
+    assert (ended.code, ended.err) == (0, "")
+    run = only_run(place)
+    checkpoint = read(run / "checkpoints/best.ckpt")
+    name = "forecaster.readout.linear.weight"
+    assert not torch.equal(checkpoint["state_dict"][name], checkpoint["current_model_state"][name])
+    data = Waves(**SMALL, split=[0.7, 0.2, 0.1], split_by="series")
+    data.setup()
+    window = next(iter(data.test_dataloader()))
+    model = load(run / "checkpoints/best.ckpt")
+    with torch.no_grad():
+        error = (model.mean(model(window.inputs))[:, -1] - window.targets.target).abs().mean()
+    row = next(row for row in metrics(run)["rows"] if (row["stage"], row["row"]) == ("test", "lstm"))
+    assert len(window.origin) == row["windows"] == 20 and row["mae"] == pytest.approx(float(error), rel=1e-5)
+
+
+def test_a_misspelt_key_is_refused_and_the_average_comes_last(tmp_path: Path) -> None:
+    place = tmp_path / "work"
+    place.mkdir()
+    ended = forked(place, *COMMAND, "callbacks=ema", "+callbacks.ema.decai=0.9")
+    assert ended.code == 2 and "callbacks.ema.decai" in ended.err and "Nearest: decay" in ended.err
+    order = OmegaConf.load(Path(__file__).parent.parent / "conf/callbacks/ema.yaml")
+    assert list(order) == ["defaults", "ema"] and list(order.defaults) == ["default"]

@@ -1,0 +1,141 @@
+"""The convolution in front of another backbone, and the dense network, against torch's own layers."""
+
+from functools import partial
+
+import pytest
+import torch
+import zoo
+from formulas import assert_agree, data, taps
+from torch.nn import functional
+
+from seqmodels.backbones.bidirectional import BidirectionalGru
+from seqmodels.backbones.convolutional import Convolutional
+from seqmodels.backbones.linear import Linear
+from seqmodels.backbones.mlp import Mlp
+from seqmodels.backbones.recurrent import Gru, Lstm
+from seqmodels.errors import InputError
+from seqmodels.window import every_step
+
+
+@pytest.mark.parametrize(("activation", "function"), [("relu", torch.relu), ("tanh", torch.tanh)])
+@pytest.mark.parametrize("lags", [None, 5])
+def test_mlp_equals_dense_layers_on_the_lagged_values(lags, activation, function):
+    torch.manual_seed(0)
+    net = Mlp(features=3, past_steps=8, lags=lags, units=(7, 4), activation=activation).double()
+    x, seen = data(2, 8, 3), lags or 8
+    outputs = []
+    for end in range(seen, 9):
+        hidden = x[:, end - seen : end].reshape(2, -1)
+        for layer in (net.layers[0], net.layers[3]):
+            hidden = function(hidden @ layer.weight.T + layer.bias)
+        outputs.append(hidden)
+    assert_agree(net(x), torch.stack(outputs, 1), list(net.parameters()))
+    assert (net.size, net.offset, net.receptive_field) == (4, seen - 1, seen)
+    early, _ = net.step(x[:, 0], net.initial_state(x))
+    assert not early.any()
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu"])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (4, 2), (5, 1), (3, 3), (6, 2)])
+def test_a_valid_convolution_in_front_equals_torch(kernel, stride, activation):
+    torch.manual_seed(0)
+    net = Convolutional(
+        3, 12, partial(Lstm, hidden=5), filters=4, kernel=kernel, stride=stride, activation=activation
+    ).double()
+    x = data(2, 12, 3)
+    condensed = functional.conv1d(x.transpose(1, 2), taps(net.convolution, kernel), net.convolution.bias, stride=stride)
+    condensed = torch.relu(condensed) if activation == "relu" else condensed
+    assert_agree(net(x), net.recurrent(condensed.transpose(1, 2)), list(net.parameters()))
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (4, 1), (4, 3), (3, 2)])
+def test_a_causal_convolution_in_front_sees_zeros_before_the_window(kernel, stride):
+    """With strides, outputs stand at the newest step and at every stride before it."""
+    torch.manual_seed(0)
+    net = Convolutional(
+        3, 12, partial(Gru, hidden=5), filters=4, kernel=kernel, stride=stride, padding="causal"
+    ).double()
+    x = data(2, 12, 3)
+    padded = functional.pad(x.transpose(1, 2), (kernel - 1, 0))
+    every = functional.conv1d(padded, taps(net.convolution, kernel), net.convolution.bias).transpose(1, 2)
+    chosen = every.flip(1)[:, ::stride].flip(1)
+    assert_agree(net(x), net.recurrent(chosen), list(net.parameters()))
+    assert net.offset == 11 % stride and net(x).shape[1] == len(range(net.offset, 12, stride))
+
+
+@pytest.mark.parametrize(("kernel", "stride", "steps"), [(4, 2, 50), (4, 2, 112), (5, 1, 20), (3, 3, 21), (6, 4, 30)])
+def test_targets_are_cropped_by_the_rule_of_the_book(kernel, stride, steps):
+    """Y[:, kernel - 1 :: stride], where the window is a whole number of strides."""
+    net = Convolutional(1, steps, Gru, kernel=kernel, stride=stride)
+    horizon = 3
+    values = torch.arange(float(steps + horizon)).reshape(1, -1, 1)
+    book = torch.stack([values[0, t + 1 : t + 1 + horizon, 0] for t in range(steps)])[kernel - 1 :: stride]
+    origins = zoo.Forecaster(
+        zoo.SPEC._replace(past_steps=steps, horizon=horizon),
+        zoo.affine.Standard,
+        partial(Convolutional, recurrent=Gru, kernel=kernel, stride=stride),
+        zoo.direct.SeqToSeq,
+        zoo.heads.Point(),
+    ).origins
+    assert torch.equal(every_step(values[:, :steps], values[:, steps:], origins)[0, :, :, 0], book)
+    assert net(values[:, :steps]).shape[1] == len(book) == (steps - kernel) // stride + 1
+
+
+@pytest.mark.parametrize("padding", ["valid", "causal"])
+@pytest.mark.parametrize(("steps", "kernel", "stride"), [(20, 4, 2), (21, 4, 2), (19, 5, 3), (20, 5, 3), (7, 7, 1)])
+def test_the_last_output_of_a_strided_backbone_stands_at_the_newest_step(steps, kernel, stride, padding):
+    net = Convolutional(1, steps, Gru, kernel=kernel, stride=stride, padding=padding)
+    origins = range(net.offset, steps, stride)
+    assert net(torch.zeros(1, steps, 1)).shape[1] == len(origins) and origins[-1] == steps - 1
+
+
+def test_reach_offset_and_stride_of_two_parts_compose():
+    inner = partial(Convolutional, recurrent=partial(Linear, lags=3), filters=2, kernel=2, stride=2)
+    net = Convolutional(1, 31, inner, filters=2, kernel=5, stride=3)
+    # 31 steps -> kernel 5, stride 3 -> 10 (a zero in front) -> kernel 2, stride 2 -> 5 -> 3 lags -> 3
+    assert (net.stride, net.receptive_field, net.recurrent.recurrent.offset) == (6, 5 + 3 * (2 + 2 * 2 - 1), 2)
+    assert net.offset == 30 - 2 * 6 and net(torch.zeros(2, 31, 1)).shape == (2, 3, 6)
+    assert Convolutional(1, 31, Gru).receptive_field is None
+
+
+def test_a_backbone_that_sees_the_future_makes_the_whole_see_it():
+    net = Convolutional(1, 20, partial(BidirectionalGru, hidden=3))
+    assert not net.causal and net.offset == 19 and net(torch.zeros(2, 20, 1)).shape == (2, 1, 6)
+    with pytest.raises(TypeError, match="reads whole windows only"):
+        net.initial_state(torch.zeros(2, 20, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"stride": 5}, "stride=5 and kernel=4"),
+        ({"kernel": 30}, "stride=2 and kernel=30 must satisfy .* data.past_steps=20"),
+        ({"stride": 0}, "stride=0"),
+        ({"activation": "gelu"}, "activation is 'gelu'; it must be one of linear, relu"),
+        ({"padding": "same"}, "padding is 'same'; it must be one of valid, causal"),
+        ({"filters": 0}, "filters is 0"),
+        ({"recurrent": partial(Gru, hidden=0)}, "recurrent.hidden is 0"),
+        (
+            {"recurrent": partial(Linear, lags=15)},
+            "recurrent.lags is 15; it must be between 1 and the steps left by the convolution, 9",
+        ),
+    ],
+)
+def test_impossible_convolutions_are_refused(change, words):
+    with pytest.raises(InputError, match=f"model.backbone.{words}"):
+        Convolutional(**{"features": 1, "past_steps": 20, "recurrent": Gru} | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"units": []}, "units is \\[\\]"),
+        ({"units": [3, 0]}, "units is \\[3, 0\\]"),
+        ({"lags": 21}, "lags is 21"),
+        ({"dropout": -0.1}, "dropout is -0.1"),
+        ({"activation": "linear"}, "activation is 'linear'; it must be one of relu, tanh"),
+    ],
+)
+def test_an_impossible_mlp_is_refused(change, words):
+    with pytest.raises(InputError, match=f"model.backbone.{words}"):
+        Mlp(features=1, past_steps=20, **change)

@@ -1,0 +1,196 @@
+"""Lanes: windows that continue one another in training, and every origin of an evaluation exactly once."""
+
+import numpy as np
+import pytest
+import torch
+from data import Made, made
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datamodules.lanes import LaneIndex
+from datamodules.series import SeriesSet
+from datamodules.split import Span
+from seqmodels.carried import ordinary
+from seqmodels.errors import InputError
+from seqmodels.window import Targets, Window, check
+
+
+def batches(data):
+    return list(data.train_dataloader())
+
+
+def test_the_example_of_the_textbook():
+    data = made(30, split=[20, 10], past_steps=3, horizon=1, lanes=2)
+    given = [window.inputs.past_target[..., 0].tolist() for window in batches(data)]
+    assert given == [[[0, 1, 2], [10, 11, 12]], [[3, 4, 5], [13, 14, 15]], [[6, 7, 8], [16, 17, 18]]]
+    assert [window.inputs.fresh.tolist() for window in batches(data)] == [[True, True], [False] * 2, [False] * 2]
+    assert data.spec.stateful and not made(30, split=[20, 10]).spec.stateful
+    assert data.series.notes == (), "every row is in a window"
+
+
+def test_one_lane_reads_one_series_from_its_beginning():
+    data = made(1461, split=[1000, 461], past_steps=30, horizon=1, lanes=1)
+    assert data.windows == {"train": 33, "validation": 461, "test": 0}
+    assert [int(window.origin) for window in batches(data)] == list(range(29, 990, 30))
+    assert data.series.notes == ("9 of 1,000 training rows fill no window of a lane and are left out",)
+
+
+def test_lanes_take_whole_series_one_after_the_other():
+    data = made(20, 20, 20, 20, split=[13, 7], past_steps=3, horizon=1, lanes=2)
+    places = [(window.inputs.series.tolist(), window.inputs.fresh.tolist()) for window in batches(data)]
+    assert places[:4] == [([0, 2], [True, True])] + [([0, 2], [False, False])] * 3
+    assert places[4:] == [([1, 3], [True, True])] + [([1, 3], [False, False])] * 3
+
+
+@given(
+    lengths=st.lists(st.integers(12, 70), min_size=1, max_size=5),
+    past=st.integers(1, 6),
+    horizon=st.integers(1, 4),
+    lanes=st.integers(1, 7),
+)
+@settings(max_examples=80, deadline=None)
+def test_each_row_of_a_batch_continues_the_same_row_of_the_batch_before(lengths, past, horizon, lanes):
+    try:
+        data = made(*lengths, past_steps=past, horizon=horizon, split=[0.8, 0.2], lanes=lanes)
+    except InputError as error:
+        assert "window" in str(error)
+        return
+    windows = batches(data)
+    assert all(len(window.origin) == lanes for window in windows)
+    assert windows[0].inputs.fresh.all()
+    read, touched = [], set()
+    for before, window in zip([None, *windows], windows, strict=False):
+        check(window, data.spec)
+        first = window.origin - past + 1
+        if before is not None:
+            continued = ~window.inputs.fresh
+            assert (window.origin[continued] == before.origin[continued] + past).all()
+            assert (window.inputs.series == before.inputs.series)[continued].all()
+        stop = torch.from_numpy(data.spans["train"].stop)[window.inputs.series]
+        assert (window.origin + horizon < stop).all(), "targets are training rows"
+        read += [row + step for row in first.tolist() for step in range(past)]
+        touched |= {row + step for row in first.tolist() for step in range(past + horizon)}
+    assert len(read) == len(set(read)), "no row is read twice"
+    assert data.train_dataloader().index.left_out == data.spans["train"].rows - len(touched)
+
+
+@given(
+    rows=st.lists(st.integers(0, 90), min_size=1, max_size=6),
+    past=st.integers(1, 6),
+    lanes=st.integers(1, 9),
+)
+@settings(max_examples=80, deadline=None)
+def test_little_is_left_out(rows, past, lanes):
+    """Per part of a series less than one window, and in the end less than one window per lane."""
+    stop = np.cumsum(rows)
+    index = LaneIndex(Span(stop - rows, stop), past, 1, lanes)
+    taking_part = int(np.count_nonzero(rows))
+    parts = taking_part * -(-lanes // max(1, taking_part))
+    # A part loses what is no window, and what the division of its series into parts and the shortest part cost it.
+    assert len(index) * past > sum(rows) - parts * (2 * past + parts) - lanes * past
+    assert len(index) % lanes == 0
+
+
+def test_every_epoch_is_the_same_and_a_resumed_one_goes_on_with_the_next_batch():
+    settings = {"split": [60, 20, 20], "lanes": 3, "shuffle": True, "batch_size": 16}
+    data, again = made(100, **settings), made(100, **settings)
+    whole = [window.origin.tolist() for window in batches(data)]
+    data.train_dataloader().sampler.set_epoch(3)
+    assert [window.origin.tolist() for window in batches(data)] == whole and len(whole) == len(data.train_dataloader())
+    started = iter(data.train_dataloader())
+    next(started), next(started)
+    again.load_state_dict(data.state_dict())
+    assert [window.origin.tolist() for window in batches(again)] == whole[2:]
+
+
+def random_walks(lengths, covariates: bool, missing: bool, **windows) -> Made:
+    random = np.random.default_rng(len(lengths))
+    rows, channels = sum(lengths), 2
+    observed = random.random((rows, channels)) > 0.2
+    values = random.normal(size=(rows, channels)).cumsum(axis=0).astype(np.float32)
+    series = SeriesSet(
+        values=values * observed if missing else values,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        channels=("a", "b"),
+        observed=observed if missing else None,
+        past_covariates=random.normal(size=(rows, 1)).astype(np.float32) if covariates else None,
+        known_covariates=random.normal(size=(rows, 3)).astype(np.float32) if covariates else None,
+        past_covariate_names=("wind",) if covariates else (),
+        known_covariate_names=("x", "y", "z") if covariates else (),
+    )
+    data = Made(series, **windows)
+    data.setup()
+    return data
+
+
+def flat(windows: list[Window]) -> list[torch.Tensor]:
+    """All fields of all windows in the order of their origins."""
+    order = torch.cat([window.origin for window in windows]).argsort()
+    fields = zip(*([*inputs, *targets, origin] for inputs, targets, origin in windows), strict=True)
+    return [torch.cat(parts)[order] for parts in fields]
+
+
+@pytest.mark.parametrize("context", ["inside", "across"])
+@pytest.mark.parametrize("split_by", ["time", "series"])
+@pytest.mark.parametrize("evaluation_batch_size", [1, 5, 1024])
+@pytest.mark.parametrize("rich", [True, False])
+def test_stretches_hold_exactly_the_windows_of_an_evaluation_without_lanes(
+    context, split_by, evaluation_batch_size, rich
+):
+    settings = {"past_steps": 4, "horizon": 3, "context": context, "split_by": split_by, "split": [0.5, 0.3, 0.2]}
+    settings |= {"evaluation_batch_size": evaluation_batch_size}
+    lengths = [40, 61, 45, 80, 45, 40] if split_by == "time" else [30, 41, 25, 32, 14, 8]
+    plain = random_walks(lengths, rich, rich, **settings)
+    lanes = random_walks(lengths, rich, rich, **settings, lanes=2)
+    for stage in ("validation", "test"):
+        stretches = list(lanes.loaders[stage])
+        assert len(stretches) == len(lanes.loaders[stage])
+        assert lanes.windows[stage] == plain.windows[stage] == sum(int(stretch.counted.sum()) for stretch in stretches)
+        windows = [ordinary(stretch, 4) for stretch in stretches]
+        for window in windows:
+            check(window, lanes.spec)
+        for mine, wanted in zip(flat(windows), flat(list(plain.loaders[stage])), strict=True):
+            assert torch.equal(mine, wanted)
+
+
+@pytest.mark.parametrize("context", ["inside", "across"])
+def test_what_a_state_reads_of_a_series_is_whole_and_begins_with_the_series_or_32_windows_earlier(context):
+    data = made(50, 400, 51, split=[0.5, 0.5], past_steps=4, horizon=2, lanes=1, context=context,
+                evaluation_batch_size=9)  # fmt: skip
+    read: dict[int, list[int]] = {}
+    for stretch in data.val_dataloader():
+        begins = stretch.new == stretch.inputs.past_target.shape[1]
+        assert stretch.inputs.fresh.tolist() == [begins] * len(stretch.counted)
+        for row, series in enumerate(stretch.inputs.series.tolist()):
+            assert (series not in read) == begins
+            count = int(stretch.counted[row].sum())
+            steps = stretch.inputs.past_target[row, :, 0].int().tolist()[-stretch.new :]
+            ended = stretch.counted.shape[1] - count
+            read.setdefault(series, []).extend(step - 1000 * series for step in steps[: len(steps) - ended])
+    first = {"across": {0: 1, 1: 200 - 32 * 4, 2: 1}, "inside": {0: 25, 1: 200, 2: 25}}[context]
+    last = {0: 47, 1: 397, 2: 48}
+    assert read == {series: list(range(first[series], last[series] + 1)) for series in last}
+
+
+def test_examples_have_as_long_a_past_as_all_of_them_can():
+    data = made(60, 90, split=[0.5, 0.5], past_steps=5, horizon=2, lanes=2)
+    window = data.examples("validation", 6)
+    assert window.inputs.past_target.shape == (6, 30, 1) and window.targets.target.shape == (6, 2, 1)
+    every = torch.cat([window.inputs.past_target, window.targets.target], dim=1)
+    assert (every.diff(dim=1) == 1).all()
+    assert torch.equal(window.inputs.past_target[:, -1, 0], window.origin + 940.0 * window.inputs.series)
+    assert isinstance(window.targets, Targets)
+
+
+@pytest.mark.parametrize(
+    ("lanes", "words"),
+    [
+        (0, r"data.lanes is 0; it must be null or at least 1"),
+        (-3, r"data.lanes is -3; it must be null or at least 1"),
+        (12, r"data.lanes is 12, and the 60 rows of the train part .* do not hold a window for each lane"),
+    ],
+)
+def test_lanes_that_cannot_be_are_refused(lanes, words):
+    with pytest.raises(InputError, match=words) as refusal:
+        made(100, split=[60, 20, 20], lanes=lanes)
+    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 300

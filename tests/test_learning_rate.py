@@ -1,0 +1,208 @@
+"""The learning-rate sweep: what it measures and suggests, and what its command leaves behind."""
+
+import csv
+import math
+import re
+from functools import partial
+from pathlib import Path
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from command_line import LEARNING_RATE, Ended, files_in, forked, metrics, python
+from small_runs import fit, small_module, small_waves
+
+from seqmodels.callbacks.rates import RateSweep
+from seqmodels.errors import InputError
+from seqmodels.rates import Curve, nothing_found, reason, smooth, suggest, write
+
+SMALL = ("data.series=200", "data.past_steps=20", "data.horizon=3", "model=lstm")  # 5 batches each epoch
+FILES = ["command.txt", "config.yaml", "environment.json", "learning_rate.csv", "learning_rate.png", "metrics.json"]
+
+
+def curve(losses: np.ndarray, lowest: float = 1e-5, highest: float = 1.0) -> Curve:
+    return Curve(np.geomspace(lowest, highest, len(losses)), losses, losses)
+
+
+def test_smoothing_is_the_mean_of_the_neighbours_there_are() -> None:
+    losses = np.random.default_rng(0).normal(size=13)
+    for half in (1, 3):
+        expected = [losses[max(0, i - half) : i + half + 1].mean() for i in range(13)]
+        assert smooth(losses, half) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("shift", [0.0, -5.0])  # a likelihood may be negative
+def test_the_suggestion_lies_in_the_middle_between_steepest_fall_and_minimum(shift: float) -> None:
+    exponent = np.linspace(-5, 0, 501)
+    losses = np.where(exponent < -4, 1.0, 0.5 + 0.5 * np.cos(np.pi * (exponent + 4) / 3)) + shift  # lowest at -1
+    found = suggest(curve(losses))
+    assert found is not None
+    assert math.log10(found.steepest) == pytest.approx(-2.5, abs=0.02)
+    assert math.log10(found.lowest) == pytest.approx(-1.0, abs=0.02)
+    assert math.log10(found.rate) == pytest.approx(-1.75, abs=0.02)
+    assert f"{found.rate:.2g}" == f"{found.rate:g}" and "0.1" in reason(curve(losses), found)
+    assert "higher rates.highest" in reason(curve(losses)._replace(rates=np.full(501, 0.1)), found)
+
+
+def test_noise_and_a_rising_loss_suggest_nothing(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(1.0, 0.1, 200)
+    flat = curve(noise)._replace(smooth=smooth(noise, 5))
+    assert suggest(flat) is None and suggest(curve(np.linspace(1, 2, 50))) is None
+    assert "fell at no learning rate from 1e-05 to 1;" in nothing_found(flat)
+    write(flat, None, tmp_path, {"model": "gru"})
+    assert metrics(tmp_path) == {"model": "gru", "steps": 200}
+
+
+def swept(sweep: RateSweep, data=None, optimizer=None, **trainer) -> pl.LightningModule:
+    """A module after the sweep, trained as ``learning_rate.py`` does."""
+    data = data or small_waves()
+    module = small_module(data)
+    module.scheduler, module.optimizer = None, optimizer or module.optimizer
+    settings = {"max_epochs": -1, "max_steps": sweep.steps + 1, "limit_val_batches": 0} | trainer
+    fit(module, data, [sweep], **settings)
+    return module
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_it_records_the_losses_of_training_over_several_epochs(accumulate: int) -> None:
+    """With all rates practically equal a sweep is ordinary training; each loss belongs to the step before it."""
+    losses: dict[int, list[float]] = {}
+
+    class Record(pl.Callback):
+        def on_train_batch_start(self, trainer, module, batch, index) -> None:
+            with torch.no_grad():
+                loss = float(module.forecaster.loss(batch.inputs, batch.targets))
+            losses.setdefault(trainer.global_step, []).append(loss)
+
+    data, sweep = small_waves(), RateSweep(1e-2, 1e-2 + 1e-9, steps=20)
+    module = small_module(data)
+    module.scheduler = None
+    fit(module, data, [Record()], max_epochs=-1, max_steps=21, accumulate_grad_batches=accumulate)
+    swept(sweep, accumulate_grad_batches=accumulate)
+    expected = [sum(found) / len(found) for _, found in sorted(losses.items())]
+    assert len(expected) == 21 and sweep.losses == pytest.approx(expected, rel=1e-4)
+    measured = sweep.curve()
+    assert measured.losses == pytest.approx(expected[1:], rel=1e-4) and len(measured.rates) == 20
+
+
+def test_rates_rise_by_the_same_factor_whatever_the_optimizer() -> None:
+    used = []
+
+    class Record(pl.Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
+            used.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    sweep = RateSweep(1e-4, 1e-2, steps=21)
+    data = small_waves()
+    module = small_module(data)
+    module.scheduler, module.optimizer = None, partial(torch.optim.SGD, lr=7.0, momentum=0.9)
+    fit(module, data, [sweep, Record()], max_epochs=-1, max_steps=22, limit_val_batches=0)
+    assert used == pytest.approx([*(1e-4 * 10 ** (k / 10) for k in range(21)), 1e-2], rel=1e-9)
+
+
+def test_it_ends_where_training_is_no_longer_stable() -> None:
+    sweep = RateSweep(1e-3, 1e6, steps=60)
+    swept(sweep, optimizer=partial(torch.optim.SGD, lr=1.0, momentum=0.9))
+    assert 20 <= len(sweep.losses) < 61
+    measured = sweep.curve()
+    assert np.isfinite(measured.losses).all() and len(measured.rates) == len(measured.losses)
+    assert measured.losses[-1] > 4 * measured.smooth.min() or not math.isfinite(sweep.losses[-1])
+
+
+def test_a_loss_that_is_never_finite_is_refused() -> None:
+    sweep = RateSweep(1e-3, 1.0, steps=20)
+    sweep.losses = [1.0, 2.0, math.nan]
+    with pytest.raises(InputError, match="rates.lowest is 0.001; already there"):
+        sweep.curve()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"lowest": 0.0}, "rates.lowest is 0.0 and"),
+        ({"lowest": 1.0, "highest": 0.1}, "must be 0 < lowest < highest"),
+        ({"steps": 19}, "rates.steps is 19; it must be at least 20"),
+    ],
+)
+def test_senseless_settings_are_refused(settings: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        RateSweep(**settings)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    directory = tmp_path / "work"
+    directory.mkdir()
+    return directory
+
+
+def command(place: Path, *arguments: str) -> Ended:
+    return forked(place, *arguments, script=LEARNING_RATE)
+
+
+def test_the_command_suggests_a_rate_that_trains(place: Path) -> None:
+    ended = command(place, *SMALL, "optimizer.lr=0.5", "rates.steps=80", "hydra.run.dir=found")
+    assert (ended.code, ended.err) == (0, "")
+    assert files_in(place / "found") == FILES
+    assert (place / "found/learning_rate.png").read_bytes()[:4] == b"\x89PNG"
+    given = metrics(place / "found")
+    rate = given["monitor"]["value"]
+    assert given["parameters"] > 1000 and 1e-3 < rate < 0.3 and given["steepest"] < rate < given["lowest"]
+    (line,) = re.findall(r"^Suggested: python train.py (.*)$", ended.out, re.MULTILINE)
+    assert line.split() == [*SMALL, f"optimizer.lr={rate:g}"], "its own keys and the old rate are left out"
+    with (place / "found/learning_rate.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == given["steps"] and float(rows[0]["learning_rate"]) == pytest.approx(1e-6)
+    assert (place / "found/command.txt").read_text().startswith("python learning_rate.py data.series=200 ")
+    trained = forked(place, *line.split(), "trainer.max_epochs=20", "logger=none", "~callbacks.figures")
+    assert trained.code == 0
+    (run,) = (place / "runs").iterdir()
+    assert metrics(run)["rows"][0]["skill"] > 0.3
+
+
+def test_it_begins_as_training_by_the_same_seed(place: Path) -> None:
+    """While rates are tiny, so that the weights stay, the loss tells the weights and the batch."""
+    ended = command(place, *SMALL, "rates.steps=20", "rates.highest=1.0e-5", "seed=3", "hydra.run.dir=sweep")
+    assert ended.code == 2 and "fell at no learning rate" in ended.err and files_in(place / "sweep") == FILES
+    tiny = ("scheduler=constant", "optimizer.lr=1e-7", "trainer.max_steps=8", "seed=3", "logger=csv")
+    log = ("callbacks.scalars.every_n_steps=1", "hydra.run.dir=train", "~callbacks.figures")
+    assert forked(place, *SMALL, *tiny, *log).code == 0
+    with (place / "train/logs/metrics.csv").open(newline="") as stream:
+        losses = [float(row["loss/train"]) for row in csv.DictReader(stream) if row["loss/train"]]
+    with (place / "sweep/learning_rate.csv").open(newline="") as stream:
+        swept = [float(row["loss"]) for row in csv.DictReader(stream)]
+    assert len(losses) == 8 and swept[:7] == pytest.approx(losses[1:], rel=2e-4)
+    assert min(abs(a / b - 1) for a, b in zip(losses, losses[1:], strict=False)) > 2e-3, "batches tell themselves apart"
+
+
+def test_several_models_in_one_command(place: Path) -> None:
+    ended = command(place, "-m", *SMALL[:3], "model=linear,gru", "rates.steps=40", "hydra.sweep.dir=all")
+    assert (ended.code, ended.err) == (0, "")
+    with (place / "all/summary.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["model"] for row in rows} == {"linear", "gru"} and {row["monitor"] for row in rows} == {"optimizer.lr"}
+    assert all(1e-4 < float(row["value"]) < 1 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("model=naive",), "model=naive has no weights to train"),
+        (("rates.stops=3",), "rates.stops=3: the config has no key rates.stops. Nearest: rates.steps"),
+        (("rates.steps=many",), "rates.steps=many: expected int"),
+        (("rates.steps=3",), "rates.steps is 3; it must be at least 20"),
+        (("ckpt_path=last.ckpt",), "ckpt_path is last.ckpt; a sweep of learning rates begins with fresh weights"),
+    ],
+)
+def test_what_it_refuses_in_one_sentence(place: Path, overrides: tuple[str, ...], words: str) -> None:
+    ended = command(place, *SMALL[:3], *overrides)
+    assert ended.code == 2 and ended.err.startswith("error: ") and ended.err.count("\n") == 1
+    assert words in ended.err and files_in(place) == []
+
+
+def test_training_knows_no_rates_and_help_is_its_own(place: Path) -> None:
+    ended = forked(place, "rates.steps=30")
+    assert ended.code == 2 and "no key rates.steps" in ended.err
+    ended = python(place, str(LEARNING_RATE), "--help")
+    assert ended.code == 0 and "python learning_rate.py -m model" in ended.out and "train.py" not in ended.out

@@ -1,0 +1,248 @@
+"""Readouts that go step by step: iterated forecasts, the decoder, its teacher and its attention."""
+
+from functools import partial
+
+import pytest
+import torch
+import zoo
+from torch.nn import functional
+
+from seqmodels.backbones import linear, recurrent, wavenet
+from seqmodels.errors import InputError
+from seqmodels.forecaster import Forecaster
+from seqmodels.readouts.decoder import EncoderDecoder
+from seqmodels.readouts.direct import Iterated, SeqToVector
+from seqmodels.scalers import affine
+from seqmodels.states import tensors
+from seqmodels.window import Inputs, Targets, WindowSpec
+
+LSTM = partial(recurrent.Lstm, hidden=7, layers=2)
+
+
+def built(readout, backbone=LSTM, spec=zoo.SPEC, scaler=affine.Standard) -> Forecaster:
+    torch.manual_seed(0)
+    return Forecaster(spec, scaler, backbone, readout, zoo.heads.Point(loss="mse")).eval()
+
+
+def longer(inputs: Inputs, value: torch.Tensor) -> Inputs:
+    """The same past with one more observed step."""
+    seen = torch.ones(len(value), 1, value.shape[-1], dtype=torch.bool)
+    return inputs._replace(
+        past_target=torch.cat([inputs.past_target, value[:, None]], 1),
+        past_observed=torch.cat([inputs.past_observed, seen], 1),
+    )
+
+
+@pytest.mark.parametrize("backbone", [LSTM, partial(wavenet.GatedWaveNet, filters=6)])
+@pytest.mark.parametrize("scaler", [affine.Standard, affine.Window])
+@pytest.mark.parametrize("spec", [zoo.SPEC, zoo.AHEAD])
+def test_iterated_forecasts_equal_reading_everything_again(backbone, scaler, spec):
+    """Each forecast appended to the past and the whole sequence read anew: what carrying the state must give."""
+    model = built(Iterated, backbone, spec, scaler)
+    inputs = zoo.window(spec).inputs
+    forecast, steps = model.mean(model(inputs))[:, 0], inputs
+    for lead in range(spec.horizon):
+        ahead = inputs.known_covariates[:, : spec.past_steps + lead + 1]  # one step ahead of the past so far
+        steps = steps._replace(known_covariates=ahead)
+        view = model.scaler(steps, model.trained)
+        if scaler is affine.Window:  # statistics of the first steps, whatever the length
+            assert torch.equal(view.past_centre, model.scaler(inputs, model.trained).past_centre)
+        encoded = model._encoded(steps, view)
+        again = view.last().decode(model.readout(encoded)[:, -1:], model.head.rescale)[:, 0, 0, :, 0]
+        torch.testing.assert_close(forecast[:, lead], again, rtol=1e-4, atol=1e-5)
+        steps = longer(steps, again)
+
+
+def test_iterated_is_trained_one_step_ahead_at_every_step():
+    model = built(Iterated)
+    inputs, targets, _ = zoo.window(zoo.SPEC)
+    encoded = model._encoded(inputs, view := model.scaler(inputs, model.trained))
+    one = model.readout(encoded)
+    assert one.shape == (3, 20, 1, 2, 1)
+    truth = torch.cat([inputs.past_target[:, 1:], targets.target[:, :1]], 1)
+    scaled = (truth - view.past_centre) / view.past_scale
+    torch.testing.assert_close(model.loss(inputs, targets), functional.mse_loss(one[:, :, 0, :, 0], scaled))
+
+
+def test_iterated_refuses_what_it_cannot_feed_back():
+    with pytest.raises(InputError, match=r"data.past_covariates=\['wind'\] are not forecast"):
+        built(Iterated, spec=zoo.RICH)
+    with pytest.raises(InputError, match="features every 2 steps.*stride of 1"):
+        built(Iterated, zoo.BACKBONES["conv_gru"])
+
+
+def test_the_decoder_takes_over_the_state_of_a_like_encoder_and_bridges_to_others():
+    like = built(partial(EncoderDecoder, decoder=LSTM))
+    assert like.readout.bridge is None
+    other = built(partial(EncoderDecoder, decoder=partial(recurrent.Gru, hidden=5, layers=1)))
+    assert other.readout.bridge is not None and other.readout.bridge.out_features == 5
+    encoded = like._encoded(zoo.window(zoo.SPEC).inputs, like.scaler(zoo.window(zoo.SPEC).inputs, like.trained))
+    given = zip(tensors(like.readout._begin(encoded)), tensors(encoded.state), strict=True)
+    assert all(mine is theirs for mine, theirs in given if mine.numel())
+
+
+@pytest.mark.parametrize("encoder", [LSTM, partial(recurrent.Gru, hidden=5)])
+def test_a_decoder_with_dropout_draws_its_own_masks(encoder):
+    """Masks are no memory: neither a bridge nor the encoder's state may take their place."""
+    net = partial(recurrent.Lstm, hidden=7, layers=2, recurrent_dropout=0.5, input_dropout=0.5)
+    model = built(partial(EncoderDecoder, decoder=net), encoder).train()
+    inputs = zoo.window(zoo.SPEC).inputs
+    encoded = model._encoded(inputs, model.scaler(inputs, model.trained))
+    begin, own = model.readout._begin(encoded), model.readout.decoder.initial_state(encoded.newest[:, None])
+    for mine, drawn, memory in zip(tensors(begin), tensors(own), tensors(model.readout.memory), strict=True):
+        assert mine.shape == drawn.shape
+        assert memory.numel() or set(mine.unique().tolist()) <= {0.0, 2.0}
+    assert model(inputs).isfinite().all()
+
+
+def test_the_decoder_without_a_teacher_equals_the_formula():
+    model = built(partial(EncoderDecoder, decoder=LSTM), spec=zoo.AHEAD._replace(missing=False))
+    inputs = zoo.window(model.spec).inputs
+    view = model.scaler(inputs, model.trained)
+    encoded = model._encoded(inputs, view)
+    net, state = model.readout.decoder.layers, encoded.state
+    value, leads = view.encode(inputs.past_target)[:, -1], []
+    hidden = tuple(
+        torch.stack(parts) for parts in zip(*[(layer.hidden, layer.cell) for layer in state.layers], strict=True)
+    )
+    known = (inputs.known_covariates - model.known_mean) / model.known_deviation
+    for lead in range(3):
+        out, hidden = net(torch.cat([value, known[:, 20 + lead]], -1)[:, None], hidden)
+        value = model.readout.linear(out[:, 0])
+        leads.append(value)
+    torch.testing.assert_close(model.readout(encoded)[:, 0, ..., 0], torch.stack(leads, 1))
+
+
+def test_teacher_forcing_shows_the_truth_and_never_in_evaluation():
+    model = built(partial(EncoderDecoder, decoder=LSTM, schedule="constant"))
+    inputs, targets, _ = zoo.window(zoo.SPEC)
+    other = Targets(targets.target * 3 + 1, targets.observed)
+    encoded = model._encoded(inputs, model.scaler(inputs, model.trained))
+    teacher = torch.randn(3, 3, 2)
+    forced = model.readout(encoded, teacher)
+    assert torch.equal(forced[:, :, 0], model.readout(encoded, teacher + 1)[:, :, 0])  # the first lead saw none of it
+    assert not torch.equal(forced[:, :, 1], model.readout(encoded, teacher + 1)[:, :, 1])
+    torch.testing.assert_close(
+        forced[:, :, 2], model.readout(encoded, teacher + torch.tensor([0, 0, 9.0])[:, None])[:, :, 2]
+    )
+    forecasts = [model.loss_and_forecast(inputs, given)[1] for given in (targets, other)]
+    assert torch.equal(forecasts[0], forecasts[1]) and torch.equal(forecasts[0], model(inputs))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "middle"), [("constant", 1.0), ("linear", 0.6), ("exponential", 0.2607), ("inverse_sigmoid", 0.6)]
+)
+def test_the_share_of_truth_follows_the_schedule(schedule, middle):
+    readout = built(partial(EncoderDecoder, decoder=LSTM, schedule=schedule, teacher_forcing_end=0.2)).readout
+    assert readout.share(0.0) == 1.0
+    assert readout.share(0.5) == pytest.approx(middle, abs=1e-3)
+    assert readout.share(1.0) == pytest.approx(1.0 if schedule == "constant" else 0.2)
+
+
+def test_scheduled_sampling_mixes_truth_and_own_forecasts_reproducibly():
+    model = built(partial(EncoderDecoder, decoder=LSTM, teacher_forcing=0.5, schedule="constant"))
+    inputs, _, _ = zoo.window(zoo.SPEC, batch=64)
+    encoded, teacher = model._encoded(inputs, model.scaler(inputs, model.trained)), torch.full((64, 3, 2), 5.0)
+    torch.manual_seed(1)
+    mixed = model.readout(encoded, teacher)
+    torch.manual_seed(1)
+    assert torch.equal(mixed, model.readout(encoded, teacher))
+    forced = built(partial(EncoderDecoder, decoder=LSTM, schedule="constant")).readout(encoded, teacher)
+    free = model.readout(encoded)
+    second = [torch.isclose(mixed[:, 0, 1], other[:, 0, 1]).all(dim=(1, 2)) for other in (forced, free)]
+    assert bool((second[0] ^ second[1]).all()) and 16 < int(second[0].sum()) < 48
+
+
+def test_attention_equals_the_formula():
+    model = built(partial(EncoderDecoder, decoder=LSTM, attention=True))
+    layer, outputs, features = model.readout.attention, torch.randn(2, 3, 7), torch.randn(2, 20, 7)
+    scores = layer.query(outputs) @ layer.key(features).transpose(1, 2) / 7**0.5
+    context = scores.softmax(-1) @ layer.value(features)
+    torch.testing.assert_close(layer(outputs, features), torch.tanh(layer.mix(torch.cat([outputs, context], -1))))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"schedule": "cosine"}, "schedule is 'cosine'"),
+        ({"teacher_forcing": 1.5}, "teacher_forcing is 1.5; it must lie between 0 and 1"),
+        ({"decoder": partial(linear.Linear, lags=2)}, "decoder must give features at every step"),
+    ],
+)
+def test_a_decoder_that_makes_no_sense_is_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        built(partial(EncoderDecoder, **({"decoder": LSTM} | settings)))
+
+
+def trained(model: Forecaster, batches, steps: int) -> None:
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    model.train()
+    for step in range(steps):
+        model.progress = step / steps
+        loss = model.loss(*batches(step))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    model.eval()
+
+
+@pytest.mark.parametrize("attention", [False, True])
+def test_an_encoder_decoder_learns_to_repeat_a_sequence_backwards(attention):
+    """Every one of the 64 sequences of six signs that it must recall in reverse order: 100 %."""
+    spec = WindowSpec(past_steps=6, horizon=6)
+    net = partial(recurrent.Lstm, hidden=32, layers=1)
+    model = built(
+        partial(EncoderDecoder, decoder=net, attention=attention), net, spec, affine.Identity
+    )
+    signs = (torch.arange(64)[:, None] >> torch.arange(6) & 1).float() * 2 - 1
+    known = torch.ones(64, 6, 1, dtype=torch.bool)
+
+    def batch(rows):
+        inputs = spec.zeros(len(rows))._replace(past_target=signs[rows, :, None])
+        return inputs, Targets(signs[rows].flip(1)[..., None], known[: len(rows)])
+
+    random = torch.Generator().manual_seed(0)
+    trained(model, lambda step: batch(torch.randint(64, (32,), generator=random)), 300)
+    inputs, targets = batch(torch.arange(64))
+    recalled = model.mean(model(inputs))[:, 0].sign()
+    assert (recalled == targets.target).float().mean() == 1.0
+
+
+def test_vector_to_sequence_draws_a_curve_from_two_numbers():
+    """The decoder alone, from static numbers: height and slope in, a line of eight values out."""
+    spec = WindowSpec(past_steps=1, horizon=8, statics=("height", "slope"))
+    decoder = partial(EncoderDecoder, decoder=partial(recurrent.Gru, hidden=32, layers=1), schedule="constant")
+    model = built(decoder, partial(linear.Linear, lags=1), spec, affine.Identity)
+    random = torch.Generator().manual_seed(0)
+
+    def batch(_):
+        numbers = torch.rand(128, 2, generator=random) * 2 - 1
+        line = numbers[:, :1] + numbers[:, 1:] * torch.arange(8) / 8
+        inputs = spec.zeros(128)._replace(static=numbers)
+        return inputs, Targets(line[..., None], torch.ones(128, 8, 1, dtype=torch.bool))
+
+    trained(model, batch, 500)
+    inputs, targets = batch(0)
+    assert (model.mean(model(inputs))[:, 0] - targets.target).abs().mean() < 0.05
+    assert targets.target.abs().mean() > 0.4
+
+
+@pytest.mark.parametrize("name", zoo.CAUSAL)
+@pytest.mark.parametrize("steps", [17, 33])
+def test_windows_of_another_length_are_read_too(name, steps):
+    """Trained on one length, run on another: the forecast still stands at the newest step."""
+    if name in ("linear", "mlp") and steps < 20:
+        pytest.skip("these see the whole window, so it cannot be shorter")
+    model = built(SeqToVector, zoo.BACKBONES[name])
+    inputs = zoo.window(zoo.SPEC._replace(past_steps=steps)).inputs
+    past = inputs.past_target.clone().requires_grad_()
+    forecast = model(inputs._replace(past_target=past))
+    assert forecast.shape == (3, 1, 3, 2, 1)
+    assert torch.autograd.grad(forecast.sum(), past)[0][:, -1].abs().sum() > 0
+
+
+def test_a_window_that_is_too_short_is_refused():
+    model = built(SeqToVector, zoo.BACKBONES["linear"])
+    with pytest.raises(InputError, match="17 past steps is too short"):
+        model(zoo.window(zoo.SPEC._replace(past_steps=17)).inputs)

@@ -1,0 +1,472 @@
+"""Recurrent cells and layers against formulas in float64 and against torch's own, and the noise that trains them."""
+
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from test_backbones import assert_agree, gru, lstm, rnn
+from torch import nn
+
+from seqmodels.backbones.bidirectional import Bidirectional, BidirectionalGru, BidirectionalLstm
+from seqmodels.backbones.cells import Cell, GatedCell, GruCell, LstmCell, RnnCell
+from seqmodels.backbones.recurrent import Cells, Gru, Lstm, Recurrent, RecurrentState, Rnn
+from seqmodels.backbones.recurrent_layers import CellLayer
+from seqmodels.dropout import DROPOUTS
+from seqmodels.errors import InputError
+from seqmodels.initialisation import initialise
+from seqmodels.overview import model_summary
+from seqmodels.window import Origins, WindowSpec
+
+KINDS = pytest.mark.parametrize("kind", [Rnn, Lstm, Gru])
+CELLS = pytest.mark.parametrize("cell", [RnnCell, LstmCell, GruCell])
+DOUBLE = torch.float64
+
+
+def normed(x, gain, offset):
+    """Layer normalisation as the paper writes it, with torch's epsilon."""
+    centred = x - x.sum(-1, keepdim=True) / x.shape[-1]
+    return centred / torch.sqrt((centred**2).sum(-1, keepdim=True) / x.shape[-1] + 1e-5) * gain + offset
+
+
+def layer_norm_rnn(x, cell):
+    h, out = torch.zeros(x.shape[0], cell.size, dtype=DOUBLE), []
+    for t in range(x.shape[1]):
+        total = x[:, t] @ cell.weight_ih.T + h @ cell.weight_hh.T + cell.bias_hh
+        h = torch.tanh(normed(total, cell.norm.weight, cell.norm.bias))
+        out.append(h)
+    return torch.stack(out, 1)
+
+
+def layer_norm_lstm(x, cell):
+    h = c = torch.zeros(x.shape[0], cell.size, dtype=DOUBLE)
+    out = []
+    for t in range(x.shape[1]):
+        sums = (x[:, t] @ cell.weight_ih.T + h @ cell.weight_hh.T + cell.bias_hh).split(cell.size, 1)
+        i, f, g, o = (normed(sums[k], cell.norm.gain[k], cell.norm.offset[k]) for k in range(4))
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(normed(c, cell.cell_norm.weight, cell.cell_norm.bias))
+        out.append(h)
+    return torch.stack(out, 1)
+
+
+def layer_norm_gru(x, cell):
+    h, out = torch.zeros(x.shape[0], cell.size, dtype=DOUBLE), []
+    for t in range(x.shape[1]):
+        wr, wz, wn = (x[:, t] @ cell.weight_ih.T).split(cell.size, 1)
+        ur, uz, un = (h @ cell.weight_hh.T + cell.bias_hh).split(cell.size, 1)
+        r = torch.sigmoid(normed(wr + ur, cell.norm.gain[0], cell.norm.offset[0]))
+        z = torch.sigmoid(normed(wz + uz, cell.norm.gain[1], cell.norm.offset[1]))
+        n = torch.tanh(normed(wn + r * un, cell.candidate_norm.weight, cell.candidate_norm.bias))
+        h = (1 - z) * n + z * h
+        out.append(h)
+    return torch.stack(out, 1)
+
+
+def shaken(module: nn.Module) -> nn.Module:
+    """In float64, with no parameter left at a value that would hide it."""
+    module.double()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    return module
+
+
+def read(cell: Cell, x: torch.Tensor) -> torch.Tensor:
+    """The outputs of a cell from its initial state, (B, T, size)."""
+    return CellLayer(cell, 0.0)(x, cell.initial_state(x))[0]
+
+
+@pytest.mark.parametrize(("cell", "formula"), [(RnnCell, rnn), (LstmCell, lstm), (GruCell, gru)])
+def test_cells_equal_their_formula(cell: type[GatedCell], formula: Callable) -> None:
+    torch.manual_seed(0)
+    own, x = shaken(cell(3, 5)), torch.randn(2, 9, 3, dtype=DOUBLE)
+    assert_agree(read(own, x), formula(x, *own.parameters()), list(own.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("cell", "formula"), [(RnnCell, layer_norm_rnn), (LstmCell, layer_norm_lstm), (GruCell, layer_norm_gru)]
+)
+def test_layer_norm_cells_equal_their_formula(cell: type[GatedCell], formula: Callable) -> None:
+    torch.manual_seed(0)
+    own, x = shaken(cell(3, 5, layer_norm=True)), torch.randn(2, 9, 3, dtype=DOUBLE)
+    assert_agree(read(own, x), formula(x, own), list(own.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("own", "torchs"),
+    [
+        (RnnCell(3, 5), nn.RNNCell(3, 5)),
+        (RnnCell(3, 5, activation="relu"), nn.RNNCell(3, 5, nonlinearity="relu")),
+        (LstmCell(3, 5), nn.LSTMCell(3, 5)),
+        (GruCell(3, 5), nn.GRUCell(3, 5)),
+    ],
+)
+def test_cells_take_the_weights_of_torch_and_equal_it(own: GatedCell, torchs: nn.RNNCellBase) -> None:
+    torch.manual_seed(0)
+    own.load_state_dict(torchs.state_dict())
+    x, hidden, outputs = torch.randn(2, 9, 3), None, []
+    for t in range(9):
+        hidden = torchs(x[:, t], hidden)
+        outputs.append(hidden[0] if isinstance(hidden, tuple) else hidden)
+    torch.testing.assert_close(read(own, x), torch.stack(outputs, 1), rtol=1e-6, atol=1e-6)
+
+
+@KINDS
+def test_the_fused_layers_equal_the_loop_over_cells(kind: type[Recurrent]) -> None:
+    torch.manual_seed(0)
+    fused, looped = kind(3, 9, hidden=5).double(), kind(3, 9, hidden=5, recurrent_dropout=0.5).double()
+    assert isinstance(fused.layers, nn.RNNBase)
+    with torch.no_grad():
+        for number, layer in enumerate(looped.layers):
+            for name, parameter in layer.cell.named_parameters():
+                parameter.copy_(getattr(fused.layers, f"{name}_l{number}"))
+    x = torch.randn(2, 9, 3, dtype=DOUBLE)
+    torch.testing.assert_close(looped.eval()(x), fused.eval()(x), rtol=1e-9, atol=1e-12)
+
+
+@KINDS
+def test_torchs_own_layers_run_where_no_step_needs_an_own_cell(kind: type[Recurrent]) -> None:
+    loops = {"layer_norm": True, "recurrent_dropout": 0.1, "zoneout": 0.1}
+    for name, value in loops.items():
+        assert [type(layer) for layer in kind(3, 9, **{name: value}).layers] == [CellLayer] * 2
+    for change in ({}, {"dropout": 0.1}, {"initial": "learned"}):
+        assert isinstance(kind(3, 9, **change).layers, nn.RNNBase)
+    for change in ({"normalise": "batch"}, {"residual": True}, {"input_dropout": 0.1}):
+        assert all(isinstance(layer, nn.RNNBase) for layer in kind(3, 9, **change).layers)
+
+
+@KINDS
+def test_input_dropout_is_one_mask_per_sequence(kind: type[Recurrent]) -> None:
+    torch.manual_seed(0)
+    net, x = kind(8, 9, hidden=6, layers=2, input_dropout=0.25), torch.randn(50, 9, 8)
+    state = net.initial_state(x)
+    assert [mask.shape for mask in state.masks] == [(50, 8), (50, 6)]
+    values = state.masks[0].unique()
+    torch.testing.assert_close(values, torch.tensor([0, 1 / 0.75]))
+    assert 0.15 < float((state.masks[0] == 0).float().mean()) < 0.35
+    first, second = net.layers
+    expected = first(x * state.masks[0][:, None])[0]
+    expected = second(expected * state.masks[1][:, None])[0]
+    torch.testing.assert_close(net.unroll(x, state)[0], expected)
+    net.eval()
+    assert [mask.shape for mask in net.initial_state(x).masks] == [(50, 0), (50, 0)]
+    torch.testing.assert_close(net(x), second(first(x)[0])[0])
+
+
+@pytest.mark.parametrize(("cell", "formula"), [(RnnCell, rnn), (LstmCell, lstm)])
+def test_recurrent_dropout_multiplies_the_hidden_state_before_the_product(cell, formula) -> None:
+    """One mask for all steps is one matrix with some of its columns scaled; for another sequence, other ones."""
+    torch.manual_seed(0)
+    own, x = shaken(cell(3, 8, recurrent_dropout=0.5)), torch.randn(4, 9, 3, dtype=DOUBLE)
+    state = own.initial_state(x)
+    assert set(state.mask.unique().tolist()) == {0.0, 2.0} and not torch.equal(state.mask[0], state.mask[1])
+    given = CellLayer(own, 0.0)(x, state)[0]
+    for row in range(4):
+        w, u, b, c = own.parameters()
+        expected = formula(x[row : row + 1], w, u * state.mask[row], b, c)
+        torch.testing.assert_close(given[row : row + 1], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_recurrent_dropout_of_a_gru_spares_what_the_update_gate_carries_over() -> None:
+    torch.manual_seed(0)
+    own = shaken(GruCell(3, 8, recurrent_dropout=0.5))
+    with torch.no_grad():
+        own.bias_ih[8:16] = 100.0  # z = 1: the state stays as it is
+    state = own.initial_state(torch.zeros(4, 9, 3, dtype=DOUBLE))._replace(hidden=torch.randn(4, 8, dtype=DOUBLE))
+    assert (state.mask == 0).any()
+    torch.testing.assert_close(own.step(own.prepare(torch.randn(4, 1, 3, dtype=DOUBLE))[:, 0], state)[0], state.hidden)
+
+
+@KINDS
+def test_pieces_and_steps_use_the_mask_of_their_sequence(kind: type[Recurrent]) -> None:
+    torch.manual_seed(0)
+    net, x = kind(3, 12, hidden=5, input_dropout=0.3, recurrent_dropout=0.3, layer_norm=True), torch.randn(4, 12, 3)
+    state = net.initial_state(x)
+    whole, _ = net.unroll(x, state)
+    head, after = net.unroll(x[:, :5], state)
+    steps = []
+    for t in range(5, 12):
+        features, after = net.step(x[:, t], after)
+        steps.append(features)
+    torch.testing.assert_close(torch.cat([head, torch.stack(steps, 1)], 1), whole)
+    torch.manual_seed(7)
+    first, second = net(x), net(x)
+    torch.manual_seed(7)
+    assert torch.equal(net(x), first) and not torch.equal(first, second)
+
+
+@KINDS
+def test_all_noise_is_off_in_evaluation_and_can_be_let_on_alone(kind: type[Recurrent]) -> None:
+    torch.manual_seed(0)
+    x, noise = torch.randn(4, 12, 3), {"dropout": 0.3, "input_dropout": 0.3, "normalise": "batch"}
+    for change in ({"dropout": 0.3}, noise, {"recurrent_dropout": 0.3}, {"zoneout": 0.3}):
+        net = kind(3, 12, hidden=5, **change).eval()
+        assert torch.equal(net(x), net(x))
+        for module in net.modules():
+            if isinstance(module, DROPOUTS):
+                module.train()
+        assert not torch.equal(net(x), net(x)), change
+        assert not any(norm.training for norm in net.modules() if isinstance(norm, nn.BatchNorm1d))
+
+
+def test_dropout_between_fused_layers_can_be_let_on_alone() -> None:
+    net, x = Lstm(3, 12, hidden=5, dropout=0.5).eval(), torch.randn(4, 12, 3)
+    for module in net.modules():
+        if isinstance(module, DROPOUTS) and module is not net.dropout:
+            module.train()
+    assert not torch.equal(net(x), net(x))
+
+
+@KINDS
+def test_zoneout_keeps_units_in_training_and_takes_the_expectation_in_evaluation(kind: type[Recurrent]) -> None:
+    torch.manual_seed(0)
+    net = kind(3, 12, hidden=200, layers=1, zoneout=0.3)
+    x, start = torch.randn(2, 3), net.initial_state(torch.zeros(2, 1, 3))
+    before = net.step(torch.randn(2, 3), start)[1]
+    (old,) = before.layers
+    cell = net.layers[0].cell
+    _, new = cell.step(cell.prepare(x[:, None])[:, 0], old)
+    features, after = net.step(x, before)
+    for name in set(new._fields) - {"mask"}:
+        given, kept = getattr(after.layers[0], name), getattr(old, name)
+        stayed = given == kept
+        assert ((given == getattr(new, name)) | stayed).all()
+        assert 0.2 < float(stayed.float().mean()) < 0.4
+    assert torch.equal(features, after.layers[0].hidden), "what comes out is the state after zoneout"
+    features, after = net.eval().step(x, before)
+    for name in set(new._fields) - {"mask"}:
+        expected = 0.3 * getattr(old, name) + 0.7 * getattr(new, name)
+        torch.testing.assert_close(getattr(after.layers[0], name), expected)
+    assert torch.equal(features, after.layers[0].hidden)
+
+
+def test_zoneout_of_an_lstm_draws_for_each_part_of_its_state() -> None:
+    net = Lstm(3, 12, hidden=200, layers=1, zoneout=0.5)
+    old = net.step(torch.randn(2, 3), net.initial_state(torch.zeros(2, 1, 3)))[1]
+    new = net.step(torch.randn(2, 3), old)[1]
+    hidden, cell = ((getattr(new.layers[0], n) == getattr(old.layers[0], n)) for n in ("hidden", "cell"))
+    assert 0.3 < float((hidden == cell).float().mean()) < 0.7
+
+
+@KINDS
+@pytest.mark.parametrize("loop", [False, True])
+def test_layers_with_normalisation_and_residual_equal_their_description(kind: type[Recurrent], loop: bool) -> None:
+    torch.manual_seed(0)
+    net = kind(3, 9, hidden=5, layers=3, normalise="batch", residual=True, layer_norm=loop)
+    net, x = shaken(net), torch.randn(4, 9, 3, dtype=DOUBLE)
+
+    def through(layer, values):
+        return read(layer.cell, values) if loop else layer(values)[0]
+
+    flat, expected = (4 * 9, 5), through(net.layers[0], x)
+    for layer, norm in zip(net.layers[1:], net.between, strict=True):
+        values = expected.reshape(flat)
+        mean, variance = values.mean(0), values.var(0, unbiased=False)
+        scaled = (values - mean) / torch.sqrt(variance + 1e-5) * norm.weight + norm.bias
+        expected = expected + through(layer, scaled.reshape(4, 9, 5))
+    assert_agree(net(x), expected, list(net.parameters()))
+    mean = through(net.layers[0], x).reshape(flat).mean(0)
+    torch.testing.assert_close(net.between[0].running_mean, 0.1 * mean)
+
+
+def test_layer_normalisation_between_layers_is_per_step() -> None:
+    torch.manual_seed(0)
+    net = shaken(Lstm(3, 9, hidden=5, normalise="layer"))
+    x = torch.randn(4, 9, 3, dtype=DOUBLE)
+    inner = net.layers[0](x)[0]
+    expected = net.layers[1](normed(inner, net.between[0].weight, net.between[0].bias))[0]
+    assert_agree(net(x), expected, list(net.parameters()))
+
+
+@KINDS
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_learned_start_begins_as_zeros_and_is_trained(kind: type[Recurrent], loop: bool) -> None:
+    torch.manual_seed(0)
+    net, x = kind(3, 9, hidden=5, initial="learned", layer_norm=loop), torch.randn(4, 9, 3)
+    zeros = kind(3, 9, hidden=5, layer_norm=loop)
+    zeros.load_state_dict(net.state_dict(), strict=False)
+    torch.testing.assert_close(net(x), zeros(x))
+    net(x).square().sum().backward()
+    parts = 2 if kind is Lstm else 1
+    assert len(list(net.starts.parameters())) == 2 * parts
+    for parameter in net.starts.parameters():
+        assert parameter.shape == (5,) and parameter.grad.abs().sum() > 0
+    with torch.no_grad():
+        net.starts[1].values[0].copy_(torch.arange(5.0))
+    state = net.initial_state(x)
+    assert state.layers[1].hidden.tolist() == [[0, 1, 2, 3, 4]] * 4 and not state.layers[0].hidden.any()
+
+
+@KINDS
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_random_start_is_drawn_per_sequence_and_only_in_training(kind: type[Recurrent], loop: bool) -> None:
+    torch.manual_seed(0)
+    net = kind(3, 9, hidden=50, initial="random", layer_norm=loop)
+    x = torch.randn(40, 9, 3)
+    state = net.initial_state(x)
+    for layer in state.layers:
+        for name in set(layer._fields) - {"mask"}:
+            part = getattr(layer, name)
+            assert part.shape == (40, 50) and 0.09 < float(part.std()) < 0.11 and abs(float(part.mean())) < 0.01
+    assert not torch.equal(net(x), net(x))
+    net.eval()
+    assert not any(layer.hidden.any() for layer in net.initial_state(x).layers)
+
+
+@KINDS
+def test_one_unit_in_one_layer_works(kind: type[Recurrent]) -> None:
+    for change in ({}, {"zoneout": 0.1}, {"recurrent_dropout": 0.1, "initial": "learned"}):
+        net = kind(1, 9, hidden=1, layers=1, **change)
+        features, state = net.unroll(torch.randn(2, 9, 1), net.initial_state(torch.zeros(2, 9, 1)))
+        assert features.shape == (2, 9, 1) and net.step(torch.randn(2, 1), state)[0].shape == (2, 1)
+
+
+class LeakState(NamedTuple):
+    total: torch.Tensor
+
+
+class LeakCell(Cell):
+    """A cell as a user would write it: a leaky sum of a linear function of the input."""
+
+    def __init__(self, inputs: int, size: int, leak: float):
+        super().__init__()
+        self.inputs, self.size, self.leak = inputs, size, leak
+        self.linear = nn.Linear(inputs, size)
+
+    def initial_state(self, x: torch.Tensor) -> LeakState:
+        return LeakState(x.new_ones(x.shape[0], self.size))
+
+    def step(self, x: torch.Tensor, state: LeakState) -> tuple[torch.Tensor, LeakState]:
+        total = self.leak * state.total + self.linear(x)
+        return torch.tanh(total), LeakState(total)
+
+
+def test_any_cell_becomes_a_backbone() -> None:
+    torch.manual_seed(0)
+    net = Cells(3, 9, partial(LeakCell, leak=0.5), hidden=4, layers=2).double()
+    x = torch.randn(2, 9, 3, dtype=DOUBLE)
+    expected = x
+    for layer in net.layers:
+        total, out = torch.ones(2, 4, dtype=DOUBLE), []
+        for t in range(9):
+            total = 0.5 * total + expected[:, t] @ layer.cell.linear.weight.T + layer.cell.linear.bias
+            out.append(torch.tanh(total))
+        expected = torch.stack(out, 1)
+    assert_agree(net(x), expected, list(net.parameters()))
+    state, steps = net.initial_state(x), []
+    for t in range(9):
+        features, state = net.step(x[:, t], state)
+        steps.append(features)
+    torch.testing.assert_close(torch.stack(steps, 1), expected)
+
+
+def test_any_cell_takes_the_options_of_layers() -> None:
+    torch.manual_seed(0)
+    options = {"zoneout": 0.2, "input_dropout": 0.2, "normalise": "layer", "residual": True, "initial": "learned"}
+    net, x = Cells(3, 9, partial(LeakCell, leak=0.5), hidden=4, **options), torch.randn(2, 9, 3)
+    assert len(list(net.starts.parameters())) == 2
+    assert not torch.equal(net(x), net(x))
+    net.eval()
+    assert torch.equal(net(x), net(x)) and net(x).shape == (2, 9, 4)
+    assert isinstance(net.initial_state(x), RecurrentState)
+
+
+@CELLS
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_glorot_initialisation_reaches_own_cells(cell: type[GatedCell], layer_norm: bool) -> None:
+    torch.manual_seed(0)
+    own = cell(3, 8, layer_norm=layer_norm)
+    initialise(own, "glorot")
+    limit = (6 / (3 + 8)) ** 0.5
+    for recurrent, given in zip(own.weight_hh.split(8), own.weight_ih.split(8), strict=True):
+        torch.testing.assert_close(recurrent @ recurrent.T, torch.eye(8), atol=1e-5, rtol=0)
+        assert 0.7 * limit < given.abs().max() <= limit
+    assert not own.bias_hh.any()
+    forget = [0.0] * 8 + [1.0] * 8 + [0.0] * 16
+    if cell is LstmCell:
+        assert (own.norm.offset.flatten() if layer_norm else own.bias_ih).tolist() == forget
+    elif not layer_norm:
+        assert not own.bias_ih.any()
+
+
+@pytest.mark.parametrize(("kind", "torchs"), [(BidirectionalLstm, nn.LSTM), (BidirectionalGru, nn.GRU)])
+@pytest.mark.parametrize("steps", [9, 5, 14])
+def test_bidirectional_halves_have_both_read_the_whole_window(kind, torchs, steps: int) -> None:
+    """One direction at a time, layer by layer, the second on the reversed sequence."""
+    torch.manual_seed(0)
+    net, x = kind(3, 9, hidden=5).double(), torch.randn(2, steps, 3, dtype=DOUBLE)
+    inner = x
+    for layer in range(2):
+        halves = []
+        for suffix in ("", "_reverse"):
+            single = torchs(inner.shape[-1], 5, batch_first=True).double()
+            names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+            weights = {name: getattr(net.layers, name[:-1] + str(layer) + suffix) for name in names}
+            halves.append(torch.func.functional_call(single, weights, inner.flip(1) if suffix else inner)[0])
+        forwards, backwards = halves[0], halves[1].flip(1)
+        inner = torch.cat([forwards, backwards], -1)
+    expected = torch.cat([forwards[:, steps - 1], backwards[:, 0]], -1)[:, None]
+    assert_agree(net(x), expected, list(net.parameters()))
+    assert (net.size, net.causal, Origins(net.offset, net.stride)) == (10, False, Origins(8, 1))
+
+
+@pytest.mark.parametrize("method", ["initial_state", "unroll", "step"])
+def test_bidirectional_backbones_refuse_to_read_in_pieces(method: str) -> None:
+    net, x = BidirectionalGru(3, 9), torch.zeros(2, 9, 3)
+    with pytest.raises(TypeError, match=f"BidirectionalGru.{method}: .* whole windows only.* lstm or gru"):
+        getattr(net, method)(*([x] if method == "initial_state" else [x, None]))
+
+
+@pytest.mark.parametrize(
+    ("make", "change", "words"),
+    [
+        (Rnn, {"activation": "gelu"}, "activation is 'gelu'; it must be one of tanh, relu"),
+        (Lstm, {"normalise": "group"}, "normalise is 'group'; it must be one of none, batch, layer"),
+        (Gru, {"initial": "ones"}, "initial is 'ones'; it must be one of zeros, learned, random"),
+        (Gru, {"input_dropout": -0.1}, "input_dropout is -0.1"),
+        (Lstm, {"recurrent_dropout": 1.0}, "recurrent_dropout is 1.0"),
+        (Rnn, {"zoneout": 1.5}, "zoneout is 1.5"),
+        (Rnn, {"hidden": 0, "layer_norm": True}, "hidden is 0"),
+        (Rnn, {"hidden": 1, "layer_norm": True}, "layer_norm needs hidden of at least 2"),
+        (Lstm, {"hidden": 1, "normalise": "layer"}, "normalise=layer needs hidden of at least 2"),
+        (partial(Cells, cell=partial(LeakCell, leak=0.5)), {"layers": 0}, "layers is 0"),
+        (BidirectionalLstm, {"hidden": 0}, "hidden is 0"),
+        (BidirectionalGru, {"dropout": 1.0}, "dropout is 1.0"),
+    ],
+)
+def test_senseless_settings_are_refused(make: Callable[..., Any], change: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=f"model.backbone.{words}"):
+        make(features=3, past_steps=9, **change)
+
+
+def test_relu_in_a_recurrence_is_advised_against_before_training() -> None:
+    assert Rnn(3, 9).advice == ()
+    backbone, spec = Rnn(3, 9, activation="relu"), WindowSpec(past_steps=9, horizon=1)
+    (advice,) = backbone.advice
+    forecaster = nn.Module()
+    forecaster.backbone, forecaster.origins = backbone, Origins(0, 1)
+    shown = model_summary(SimpleNamespace(forecaster=forecaster, spec=spec))
+    assert [str(line) for line in shown.renderables[1:]] == [f"warning: {advice}"]
+    assert "relu" in advice and advice.endswith(".") and ". " not in advice, "one sentence"
+
+
+@KINDS
+@pytest.mark.parametrize("change", [{}, {"layer_norm": True}, {"recurrent_dropout": 0.2, "zoneout": 0.1}])
+def test_mixed_precision_goes_on_from_any_state(kind: type[Recurrent], change: dict[str, Any]) -> None:
+    net, x = kind(3, 9, hidden=5, **change), torch.randn(2, 9, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        features, state = net.unroll(x, net.initial_state(x))
+        features, _ = net.unroll(x, state)
+        features.float().sum().backward()
+    assert torch.isfinite(features).all()
+
+
+def test_dropouts_of_bidirectional_layers_act_in_training_only() -> None:
+    net: Bidirectional = BidirectionalLstm(3, 9, hidden=5, dropout=0.5)
+    x = torch.randn(2, 9, 3)
+    assert not torch.equal(net(x), net(x))
+    net.eval()
+    assert torch.equal(net(x), net(x))

@@ -1,0 +1,127 @@
+"""Schedules that warm up: against their formulas, through config, and over a resumed run."""
+
+import math
+from functools import partial
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from omegaconf import OmegaConf
+from small_runs import fit, small_module, small_waves
+
+from seqmodels import schedules
+from seqmodels.callbacks.resume import RandomState
+from seqmodels.config import build
+from seqmodels.errors import InputError
+
+CONF = Path(__file__).parent.parent / "conf"
+RATE = 0.02
+
+
+def rates(make, steps: int, **arguments) -> list[float]:
+    """The rate of each of so many optimizer steps."""
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=RATE)
+    schedule = make(optimizer, total_steps=steps, **arguments)
+    used = []
+    for _ in range(steps):
+        used.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return used
+
+
+def expected(step: int, steps: int, warming: int, start: float, least: float | None) -> float:
+    """The formula; ``least`` is where the cosine ends, None for no cosine."""
+    if step < warming:
+        return RATE * (start + (1 - start) * step / warming)
+    if least is None:
+        return RATE
+    return least + (RATE - least) * (1 + math.cos(math.pi * (step - warming) / (steps - warming))) / 2
+
+
+@pytest.mark.parametrize(("share", "steps", "warming"), [(0.25, 40, 10), (0.05, 200, 10), (0.0, 7, 1), (0.9, 10, 9)])
+def test_rates_follow_the_formula(share: float, steps: int, warming: int) -> None:
+    flat = rates(schedules.warm_up, steps, share_of_warm_up=share, start_factor=0.1)
+    assert flat == pytest.approx([expected(k, steps, warming, 0.1, None) for k in range(steps)], rel=1e-9)
+    cosine = rates(schedules.warm_up_cosine, steps, share_of_warm_up=share, start_factor=0.1, eta_min=0.001)
+    assert cosine == pytest.approx([expected(k, steps, warming, 0.1, 0.001) for k in range(steps)], rel=1e-9)
+
+
+@pytest.mark.parametrize("make", [schedules.warm_up, schedules.warm_up_cosine])
+def test_a_training_of_one_step_has_a_rate(make) -> None:
+    assert rates(make, 1, start_factor=0.5) == [RATE / 2]
+
+
+@pytest.mark.parametrize("make", [schedules.warm_up, schedules.warm_up_cosine])
+def test_senseless_settings_are_refused(make) -> None:
+    for wrong, words in (
+        ({"share_of_warm_up": 1.0}, "scheduler.share_of_warm_up is 1.0"),
+        ({"share_of_warm_up": -0.1}, "scheduler.share_of_warm_up is -0.1"),
+        ({"start_factor": 0.0}, "scheduler.start_factor is 0.0; it must be greater than 0"),
+        ({"start_factor": 1.5}, "scheduler.start_factor is 1.5"),
+    ):
+        with pytest.raises(InputError, match=words):
+            rates(make, 10, **wrong)
+
+
+class Rates(pl.Callback):
+    """Notes the rate of each optimizer step, and stops training before step ``stop``."""
+
+    def __init__(self, stop: int | None = None):
+        self.used: list[float] = []
+        self.stop = stop
+
+    def on_train_batch_start(self, trainer, module, batch, index) -> None:
+        if trainer.global_step == self.stop:
+            raise KeyError("stop")
+        self.used.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def run(name: str, noted: Rates, directory: Path, resume: bool = False, **settings) -> torch.Tensor:
+    """The weights after training on small waves by a schedule from conf/, 5 steps each epoch."""
+    data = small_waves()
+    module = small_module(data, dropout=0.3)
+    module.scheduler = build(OmegaConf.load(CONF / "scheduler" / f"{name}.yaml"), share_of_warm_up=0.4)
+    keeper = pl.callbacks.ModelCheckpoint(directory, save_last=True, save_top_k=0, every_n_train_steps=1)
+    path = str(directory / "last.ckpt") if resume else None
+    fit(module, data, [noted, keeper, RandomState()], path, **settings)
+    return torch.cat([weight.detach().flatten() for weight in module.parameters()])
+
+
+@pytest.mark.parametrize("stop", [4, 7])  # amid the warm-up, which takes 6 of 15 steps, and behind it
+@pytest.mark.parametrize("name", ["warm_up", "warm_up_cosine"])
+@pytest.mark.filterwarnings("ignore:Checkpoint directory:UserWarning")
+def test_a_resumed_run_follows_the_same_schedule(name: str, stop: int, tmp_path: Path) -> None:
+    whole, first, second = Rates(), Rates(stop), Rates()
+    weights = run(name, whole, tmp_path / "whole")
+    with pytest.raises(KeyError):
+        run(name, first, tmp_path / "parts")
+    resumed = run(name, second, tmp_path / "parts", resume=True)
+    assert first.used + second.used == whole.used and len(whole.used) == 15
+    assert torch.equal(resumed, weights)
+    assert whole.used[6] == max(whole.used) == pytest.approx(1e-2) and whole.used[0] == pytest.approx(1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory:UserWarning")
+def test_only_a_schedule_without_an_end_may_be_prolonged(tmp_path: Path) -> None:
+    for name in ("warm_up", "warm_up_cosine"):
+        run(name, Rates(), tmp_path / name, max_epochs=2)
+    longer = Rates()
+    run("warm_up", longer, tmp_path / "warm_up", resume=True, max_epochs=3)
+    assert longer.used == pytest.approx([1e-2] * 5)
+    with pytest.raises(InputError, match="planned for 10 optimizer steps, and this run has 15"):
+        run("warm_up_cosine", Rates(), tmp_path / "warm_up_cosine", resume=True, max_epochs=3)
+
+
+def test_nesterov_adam_can_be_chosen() -> None:
+    optimizer = build(OmegaConf.load(CONF / "optimizer" / "nadam.yaml"))
+    assert isinstance(optimizer, partial)
+    weight = torch.nn.Parameter(torch.tensor([3.0]))
+    made = optimizer([weight])
+    for _ in range(400):
+        made.zero_grad()
+        ((weight - 1) ** 2).sum().backward()
+        made.step()
+    assert weight.item() == pytest.approx(1.0, abs=0.1)
