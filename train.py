@@ -42,7 +42,8 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     if trainable:
         run.fit(trainer, module, data, config.ckpt_path)
     run.evaluate(trainer, module, data)
-    report.show(report.result_table(module.results, module.measured, name, data.spec.channels))
+    spec = data.spec
+    report.show(report.result_table(module.results, module.measured, name, spec.channels, spec.stateful))
     figures.save_final(module, data, directory / "figures", dropout_passes=config.dropout_passes)
     return run.finish(config, directory, trainer, module, data, name, started)
 

@@ -17,6 +17,7 @@ class Evaluated(NamedTuple):
 
     loss: Tensor  # scalar, mean over what counts
     forecast: Tensor  # (origins that count, 1, H, C, P), in the order of ``ordinary``
+    weight: Tensor  # number of values that the loss is the mean of
 
 
 class Carried:
@@ -68,7 +69,7 @@ class Carried:
         self.state = state
         weight = torch.stack(weights)
         loss = (torch.stack(losses) * weight).sum() / weight.sum().clamp(min=1)
-        return Evaluated(loss, torch.cat(forecasts, dim=1)[stretch.counted].unsqueeze(1))
+        return Evaluated(loss, torch.cat(forecasts, dim=1)[stretch.counted].unsqueeze(1), weight.sum())
 
 
 def refuse(forecaster: Forecaster) -> None:

@@ -20,6 +20,7 @@ from seqmodels.errors import InputError
 from seqmodels.secrets import hidden, is_secret
 
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "numpy", "polars")
+FULL = 32  # windows in a batch, with which the next was measured
 NARROW = 64  # up to this width a second thread brings little, and costs much where other processes run: see benchmarks
 
 
@@ -31,8 +32,10 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
 
 
-def set_threads(threads: int | str, model: nn.Module) -> int:
+def set_threads(threads: int | str, model: nn.Module, batch: int = FULL) -> int:
     """Set and return the number of CPU threads; "auto" means 1 for a model narrow enough, else all cores.
+
+    Batches smaller than 32 windows leave so much less to share: a width of 128 with 8 of them counts as 32.
 
     Also flushes denormal numbers to zero, which can slow a recurrent layer down twentyfold.
 
@@ -42,7 +45,8 @@ def set_threads(threads: int | str, model: nn.Module) -> int:
         raise InputError(f"threads is {threads!r}; it must be 'auto' or a number of at least 1.")
     torch.set_flush_denormal(True)
     width = getattr(getattr(model, "backbone", None), "size", 0)
-    count = (1 if width <= NARROW else cores()) if threads == "auto" else int(threads)
+    narrow = width * min(batch, FULL) <= NARROW * FULL
+    count = (1 if narrow else cores()) if threads == "auto" else int(threads)
     torch.set_num_threads(count)
     return count
 

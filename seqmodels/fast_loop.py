@@ -9,6 +9,7 @@ plain takes Lightning's own way.
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.profilers import PassThroughProfiler
@@ -23,7 +24,8 @@ class FastEpochLoop(_TrainingEpochLoop):
 
     def advance(self, data_fetcher: Any) -> None:
         """Train on one batch, which the loader delivers on the right device."""
-        if self.restarting or self.trainer.accumulate_grad_batches != 1:
+        closure = isinstance(self.trainer.optimizers[0], torch.optim.LBFGS)  # it evaluates the loss several times
+        if self.restarting or self.trainer.accumulate_grad_batches != 1 or closure:
             super().advance(data_fetcher)
             return
         trainer, module, progress = self.trainer, self.trainer.lightning_module, self.batch_progress

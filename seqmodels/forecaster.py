@@ -8,12 +8,13 @@ from torch import Tensor
 
 from seqmodels.causal import Backbone
 from seqmodels.errors import InputError
+from seqmodels.features import Features
 from seqmodels.heads import Point
 from seqmodels.initialisation import initialise
 from seqmodels.readouts.base import Encoded, Readout
 from seqmodels.scalers.base import Scaler, View
 from seqmodels.states import detached, remembered
-from seqmodels.window import AbstractForecaster, Inputs, Origins, Statistics, Targets, WindowSpec, every_step
+from seqmodels.window import AbstractForecaster, Inputs, Origins, Targets, WindowSpec, every_step
 
 
 class Followed(NamedTuple):
@@ -45,10 +46,6 @@ class Forecaster(AbstractForecaster):
     step, or a scaler whose statistics need the whole window with forecasts from within it.
     """
 
-    past_mean: Tensor
-    past_deviation: Tensor
-    known_mean: Tensor
-    known_deviation: Tensor
     target_deviation: Tensor
 
     def __init__(
@@ -73,8 +70,7 @@ class Forecaster(AbstractForecaster):
         last = Origins(self.trained.of(spec.past_steps)[-1], self.trained.stride)
         self.origins = last if self.readout.recursive else self.trained
         self._refuse_what_does_not_fit()
-        for name, statistics in (("past", spec.past_statistics), ("known", spec.known_statistics)):
-            self._keep(name, statistics)
+        self.describe = Features(spec)
         deviation = torch.tensor(spec.target_statistics.deviation)
         self.register_buffer("target_deviation", deviation, persistent=False)
         initialise(self.backbone, initialisation)
@@ -109,7 +105,12 @@ class Forecaster(AbstractForecaster):
 
     def loss(self, inputs: Inputs, targets: Targets) -> Tensor:
         """Mean cost over all origins, leads and channels that were observed, in the scaler's units."""
-        return self.loss_and_state(inputs, targets)[0]
+        inputs, view = self._view(inputs, None)
+        return self._loss(self._encoded(inputs, view), view, inputs, targets)[0]
+
+    def counted(self, inputs: Inputs, targets: Targets) -> Tensor:
+        origins = self._trained_in(inputs)
+        return every_step(inputs.past_observed, targets.observed, origins)[:, :, : self.readout.leads].sum()
 
     def loss_and_state(self, inputs: Inputs, targets: Targets, state: Any = None) -> tuple[Tensor, Any]:
         """``loss`` of windows whose past continues what left ``state``, and the state after them, without gradient."""
@@ -130,24 +131,8 @@ class Forecaster(AbstractForecaster):
         encoded = self._encoded(inputs, view, state)
         loss, parameters = self._loss(encoded, view, inputs, targets, counted)
         shared = not (self.readout.recursive or self.training)  # else the loss saw something else than a forecast
-        forecast = view.decode(parameters, self.head.rescale) if shared else self._forecast(encoded, view)
+        forecast = view.decode(parameters, self.head) if shared else self._forecast(encoded, view)
         return Followed(loss, forecast, detached(encoded.state))
-
-    def encode(self, inputs: Inputs, scaled: Tensor) -> Tensor:
-        """Input features of each step, (B, T, F), in this order: scaled target, its mask where values may be
-        missing, past covariates, covariates known for the *next* step, static numbers.
-        """
-        steps = scaled.shape[1]
-        parts = [scaled]
-        if self.spec.missing:
-            parts = [scaled * inputs.past_observed, inputs.past_observed.to(scaled.dtype)]
-        if self.spec.past_covariates:
-            parts.append((inputs.past_covariates - self.past_mean) / self.past_deviation)
-        if self.spec.known_covariates:
-            parts.append(self._known(inputs)[:, 1 : steps + 1])
-        if self.spec.statics:
-            parts.append(inputs.static.unsqueeze(1).expand(-1, steps, -1))
-        return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
     def _view(self, inputs: Inputs, state: Any) -> tuple[Inputs, View]:
         """The windows as the backbone can read them, and as the scaler shows them."""
@@ -157,6 +142,12 @@ class Forecaster(AbstractForecaster):
             raise InputError(
                 f"model.backbone gives its first features after {self.available.first + 1} steps and then every"
                 f" {self.available.stride}, so that windows do not fit together where its state is carried on."
+            )
+        needed = self.scaler.burn_in(self.spec)
+        if inputs.past_target.shape[1] < needed:
+            raise InputError(
+                f"a window of {inputs.past_target.shape[1]} past steps is too short for model.scaler, which takes its"
+                f" statistics from {needed}."
             )
         return inputs, self.scaler(inputs, self._trained_in(inputs))
 
@@ -170,43 +161,32 @@ class Forecaster(AbstractForecaster):
         """Everything the readout may see; the backbone reads the past once."""
         steps = inputs.past_target.shape[1]
         scaled = view.encode(inputs.past_target)
-        everything, after = self._read(self.encode(inputs, scaled), state)
-        if everything.shape[1] == 0:
-            raise InputError(f"a window of {steps} past steps is too short for the model; no features come of it.")
+        everything, after = self._read(self.describe(inputs, scaled), state)
         first = (self.trained.first - self.available.first) // self.available.stride
+        features = everything[:, first:] if self.readout.every_step else everything[:, -1:]
+        if features.shape[1] == 0:
+            raise InputError(f"a window of {steps} past steps is too short for the model; no forecast comes of it.")
         return Encoded(
-            features=everything[:, first:] if self.readout.every_step else everything[:, -1:],
+            features=features,
             everything=everything,
             state=after,
-            newest=scaled[:, -1],
-            known=self._known(inputs)[:, steps:],
-            advance=lambda value, lead, state: self._advance(inputs, value, lead, state),
-            next_input=view.next_input,
+            newest=scaled[:, -1] * inputs.past_observed[:, -1] if self.spec.missing else scaled[:, -1],
+            known=self.describe.known(inputs)[:, steps:],
+            stepper=lambda: self._stepper(inputs),
+            next_input=(view.fed_back() if self.readout.recursive else view).next_input,
             mean=self.head.mean,
             progress=self.progress,
         )
+
+    def _stepper(self, inputs: Inputs) -> Callable[[Tensor, int, Any], tuple[Tensor, Any]]:
+        """Lets the backbone go on beyond the past, one known or forecast value after another."""
+        step = self.backbone.stepper()
+        return lambda value, lead, state: step(self.describe.ahead(inputs, value, lead), state)
 
     def _read(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         if not self.backbone.causal:
             return self.backbone(x), None
         return self.backbone.unroll(x, self.backbone.initial_state(x) if state is None else state)
-
-    def _advance(self, inputs: Inputs, value: Tensor, lead: int, state: Any) -> tuple[Tensor, Any]:
-        """Features (B, D) and state once ``value`` (B, C), as the backbone sees it, has come true ``lead`` steps on."""
-        parts = [value]
-        if self.spec.missing:
-            parts.append(torch.ones_like(value))
-        if self.spec.known_covariates:
-            parts.append(self._known(inputs)[:, inputs.past_target.shape[1] + lead])
-        if self.spec.statics:
-            parts.append(inputs.static)
-        return self.backbone.step(torch.cat(parts, dim=-1) if len(parts) > 1 else value, state)
-
-    def _known(self, inputs: Inputs) -> Tensor:
-        """Covariates known ahead, (B, T+H, K), standardised."""
-        if not self.spec.known_covariates:
-            return inputs.known_covariates
-        return (inputs.known_covariates - self.known_mean) / self.known_deviation
 
     def _loss(
         self, encoded: Encoded, view: View, inputs: Inputs, targets: Targets, counted: Tensor | None = None
@@ -214,10 +194,11 @@ class Forecaster(AbstractForecaster):
         """The scalar, and the parameters (B, S, leads, C, P) that it was taken of."""
         leads, origins = self.readout.leads, self._trained_in(inputs)
         scaled = view.encode_targets(inputs, targets, origins)
-        teacher = (scaled[:, -1] * targets.observed) if self.training else None
+        taught = self.training and self.readout.taught
+        teacher = view.as_inputs(scaled[:, -1]) * targets.observed if taught else None
         parameters = self.readout(encoded, teacher)
         cost = self.head.loss(parameters, scaled[:, :, :leads], self._magnitude(view, inputs, targets))
-        cost = self.head.weigh(cost, view.unit / self.target_deviation)
+        cost = self.head.weigh(cost, view.unit, self.target_deviation)
         if not self.spec.missing and counted is None:
             return cost.mean(), parameters
         observed = every_step(inputs.past_observed, targets.observed, origins)[:, :, :leads]
@@ -234,7 +215,7 @@ class Forecaster(AbstractForecaster):
 
     def _forecast(self, encoded: Encoded, view: View) -> Tensor:
         parameters = self.readout.forecast(encoded)
-        return (view.last() if self.readout.recursive else view).decode(parameters, self.head.rescale)
+        return (view.fed_back() if self.readout.recursive else view).decode(parameters, self.head)
 
     def _whole_strides(self, inputs: Inputs) -> Inputs:
         """Without the oldest steps of a window of another length, where strides would not end at its last step."""
@@ -259,10 +240,10 @@ class Forecaster(AbstractForecaster):
         first = max(chosen.first, self.scaler.burn_in(self.spec) - 1) if every else chosen.first
         skipped = -(-(first - chosen.first) // chosen.stride)
         origins = Origins(chosen.first + skipped * chosen.stride, chosen.stride)
-        if not origins.of(steps):
+        if len(origins.of(steps)) <= 1 < len(chosen.of(steps)):
             raise InputError(
                 f"model.scaler takes its statistics from the first {self.scaler.burn_in(self.spec)} of"
-                f" data.past_steps={steps} steps, which leaves no step to forecast from;"
+                f" data.past_steps={steps} steps, which leaves only the last one to forecast from;"
                 " use model/readout=seq_to_vector."
             )
         return origins
@@ -273,12 +254,13 @@ class Forecaster(AbstractForecaster):
                 f"model.backbone gives features every {self.backbone.stride} steps, and model.readout=iterated needs"
                 " them after each forecast that is fed back; use model/readout=seq_to_seq, or a stride of 1."
             )
+        if self.readout.attends and len(self.available.of(self.spec.past_steps)) == 1:
+            raise InputError(
+                "model.readout.attention looks back over the features of model.backbone, which gives only those of the"
+                " last step; set it to false, or use a backbone with features at every step."
+            )
         if self.head.relative and not self.scaler.in_own_units:
             raise InputError(
                 "model.head.loss=mape is relative to the data's own values, and model.scaler forecasts differences;"
                 " choose another loss or scaler."
             )
-
-    def _keep(self, name: str, statistics: Statistics) -> None:
-        self.register_buffer(f"{name}_mean", torch.tensor(statistics.mean), persistent=False)
-        self.register_buffer(f"{name}_deviation", torch.tensor(statistics.deviation), persistent=False)

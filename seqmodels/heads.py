@@ -85,15 +85,15 @@ class Point(nn.Module):
                 f" {leads} leads that are trained."
             )
 
-    def weigh(self, cost: Tensor, size: Tensor) -> Tensor:
+    def weigh(self, cost: Tensor, unit: Tensor, deviation: Tensor) -> Tensor:
         """Weights for leads (of mean 1) and windows: (B, S, H, C) -> (B, S, H, C).
 
-        ``size``: the scaler's unit in training deviations, (B or 1, 1, 1, C).
+        ``unit`` (B or 1, 1, 1, C) is the scaler's, measured in ``deviation`` (C,), that of the training span.
         """
         if self.lead_weights is not None:
             weights = cost.new_tensor(self.lead_weights)
             cost = cost * (weights / weights.mean())[:, None]
-        return cost * size if self.sample_weights == "size" else cost
+        return cost * (unit / deviation) if self.sample_weights == "size" else cost
 
     def rescale(self, parameters: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
         """Parameters in the scaler's units -> in the data's own; centre and scale broadcast to (B, S, H, C)."""

@@ -19,7 +19,8 @@ def initialise(module: nn.Module, scheme: str) -> None:
     LSTM's. Gains and offsets of normalisations stay.
 
     Source: Glorot & Bengio 2010, Saxe et al. 2014, Jozefowicz et al. 2015; Keras' defaults.
-    Differs from Keras: orthogonal per gate, where Keras takes the matrix of all gates at once.
+    Differs from Keras: every gate by itself, where Keras takes the matrix of all gates at once; and a convolution
+    counts as one linear layer on its stacked taps, so that its outputs are not counted once per tap.
     """
     if scheme not in SCHEMES:
         raise InputError(f"model.initialisation is {scheme!r}; it must be one of {', '.join(SCHEMES)}.")
@@ -44,7 +45,7 @@ def _start(layer: nn.Linear) -> None:
 
 
 def _recurrent(parameters: dict[str, Tensor]) -> None:
-    """A recurrent layer or cell whose parameters have torch's names, with its gates one after another in dimension 0."""
+    """A recurrent layer or cell whose parameters have torch's names, its gates one after another in dimension 0."""
     size = next(weight.shape[1] for name, weight in parameters.items() if name.startswith("weight_hh"))
     for name, parameter in parameters.items():
         gates = parameter.split(size)

@@ -59,8 +59,9 @@ class ForecastModule(pl.LightningModule):
         self.measured: dict[str, int] = {}  # windows behind the results of each stage
         self.stage = "test"  # what the test loop is measuring
         self.best_epoch: int | None = None  # of the weights put back after fitting
+        self.progresses = True  # whether what depends on the share of training that is done moves on
         self.fit_seconds = 0.0  # training and validation, all epochs
-        self.validation_loss, self.validation_windows = torch.zeros(()), 0
+        self.validation_loss, self.validation_count = torch.zeros(()), torch.zeros(())
         self.reset_sums()
 
     def reset_sums(self) -> None:
@@ -88,7 +89,7 @@ class ForecastModule(pl.LightningModule):
         return means
 
     def on_train_start(self) -> None:
-        self.all_steps = float(self.trainer.estimated_stepping_batches)
+        self.all_steps = float(self.trainer.estimated_stepping_batches) if self.progresses else math.inf
 
     def on_train_epoch_start(self) -> None:
         if self.training_state is not None:
@@ -122,11 +123,12 @@ class ForecastModule(pl.LightningModule):
     def validation_step(self, batch: Window | Stretch, batch_index: int) -> None:
         window = ordinary(batch, self.spec.past_steps) if isinstance(batch, Stretch) else batch
         if isinstance(batch, Stretch) and self.evaluation_state is not None:
-            loss, forecast = self.evaluation_state.evaluate(batch)
+            loss, forecast, count = self.evaluation_state.evaluate(batch)
         else:
             loss, forecast = self.forecaster.loss_and_forecast(window.inputs, window.targets)
-        self.validation_loss = self.validation_loss + loss.double() * len(window.origin)
-        self.validation_windows += len(window.origin)
+            count = self.forecaster.counted(window.inputs, window.targets)
+        self.validation_loss = self.validation_loss + loss.double() * count
+        self.validation_count = self.validation_count + count
         self._count(window, forecast)
 
     def test_step(self, batch: Window | Stretch, batch_index: int) -> None:
@@ -138,12 +140,12 @@ class ForecastModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self.validation_loss = torch.zeros((), dtype=torch.float64, device=self.device)
-        self.validation_windows = 0
+        self.validation_count = torch.zeros_like(self.validation_loss)
 
     def on_validation_epoch_end(self) -> None:
         tables = self._collect("validation")
         values = {f"validation/{name}": value for name, value in tables[MODEL].summary().items()}
-        values["loss/validation"] = float(self.validation_loss) / self.validation_windows
+        values["loss/validation"] = float(self.validation_loss / self.validation_count.clamp(min=1))
         if "seasonal naive" in tables:
             values["validation/skill"] = skill(tables[MODEL], tables["seasonal naive"])
         self.log_dict(values, batch_size=1, logger=False)  # written by ScalarLogger, at the right step

@@ -76,8 +76,8 @@ def context(rule: str) -> str:
 
 
 def model_summary(module: Any, name: str = "") -> RenderableType:
-    """Parts and parameters of the model, the steps it sees, and a warning where they do not fit the window or the backbone has
-    advice.
+    """Parts and parameters of the model, the steps it sees, and a warning where they do not fit the window or the
+    backbone has advice.
 
     ``name`` is what the user calls the model, "wavenet"; without one, its parts name it.
     """
@@ -117,4 +117,4 @@ def field_warning(field: int | None, steps: int) -> str:
         return ""
     if field > steps:
         return f"the model sees {field:,} steps, the window has {steps:,}: the first layers see padding only."
-    return f"the model sees {field:,} steps, less than half of the window's {steps:,}."
+    return f"the model sees {counted(field, 'step')}, less than half of the window's {steps:,}."

@@ -16,7 +16,7 @@ def last_observed(values: Tensor, observed: Tensor) -> Tensor:
     """The newest observed value at or before each step, (B, T, C) -> (B, T, C); 0 before the first one."""
     steps = torch.arange(values.shape[1], device=values.device)[None, :, None]
     newest = torch.where(observed, steps, 0).cummax(dim=1).values
-    return values.gather(1, newest)
+    return (values * observed).gather(1, newest)
 
 
 def naive(inputs: Inputs, horizon: int, missing: bool) -> Tensor:

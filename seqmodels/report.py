@@ -38,9 +38,12 @@ def say(text: str) -> None:
 
 
 def result_table(
-    results: Results, windows: Mapping[str, int], name: str, channels: Sequence[str] = ()
+    results: Results, windows: Mapping[str, int], name: str, channels: Sequence[str] = (), stateful: bool = False
 ) -> RenderableType:
-    """Errors of the model called ``name`` and of its references, per stage, and per channel where there are several."""
+    """Errors of the model called ``name`` and of its references, per stage, and per channel where there are several.
+
+    ``stateful``: every step counts as the end of a window of its own.
+    """
     table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True, overflow="ellipsis", min_width=18)
     for heading in ("MAE", "RMSE", "MSE", "MASE", "skill"):
@@ -53,15 +56,16 @@ def result_table(
             for row, values in blocks[channel].items():
                 label_of_row = Text(f"   {name if row == MODEL else row}")
                 table.add_row(label_of_row, *(number(values[measure]) for measure in MEASURES))
-    return Group(table, Text(explanation(results, windows), style="dim"))
+    return Group(table, Text(explanation(results, windows, stateful), style="dim"))
 
 
-def explanation(results: Results, windows: Mapping[str, int]) -> str:
+def explanation(results: Results, windows: Mapping[str, int], stateful: bool = False) -> str:
     """What the numbers of the table mean, and on how many windows they stand."""
     reference = reference_of(next(iter(results.values()), {}))
     counts = " and ".join(f"{windows[stage]:,} {stage}" for stage in results)
+    counted = f"{counts} steps, one after another" if stateful else f"the last step of {counts} windows"
     return (
-        f" From the last step of {counts} windows, the same for each row.\n"
+        f" From {counted}, the same for each row.\n"
         f" In the data's own units; MASE in units of the seasonal error.\n"
         f" skill = 1 - MAE / MAE of {reference}."
     )

@@ -18,6 +18,7 @@ from seqmodels.errors import InputError
 from seqmodels.module import MODEL, ForecastModule
 from seqmodels.report import MEASURES, data_summary, model_summary, result_rows, say, show, write_results
 from seqmodels.secrets import hidden
+from seqmodels.uncertainty import dropout_on
 
 MONITORS = ("validation/mase", "validation/mae", "validation/mse", "validation/rmse", "loss/validation")
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
@@ -36,6 +37,8 @@ def check_settings(config: DictConfig) -> None:
         raise InputError(f"trainer.gradient_clip_val is {config.trainer.gradient_clip_val}; it must not be negative.")
     if config.trainer.limit_val_batches == 0:
         raise InputError("trainer.limit_val_batches is 0; validation decides which weights are kept, so it must run.")
+    if config.dropout_passes == 1:
+        raise InputError("dropout_passes is 1; it must be 0, for none, or at least 2, for a deviation.")
     if isinstance(config.seed, int) and config.seed >= 2**32:
         raise InputError(f"seed is {config.seed}; it must be less than 2**32.")
     for name, least in (("seed", 0), ("optimizer_steps", 1), ("dropout_passes", 0)):
@@ -63,7 +66,10 @@ def prepare(config: DictConfig, name: str) -> tuple[Any, ForecastModule]:
         monitor=config.monitor,
     )
     show(model_summary(module, name))
-    environment.set_threads(config.threads, module.forecaster)
+    if config.dropout_passes and any(parameter.requires_grad for parameter in module.parameters()):
+        with dropout_on(module.forecaster):  # refuses a model without dropout before it is trained
+            pass
+    environment.set_threads(config.threads, module.forecaster, data.loaders["train"].batch_size)
     return data, module
 
 

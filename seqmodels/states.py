@@ -1,6 +1,6 @@
 """States of backbones: tensors (B, ...) in nested NamedTuples, and what can be done with all of them at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -35,8 +35,6 @@ def renewed(fresh: Tensor, begin: Any, state: Any) -> Any:
     """``begin`` for the windows of the batch that are ``fresh`` (B,), ``state`` for the others."""
 
     def chosen(first: Tensor, second: Tensor) -> Tensor:
-        if second.dim() == 0:  # a clock of the whole batch, which stands at 0 after every sequence
-            return second
         return torch.where(fresh.reshape(-1, *[1] * (second.dim() - 1)), first, second)
 
     return mapped(chosen, begin, state)
@@ -51,25 +49,18 @@ def remembered(backbone: Backbone, features: int) -> Any:
     return state
 
 
-def is_memory(part: Tensor) -> bool:
-    """Whether this part of ``remembered`` is one: what is drawn has no elements, a clock no batch."""
-    return part.dim() > 0 and part.numel() > 0
+def memories(memory: Any, state: Any = None) -> list[Tensor]:
+    """The parts of ``state`` that are remembered, in order; of ``memory`` itself without one. See ``remembered``."""
+    parts = zip(tensors(memory), tensors(memory if state is None else state), strict=True)
+    return [part for kept, part in parts if kept.numel()]
+
+
+def replaced(memory: Any, given: Sequence[Tensor], own: Any) -> Any:
+    """``own`` with what is remembered taken from ``given``, in order, and what is drawn kept."""
+    rest = iter(given)
+    return mapped(lambda kept, drawn: next(rest) if kept.numel() else drawn, memory, own)
 
 
 def handed_over(memory: Any, given: Any, own: Any) -> Any:
-    """What is remembered from the state ``given``, what is drawn from ``own``; ``memory``: see ``remembered``."""
-    return mapped(lambda kept, other, drawn: other if is_memory(kept) else drawn, memory, given, own)
-
-
-def filled(memory: Any, flat: Tensor, own: Any) -> Any:
-    """``own`` with what is remembered taken from numbers (B, all that one window remembers), in order."""
-    position = 0
-
-    def part(kept: Tensor, drawn: Tensor) -> Tensor:
-        nonlocal position
-        if not is_memory(kept):
-            return drawn
-        position += kept.numel()
-        return flat[:, position - kept.numel() : position].reshape(len(flat), *kept.shape[1:])
-
-    return mapped(part, memory, own)
+    """What is remembered from the state ``given``, what is drawn from ``own``."""
+    return replaced(memory, memories(memory, given), own)

@@ -162,6 +162,10 @@ class AbstractForecaster(nn.Module, ABC):
         """Both at once; worth writing where they share their work."""
         return self.loss(inputs, targets), self(inputs)
 
+    def counted(self, inputs: Inputs, targets: Targets) -> Tensor:
+        """Number of values that ``loss`` is the mean of: the weight of a batch among others."""
+        return targets.observed.sum()
+
     @abstractmethod
     def mean(self, forecast: Tensor) -> Tensor:
         """The value to report for each forecast: (..., P) -> (...)."""

@@ -20,22 +20,22 @@ HEAD = """# Results
 
 Written by `make slow`, which runs every command below with the seeds 0, 1 and 2; `pytest -m slow -k lstm` refreshes
 only the rows with that name. Figures are on the validation windows of the source, in the data's own units, with the
-weights of the best epoch there; naive is the (seasonal) naive forecast on the same windows. Seconds are those of one
-seed on one CPU core. In bold is the figure that must reach the limit: the median over the seeds, or the best of them.
+weights of the best epoch there; naive is the better of the naive and the seasonal naive forecast on the same windows.
+Seconds are those of one seed on one CPU core. In bold is the figure that must reach the limit: the median over the
+seeds, or the best of them.
 
 """
 COLUMNS = ("model", "command", "printed", "limit", "ours, median (smallest ... largest)", "naive", "windows",
            "seconds", "note")  # fmt: skip
 
 
-def run(row: Row, directory: Path, data: Path | None) -> Figures:
+def run(row: Row, directory: Path, data: Path | None) -> None:
     """Train ``row`` with each of its seeds, as a user would, in ``directory``."""
     seeds = f"seed={','.join(map(str, row.seeds))}"
     overrides = [f"experiment={row.experiment}", *row.overrides, seeds, "threads=1"]
     path = [] if data is None else [f"data.path={data}"]
     command = [sys.executable, str(ROOT / "train.py"), "-m", *overrides, *path, f"hydra.sweep.dir={directory}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=directory.parent)
-    return read(row, directory)
 
 
 def read(row: Row, directory: Path) -> Figures:
@@ -46,10 +46,10 @@ def read(row: Row, directory: Path) -> Figures:
         {r["row"]: r for r in run["rows"] if (r["stage"], r["channel"]) == (row.stage, row.channel)} for run in runs
     ]
     models = [rows[run["model"]] for rows, run in zip(measured, runs, strict=True)]
-    naive = [measured[0][name][row.metric] for name in REFERENCES if name in measured[0]]
+    references = [measured[0][name][row.metric] for name in REFERENCES if name in measured[0]]
     return {
         "values": [model[row.metric] for model in models],
-        "naive": naive[0] if naive else models[0][row.metric],
+        "naive": min(references, default=models[0][row.metric]),
         "windows": models[0]["windows"],
         "seconds": [run["seconds"] for run in runs],
     }
@@ -90,10 +90,10 @@ def write(path: Path, text: str) -> None:
 
 
 def shown(value: float | None) -> str:
-    """4 digits; those before the point all the same."""
+    """Five digits, and all of those before the point."""
     if value is None:
         return "-"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.5g}"
 
 
 def spread(row: Row, figures: Figures | None) -> str:
@@ -170,6 +170,6 @@ def given(row: Row, figures: Figures | None) -> str:
     return f"{row.model} {found}{limit}{printed}"
 
 
-def files_of(row: Row) -> str | None:
+def file_of(row: Row) -> str | None:
     """The file of real data that a row needs, below the folder of all of them."""
     return FILES.get(row.experiment.split("/")[0])

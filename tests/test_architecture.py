@@ -20,7 +20,7 @@ GROUND = CONTRACT | {
     "seqmodels.states",
 }
 NOUNS = ("seqmodels.backbones", "seqmodels.readouts", "seqmodels.heads", "seqmodels.scalers")
-CONCRETE = ("datamodules", *NOUNS, "seqmodels.baselines", "seqmodels.forecaster")
+CONCRETE = ("datamodules", *NOUNS, "seqmodels.baselines", "seqmodels.forecaster", "seqmodels.features")
 LIGHTNING = ("lightning", "pytorch_lightning", "lightning_fabric")
 LIGHTNING_USERS = (
     "seqmodels.module",
@@ -29,7 +29,7 @@ LIGHTNING_USERS = (
     "seqmodels.callbacks",
     "datamodules.base",
 )
-TORCH_ONLY = (*GROUND, *NOUNS, "seqmodels.baselines", "seqmodels.forecaster")
+TORCH_ONLY = (*GROUND, *NOUNS, "seqmodels.baselines", "seqmodels.forecaster", "seqmodels.features")
 
 
 def inside(module: str, *packages: str) -> bool:

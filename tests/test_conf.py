@@ -52,6 +52,7 @@ DIFFERENT = {
         ("data/trend_season_week_2", key): "the series of an exercise"
         for key in ("steps", "data_seed", "slope", "noise", "knee", "frequency", "decay", "tail", "split")
     },
+    ("model/backbone/newest", "lags"): "what this variant is",
     ("model/backbone/layer_norm_rnn", "layer_norm"): "what this variant is",
     ("model/backbone/layer_norm_lstm", "layer_norm"): "what this variant is",
     ("model/backbone/layer_norm_gru", "layer_norm"): "what this variant is",

@@ -48,7 +48,7 @@ def test_lanes_take_whole_series_one_after_the_other():
     horizon=st.integers(1, 4),
     lanes=st.integers(1, 7),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_each_row_of_a_batch_continues_the_same_row_of_the_batch_before(lengths, past, horizon, lanes):
     try:
         data = made(*lengths, past_steps=past, horizon=horizon, split=[0.8, 0.2], lanes=lanes)
@@ -79,7 +79,7 @@ def test_each_row_of_a_batch_continues_the_same_row_of_the_batch_before(lengths,
     past=st.integers(1, 6),
     lanes=st.integers(1, 9),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_little_is_left_out(rows, past, lanes):
     """Per part of a series less than one window, and in the end less than one window per lane."""
     stop = np.cumsum(rows)

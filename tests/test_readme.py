@@ -5,7 +5,7 @@ import shlex
 
 import numpy as np
 import pytest
-from command_line import ROOT, TRAIN, python
+from command_line import ROOT, python
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 OTHERS = {"make train", "make test", "source .venv/bin/activate", "tensorboard --logdir runs"}
@@ -18,10 +18,15 @@ def commands() -> list[str]:
     return [re.sub(r"\s+#.*", "", line).strip() for line in blocks.splitlines() if line.strip()]
 
 
+RUNS = [command for command in commands() if command.startswith("python ")]
+
+
 def shorter(command: str) -> list[str]:
     """The same command on fewer waves and for fewer steps."""
-    few = [] if "data=csv" in command else ["data.series=100"]
-    return [str(TRAIN), *shlex.split(command)[2:], *few, *SHORT]
+    few = [] if "data=" in command else ["data.series=100"]
+    _, script, *arguments = shlex.split(command)
+    short = ["rates.steps=20"] if script == "learning_rate.py" else SHORT
+    return [str(ROOT / script), *arguments, *few, *short]
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +41,17 @@ def workplace(tmp_path_factory):
 
 
 def test_every_command_is_known():
-    runs = [command for command in commands() if command.startswith("python train.py")]
-    assert len(runs) == 4
-    assert set(commands()) - set(runs) == OTHERS
+    assert len(RUNS) == 10
+    assert set(commands()) - set(RUNS) == OTHERS
     assert len(README.splitlines()) <= 120
     assert not [line for line in README.splitlines() if line.isupper()], "something was to be filled in"
 
 
-@pytest.mark.parametrize("command", [command for command in commands() if command.startswith("python train.py")])
+@pytest.mark.parametrize("command", RUNS)
 def test_commands_run(command, workplace):
     done = python(workplace, *shorter(command))
-    assert (done.code, done.err) == (0, "") and "naive" in done.out
+    wanted = "Suggested" if "learning_rate.py" in command else "naive"
+    assert (done.code, done.err) == (0, "") and wanted in done.out
     if " -m " in command:
         assert len(list(workplace.glob("runs/sweep_*/summary.csv"))) == 1
         assert len(list(workplace.glob("runs/sweep_*/*/checkpoints/best.ckpt"))) == 9

@@ -14,7 +14,7 @@ from seqmodels.readouts.decoder import EncoderDecoder
 from seqmodels.readouts.direct import Iterated, SeqToVector
 from seqmodels.scalers import affine
 from seqmodels.states import tensors
-from seqmodels.window import Inputs, Targets, WindowSpec
+from seqmodels.window import Inputs, Statistics, Targets, WindowSpec
 
 LSTM = partial(recurrent.Lstm, hidden=7, layers=2)
 
@@ -48,9 +48,26 @@ def test_iterated_forecasts_equal_reading_everything_again(backbone, scaler, spe
         if scaler is affine.Window:  # statistics of the first steps, whatever the length
             assert torch.equal(view.past_centre, model.scaler(inputs, model.trained).past_centre)
         encoded = model._encoded(steps, view)
-        again = view.last().decode(model.readout(encoded)[:, -1:], model.head.rescale)[:, 0, 0, :, 0]
+        again = view.fed_back().decode(model.readout(encoded)[:, -1:], model.head)[:, 0, 0, :, 0]
         torch.testing.assert_close(forecast[:, lead], again, rtol=1e-4, atol=1e-5)
         steps = longer(steps, again)
+
+
+def test_iterated_corrections_of_a_season_add_up_beyond_it():
+    """A ramp with a season of 4: each value is the one a season ago plus 4, also where that one was forecast."""
+    spec = WindowSpec(past_steps=12, horizon=11, season=4)
+    model = built(Iterated, LSTM, spec, partial(affine.Window, centre="season", scale="seasonal_error"))
+    torch.nn.init.zeros_(model.readout.linear.weight)
+    torch.nn.init.constant_(model.readout.linear.bias, 2.0)
+    past = torch.arange(12.0)[None, :, None]
+    inputs = spec.zeros()._replace(past_target=past, seasonal_error=torch.full((1, 1), 2.0))
+    assert model(inputs)[0, 0, :, 0, 0].tolist() == list(range(12, 23))
+    seen, step = [], model.backbone.step
+    model.backbone.step = lambda x, state: (seen.append(x.item()), step(x, state))[1]
+    with torch.no_grad():
+        model(inputs)
+    centre = model.scaler(inputs, model.trained).past_centre
+    torch.testing.assert_close(torch.tensor(seen), (torch.arange(12.0, 22) - centre.flatten()) / 2)
 
 
 def test_iterated_is_trained_one_step_ahead_at_every_step():
@@ -105,7 +122,7 @@ def test_the_decoder_without_a_teacher_equals_the_formula():
     hidden = tuple(
         torch.stack(parts) for parts in zip(*[(layer.hidden, layer.cell) for layer in state.layers], strict=True)
     )
-    known = (inputs.known_covariates - model.known_mean) / model.known_deviation
+    known = (inputs.known_covariates - torch.tensor([0.0, 0.5])) / torch.tensor([1.0, 0.5])
     for lead in range(3):
         out, hidden = net(torch.cat([value, known[:, 20 + lead]], -1)[:, None], hidden)
         value = model.readout.linear(out[:, 0])
@@ -192,9 +209,7 @@ def test_an_encoder_decoder_learns_to_repeat_a_sequence_backwards(attention):
     """Every one of the 64 sequences of six signs that it must recall in reverse order: 100 %."""
     spec = WindowSpec(past_steps=6, horizon=6)
     net = partial(recurrent.Lstm, hidden=32, layers=1)
-    model = built(
-        partial(EncoderDecoder, decoder=net, attention=attention), net, spec, affine.Identity
-    )
+    model = built(partial(EncoderDecoder, decoder=net, attention=attention), net, spec, affine.Identity)
     signs = (torch.arange(64)[:, None] >> torch.arange(6) & 1).float() * 2 - 1
     known = torch.ones(64, 6, 1, dtype=torch.bool)
 
@@ -211,7 +226,9 @@ def test_an_encoder_decoder_learns_to_repeat_a_sequence_backwards(attention):
 
 def test_vector_to_sequence_draws_a_curve_from_two_numbers():
     """The decoder alone, from static numbers: height and slope in, a line of eight values out."""
-    spec = WindowSpec(past_steps=1, horizon=8, statics=("height", "slope"))
+    spec = WindowSpec(
+        past_steps=1, horizon=8, statics=("height", "slope"), static_statistics=Statistics((0.0, 0.0), (1.0, 1.0))
+    )
     decoder = partial(EncoderDecoder, decoder=partial(recurrent.Gru, hidden=32, layers=1), schedule="constant")
     model = built(decoder, partial(linear.Linear, lags=1), spec, affine.Identity)
     random = torch.Generator().manual_seed(0)
@@ -240,6 +257,47 @@ def test_windows_of_another_length_are_read_too(name, steps):
     forecast = model(inputs._replace(past_target=past))
     assert forecast.shape == (3, 1, 3, 2, 1)
     assert torch.autograd.grad(forecast.sum(), past)[0][:, -1].abs().sum() > 0
+
+
+def test_the_decoder_begins_with_nothing_where_the_newest_value_is_missing():
+    spec = WindowSpec(6, 2, missing=True, target_statistics=Statistics((1000.0,), (10.0,)))
+    model = built(partial(EncoderDecoder, decoder=LSTM), spec=spec)
+    inputs = spec.zeros()._replace(past_target=torch.full((1, 6, 1), 1000.0))
+    inputs.past_target[:, -1], inputs.past_observed[:, -1] = 0, False
+    assert model._encoded(inputs, model.scaler(inputs, model.trained)).newest.item() == 0
+
+
+def test_the_decoder_sees_forecasts_and_truth_as_the_encoder_sees_the_past():
+    """With forecasts centred on last season's values, what goes into the decoder is centred as the past is."""
+    spec = WindowSpec(8, 4, season=2)
+    model = built(partial(EncoderDecoder, decoder=LSTM), LSTM, spec, zoo.SCALERS["window_season"])
+    inputs, targets, _ = zoo.window(spec)
+    view = model.scaler(inputs, model.trained)
+    scaled = view.encode_targets(inputs, targets, model.trained)[:, -1]
+    torch.testing.assert_close(view.as_inputs(scaled), view.encode(targets.target))
+    for lead in range(1, 5):
+        fed = view.next_input([scaled[:, i] for i in range(lead)])
+        torch.testing.assert_close(fed, view.encode(targets.target)[:, lead - 1])
+
+
+@pytest.mark.parametrize("extra", [{"input_dropout": 0.1}, {"recurrent_dropout": 0.1}])
+def test_dropout_of_the_encoder_alone_does_not_keep_its_state_from_the_decoder(extra):
+    model = built(partial(EncoderDecoder, decoder=LSTM), partial(recurrent.Lstm, hidden=7, layers=2, **extra)).train()
+    assert model.readout.bridge is None
+    assert model.loss(*zoo.window(zoo.SPEC)[:2]).isfinite()
+
+
+def test_attention_over_a_single_feature_is_refused():
+    with pytest.raises(InputError, match="gives only those of the last step; set it to false"):
+        built(partial(EncoderDecoder, decoder=LSTM, attention=True), zoo.BACKBONES["linear"])
+
+
+def test_a_window_shorter_than_the_statistics_need_is_refused():
+    short = zoo.window(zoo.SPEC._replace(past_steps=3)).inputs
+    for scaler in ("window_mean", "window_season", "difference_season"):
+        for readout in (SeqToVector, Iterated):
+            with pytest.raises(InputError, match="3 past steps is too short for model.scaler"):
+                built(readout, LSTM, scaler=zoo.SCALERS[scaler])(short)
 
 
 def test_a_window_that_is_too_short_is_refused():

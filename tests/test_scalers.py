@@ -8,9 +8,9 @@ import torch
 import zoo
 
 from seqmodels.errors import InputError
-from seqmodels.scalers.affine import Identity, Standard
+from seqmodels.scalers.affine import Identity, Standard, Window
 from seqmodels.scalers.difference import Difference
-from seqmodels.window import Origins, Targets, WindowSpec, every_step
+from seqmodels.window import Origins, Statistics, Targets, WindowSpec, every_step
 
 HEAD = zoo.heads.Point()
 
@@ -24,7 +24,7 @@ def test_what_is_encoded_comes_back_exactly(name, spec, first):
     inputs, targets, _ = zoo.window(spec)
     view = zoo.SCALERS[name](spec)(inputs, origins)
     scaled = view.encode_targets(inputs, targets, origins)
-    decoded = HEAD.mean(view.decode(scaled.unsqueeze(-1), HEAD.rescale))
+    decoded = HEAD.mean(view.decode(scaled.unsqueeze(-1), HEAD))
     observed = every_step(inputs.past_observed, targets.observed, origins)
     truth = every_step(inputs.past_target, targets.target, origins)
     assert decoded.shape == truth.shape == (3, 20 - first, 9, 2)
@@ -49,7 +49,7 @@ def test_differences_equal_numpy_and_add_up_beyond_one_season(lag, order):
         view.encode_targets(inputs, targets, origins)[:, 0, :, 0], expected[:, 30 - lag * order :], atol=1e-4
     )
     flat = torch.zeros(3, 1, 17, 1, 1)
-    kept = view.decode(flat, HEAD.rescale)[:, 0, :, 0, 0].double().numpy()
+    kept = view.decode(flat, HEAD)[:, 0, :, 0, 0].double().numpy()
     if order == 1:  # without any change the last season repeats
         np.testing.assert_allclose(kept, np.stack([past[:, 30 - lag + h % lag] for h in range(17)], 1), rtol=1e-5)
 
@@ -62,18 +62,62 @@ def test_a_polynomial_trend_of_degree_d_vanishes_after_d_differences():
     view = Difference(spec, 1, 2)(inputs, Origins(29, 1))
     encoded = view.encode(inputs.past_target)[0, 2:, 0]
     torch.testing.assert_close(encoded, torch.full((28,), 0.04), rtol=1e-3, atol=1e-4)
-    forecast = view.decode(torch.full((1, 1, 5, 1, 1), 0.04), HEAD.rescale)
+    forecast = view.decode(torch.full((1, 1, 5, 1, 1), 0.04), HEAD)
     torch.testing.assert_close(forecast[0, 0, :, :, 0], trend[0, 30:], rtol=1e-4, atol=1e-3)
 
 
 def test_missing_values_count_as_the_value_before_them():
-    spec = WindowSpec(past_steps=5, horizon=2, missing=True)
-    past = torch.tensor([1.0, 3, 0, 4, 0])[None, :, None]
+    spec = WindowSpec(past_steps=6, horizon=2, missing=True)
+    past = torch.tensor([0.0, 100, 103, 0, 104, 0])[None, :, None]
     inputs = spec.zeros()._replace(past_target=past, past_observed=past != 0)
-    view = Difference(spec)(inputs, Origins(4, 1))
+    view = Difference(spec)(inputs, Origins(5, 1))
+    assert view.encode(past)[0, :, 0].tolist() == [0, 0, 3, 0, 1, 0]  # no jump where the series begins, nor at a gap
+    targets = Targets(torch.tensor([[[106.0], [107.0]]]), torch.ones(1, 2, 1, dtype=torch.bool))
+    assert view.encode_targets(inputs, targets, Origins(5, 1))[0, 0, :, 0].tolist() == [2, 1]
 
-    targets = Targets(torch.tensor([[[6.0], [7.0]]]), torch.ones(1, 2, 1, dtype=torch.bool))
-    assert view.encode_targets(inputs, targets, Origins(4, 1))[0, 0, :, 0].tolist() == [2, 1]
+
+@pytest.mark.parametrize("name", zoo.SCALERS)
+def test_windows_that_begin_with_nothing_come_back_exactly_and_cost_no_more(name):
+    """Where nothing was observed yet, the training mean stands in: no unit of almost nothing, no lost level."""
+    spec = zoo.AHEAD._replace(horizon=9, target_statistics=Statistics((500.0, -40.0), (5.0, 2.0)))
+    inputs, targets, _ = zoo.window(spec)
+    level = torch.tensor([500.0, -40.0])
+    observed = torch.ones_like(inputs.past_observed)
+    observed[0, :12] = False
+    inputs = inputs._replace(past_target=(inputs.past_target + level) * observed, past_observed=observed)
+    targets = Targets(targets.target + level, torch.ones_like(targets.observed))
+    scaler = zoo.SCALERS[name](spec)
+    origins = Origins(max(0, scaler.burn_in(spec) - 1), 1)
+    view = scaler(inputs, origins)
+    scaled = view.encode_targets(inputs, targets, origins)
+    decoded = HEAD.mean(view.decode(scaled.unsqueeze(-1), HEAD))
+    counts = every_step(observed, targets.observed, origins)
+    truth = every_step(inputs.past_target, targets.target, origins)
+    torch.testing.assert_close(decoded[counts], truth[counts], rtol=1e-4, atol=1e-2)
+    if name != "identity":
+        assert scaled[counts].abs().max() < 30
+
+
+def test_a_quiet_beginning_does_not_blow_up_the_rest():
+    spec = WindowSpec(past_steps=20, horizon=2)
+    inputs, targets, _ = zoo.window(spec)
+    inputs.past_target[0, :6] = 0.0
+    view = Window(spec)(inputs, Origins(6, 1))
+    assert float(view.past_scale[0]) == pytest.approx(0.1 * float(inputs.seasonal_error[0]))
+
+
+@pytest.mark.parametrize("name", zoo.SCALERS)
+def test_what_stands_where_nothing_was_observed_makes_no_difference(name):
+    """Windows of different length in one batch: padded in front and masked."""
+    spec = zoo.AHEAD
+    model = zoo.Forecaster(spec, zoo.SCALERS[name], zoo.BACKBONES["rnn"], zoo.direct.SeqToSeq, HEAD).eval()
+    inputs, targets, _ = zoo.window(spec)
+    observed = inputs.past_observed.clone()
+    observed[0, :12] = observed[1, :5] = False
+    padded = inputs._replace(past_target=inputs.past_target * observed, past_observed=observed)
+    garbage = padded._replace(past_target=torch.where(observed, padded.past_target, 1e4))
+    torch.testing.assert_close(model(garbage), model(padded))
+    torch.testing.assert_close(model.loss(garbage, targets), model.loss(padded, targets))
 
 
 def test_the_output_scale_multiplies_forecasts_only():
@@ -82,7 +126,7 @@ def test_the_output_scale_multiplies_forecasts_only():
     view = Identity(spec, output_scale=200.0)(inputs, Origins(3, 1))
     assert torch.equal(view.encode(inputs.past_target), inputs.past_target)
     torch.testing.assert_close(view.encode_targets(inputs, targets, Origins(3, 1))[:, 0], targets.target / 200)
-    assert view.decode(torch.ones(3, 1, 1, 1, 1), HEAD.rescale).unique().tolist() == [200.0]
+    assert view.decode(torch.ones(3, 1, 1, 1, 1), HEAD).unique().tolist() == [200.0]
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_the_loss_of_an_evaluation_is_the_mean_over_all_that_counts(readout, obs
     carried, deviation = Carried(forecaster), data.spec.target_statistics.deviation[0]
     with torch.no_grad():
         for stretch in data.val_dataloader():
-            loss, forecast = carried.evaluate(stretch)
+            loss, forecast, _ = carried.evaluate(stretch)
             rows = torch.from_numpy(data.series.values)[stretch.origin[stretch.counted] + 1, 0]
             mask = np.ones(len(data.series.values), bool) if observed else data.series.observed[:, 0]
             counts = torch.from_numpy(mask)[stretch.origin[stretch.counted] + 1]

@@ -14,7 +14,7 @@ from torch import Tensor
 from seqmodels.callbacks.drawing import Panel, error_figure, forecast_figure, pixels, save
 from seqmodels.callbacks.scalars import tensorboards
 from seqmodels.module import MODEL, ForecastModule
-from seqmodels.uncertainty import dropout_on, monte_carlo
+from seqmodels.uncertainty import monte_carlo
 from seqmodels.window import Window
 from seqmodels.wording import label
 
@@ -43,9 +43,6 @@ class ForecastFigures(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.validations, self.drawn_at = 0, -1
         self.started, self.spent = time.perf_counter(), 0.0
-        if self.dropout_passes and isinstance(module, ForecastModule):
-            with dropout_on(module.forecaster):  # refuses a model without dropout before it is trained
-                pass
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit":

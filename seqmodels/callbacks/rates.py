@@ -40,6 +40,10 @@ class RateSweep(pl.Callback):
         self.losses: list[float] = []  # before step 0, before step 1, ...
         self.first = self.best = float("inf")
 
+    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, ForecastModule)
+        module.progresses = False  # a sweep is no training: scheduled sampling, for one, stays where training begins
+
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
         rate = float(self.rates[min(trainer.global_step, self.steps - 1)])
         for group in trainer.optimizers[0].param_groups:

@@ -1,7 +1,7 @@
 """What a readout is: which forecasts are read from which features, and how a forecast of several steps comes about."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -15,10 +15,11 @@ class Encoded(NamedTuple):
     features: Tensor  # (B, S, D), those of the origins that carry a forecast
     everything: Tensor  # (B, all origins of the backbone, D)
     state: Any  # of the backbone after the last step; None where it is not causal
-    newest: Tensor  # (B, C), the last past value as the backbone sees it
+    newest: Tensor  # (B, C), the last past value as the backbone sees it; 0 where it is missing
     known: Tensor  # (B, H, K), covariates known ahead, by lead
-    advance: Callable[[Tensor, int, Any], tuple[Tensor, Any]]  # value (B, C), lead, state -> features (B, D), state
-    next_input: Callable[[Tensor, int], Tensor]  # forecast value (B, C) for a lead -> as the backbone would see it
+    stepper: Callable[[], Callable[[Tensor, int, Any], tuple[Tensor, Any]]]  # once it has been asked for, it takes a
+    # value (B, C) as the backbone sees it, its lead and a state, and gives features (B, D) and the next state
+    next_input: Callable[[Sequence[Tensor]], Tensor]  # see View
     mean: Callable[[Tensor], Tensor]  # the head's: (..., P) -> (...)
     progress: float  # share of the training that is done
 
@@ -30,6 +31,8 @@ class Readout(nn.Module, ABC):
     """
 
     every_step: bool  # whether the loss sees forecasts from every step
+    attends: bool = False  # whether it looks back at all features of the backbone
+    taught: bool = False  # whether it is shown the truth in training
     recursive: bool = False  # whether forecasts are fed back, which needs a backbone that goes step by step
 
     def __init__(self, spec: WindowSpec, size: int, parameters: int):
@@ -43,7 +46,8 @@ class Readout(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, encoded: Encoded, teacher: Tensor | None = None) -> Tensor:
-        """What the loss sees: (B, S, leads, C, P); ``teacher`` (B, H, C) is the scaled truth, in training only."""
+        """What the loss sees: (B, S, leads, C, P); ``teacher`` (B, H, C) is the truth as
+        the backbone would see it, in training only."""
 
     def forecast(self, encoded: Encoded) -> Tensor:
         """All leads without any truth: (B, S, H, C, P)."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from seqmodels.causal import Backbone
 from seqmodels.errors import InputError
 from seqmodels.readouts.base import Encoded, Readout
-from seqmodels.states import filled, handed_over, is_memory, remembered, tensors
+from seqmodels.states import memories, remembered, replaced
 from seqmodels.window import Origins, WindowSpec
 
 SCHEDULES = ("constant", "linear", "exponential", "inverse_sigmoid")
@@ -20,7 +20,7 @@ class EncoderDecoder(Readout):
     """The decoder reads, lead by lead, the value before (its own forecast, or in training the truth) and the
     covariates known for that lead; a linear layer turns its output into the forecast. S = 1.
 
-    It begins with the final state of the backbone where both have the same layers and sizes; otherwise with a state
+    It begins with the final state of the backbone where what both remember has the same sizes; otherwise with a state
     made of the last features by one linear layer and tanh, so that any backbone can be the encoder.
 
     ``teacher_forcing``: share of the inputs that are the truth while training begins; ``teacher_forcing_end``: while it
@@ -33,6 +33,7 @@ class EncoderDecoder(Readout):
     """
 
     every_step = False
+    taught = True
 
     def __init__(
         self,
@@ -60,10 +61,13 @@ class EncoderDecoder(Readout):
             )
         inputs = self.channels + len(spec.known_covariates)
         self.memory = remembered(self.decoder, inputs)
-        shapes = [part.shape for part in tensors(self.memory)]
-        alike = type(state) is type(self.memory) and [part.shape for part in tensors(state)] == shapes
-        self.bridge = None if alike else nn.Linear(size, sum(part.numel() for part in tensors(self.memory) if is_memory(part)))
+        self.encoder_memory = state
+        alike = state is not None and [part.shape for part in memories(state)] == [
+            part.shape for part in memories(self.memory)
+        ]
+        self.bridge = None if alike else nn.Linear(size, sum(part.numel() for part in memories(self.memory)))
         self.attention = Attention(self.decoder.size, size) if attention else None
+        self.attends = attention
         self.linear = nn.Linear(self.decoder.size, self.channels * parameters)
 
     def origins(self, origins: Origins, past_steps: int) -> Origins:
@@ -95,11 +99,14 @@ class EncoderDecoder(Readout):
 
     def _unroll(self, encoded: Encoded, teacher: Tensor | None, true: Tensor | None = None) -> Tensor:
         """Lead by lead; where ``true`` (B, H) the truth goes in next, else the forecast."""
-        value, state, leads = encoded.newest, self._begin(encoded), []
+        value, state = encoded.newest, self._begin(encoded)
+        leads: list[Tensor] = []
+        values: list[Tensor] = []
         for lead in range(self.leads):
             output, state = self.decoder.step(torch.cat([value, encoded.known[:, lead]], dim=-1), state)
             leads.append(self._read(output[:, None], encoded))
-            value = encoded.mean(leads[-1])[:, 0, 0]
+            values.append(encoded.mean(leads[-1])[:, 0, 0])
+            value = encoded.next_input(values)
             if teacher is not None and true is not None:
                 value = torch.where(true[:, lead, None], teacher[:, lead], value)
         return torch.cat(leads, dim=2)
@@ -114,8 +121,13 @@ class EncoderDecoder(Readout):
         """The decoder's first state."""
         own = self.decoder.initial_state(encoded.newest[:, None])
         if self.bridge is None:
-            return handed_over(self.memory, encoded.state, own)
-        return filled(self.memory, torch.tanh(self.bridge(encoded.features[:, -1])), own)
+            given = memories(self.encoder_memory, encoded.state)
+            return replaced(self.memory, given, own)
+        flat = torch.tanh(self.bridge(encoded.features[:, -1]))
+        sizes = [part.numel() for part in memories(self.memory)]
+        shapes = [part.shape[1:] for part in memories(self.memory)]
+        parts = [part.unflatten(1, shape) for part, shape in zip(flat.split(sizes, dim=1), shapes, strict=True)]
+        return replaced(self.memory, parts, own)
 
 
 class Attention(nn.Module):

@@ -70,11 +70,10 @@ class Iterated(Direct):
 
     def forecast(self, encoded: Encoded) -> Tensor:
         """(B, 1, H, C, P): from the last origin only."""
-        parameters, state = self.read(encoded.features[:, -1:]), encoded.state
-        leads = [parameters]
+        advance, state = encoded.stepper(), encoded.state
+        leads, values = [self.read(encoded.features[:, -1:])], []
         for lead in range(1, self.horizon):
-            value = encoded.next_input(encoded.mean(parameters)[:, 0, 0], lead)
-            features, state = encoded.advance(value, lead, state)
-            parameters = self.read(features.unsqueeze(1))
-            leads.append(parameters)
+            values.append(encoded.mean(leads[-1])[:, 0, 0])
+            features, state = advance(encoded.next_input(values), lead, state)
+            leads.append(self.read(features.unsqueeze(1)))
         return torch.cat(leads, dim=2)

@@ -1,26 +1,34 @@
 """Scalers that shift and divide: by the training span, by nothing, or by each window's own past."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqmodels.errors import InputError
 from seqmodels.references import last_observed, masked_mean, seasonal_naive
-from seqmodels.scalers.base import Rescale, Scaler
+from seqmodels.scalers.base import Scaler, Units
 from seqmodels.window import Inputs, Origins, Targets, WindowSpec, every_step
 
 CENTRES = ("mean", "last", "season")
 SCALES = ("deviation", "mean_absolute", "seasonal_error")
+LEAST = 0.1  # of the seasonal error: below it, what is left of a quiet beginning would blow up everything after it
 
 
 class Affine(NamedTuple):
-    """Scaled = (raw - centre) / scale; forecasts may be centred and scaled otherwise than the past they come from."""
+    """Scaled = (raw - centre) / scale; forecasts may be centred and scaled otherwise than the past they come from.
+
+    With a ``season`` forecasts are centred on the seasonal naive one. Where they are fed back, that of a lead beyond
+    the season is the forecast one season before it, just as in training it was the value.
+    """
 
     past_centre: Tensor  # (B or 1, 1, C)
     past_scale: Tensor  # (B or 1, 1, C), greater than 0
     centre: Tensor  # of forecasts: (B or 1, S or 1, H or 1, C)
     unit: Tensor  # of forecasts: (B or 1, 1, 1, C), greater than 0
+    season: int = 0
+    season_fed_back: int = 0
 
     def encode(self, past: Tensor) -> Tensor:
         return (past - self.past_centre) / self.past_scale
@@ -29,17 +37,30 @@ class Affine(NamedTuple):
         target = every_step(inputs.past_target, targets.target, origins)
         return (target - self.centre) / self.unit
 
-    def decode(self, parameters: Tensor, rescale: Rescale) -> Tensor:
-        leads = parameters.shape[2]
-        centre = self.centre if self.centre.shape[2] == 1 else self.centre[:, :, :leads]
-        return rescale(parameters, centre, self.unit)
+    def decode(self, parameters: Tensor, head: Units) -> Tensor:
+        centre = self.centre if self.centre.shape[2] == 1 else self.centre[:, :, : parameters.shape[2]]
+        if self.season_fed_back:
+            centre = centre + earlier(head.mean(parameters), self.season_fed_back) * self.unit
+        return head.rescale(parameters, centre, self.unit)
 
-    def last(self) -> "Affine":
-        return self._replace(centre=self.centre[:, -1:])
+    def fed_back(self) -> "Affine":
+        return self._replace(centre=self.centre[:, -1:], season_fed_back=self.season)
 
-    def next_input(self, value: Tensor, lead: int) -> Tensor:
+    def as_inputs(self, values: Tensor) -> Tensor:
+        return self.encode(values * self.unit[:, 0] + self.centre[:, -1])
+
+    def next_input(self, values: Sequence[Tensor]) -> Tensor:
+        lead, season = len(values), self.season_fed_back or len(values)
+        total = sum(values[lead - 1 :: -season], torch.zeros_like(values[-1]))
         centre = self.centre[:, -1, min(lead, self.centre.shape[2]) - 1]
-        return (value * self.unit[:, 0, 0] + centre - self.past_centre[:, 0]) / self.past_scale[:, 0]
+        return (total * self.unit[:, 0, 0] + centre - self.past_centre[:, 0]) / self.past_scale[:, 0]
+
+
+def earlier(values: Tensor, season: int) -> Tensor:
+    """Of forecasts (B, S, H, C), for each lead the sum of those one, two, ... seasons before it."""
+    horizon = values.shape[2]
+    blocks = nn.functional.pad(values, (0, 0, 0, -horizon % season)).unflatten(2, (-1, season))
+    return (blocks.cumsum(dim=2) - blocks).flatten(2, 3)[:, :, :horizon]
 
 
 class Standard(Scaler):
@@ -92,7 +113,7 @@ class Window(Scaler):
     """
 
     per_window = True
-    floor: Tensor
+    mean: Tensor
 
     def __init__(self, spec: WindowSpec, centre: str = "mean", scale: str = "deviation", steps: int | None = None):
         super().__init__()
@@ -110,7 +131,7 @@ class Window(Scaler):
                 f"model.scaler.steps is {self.steps}; it must be between {fewest} and data.past_steps={spec.past_steps}"
                 + (" (model.scaler.centre=season needs a whole season)." if centre == "season" else ".")
             )
-        self.register_buffer("floor", torch.tensor(spec.target_statistics.deviation) * 1e-3, persistent=False)
+        self.register_buffer("mean", torch.tensor(spec.target_statistics.mean), persistent=False)
 
     def extra_repr(self) -> str:
         return f"centre={self.centre}, scale={self.scale}"
@@ -124,28 +145,41 @@ class Window(Scaler):
         past, observed = inputs.past_target[:, :steps], inputs.past_observed[:, :steps]
         centre = self._centre(past, observed)
         scale = self._scale(past, observed, centre, inputs)
-        forecast_centre = centre.unsqueeze(1)
-        if self.centre == "season":
-            forecast_centre = seasonal_naive(inputs, self.season, self.horizon, origins, self.missing)
-        return Affine(centre, scale, forecast_centre, scale.unsqueeze(1))
+        if self.centre != "season":
+            return Affine(centre, scale, centre.unsqueeze(1), scale.unsqueeze(1))
+        return Affine(centre, scale, self._seasonal(inputs, origins), scale.unsqueeze(1), self.season)
+
+    def _seasonal(self, inputs: Inputs, origins: Origins) -> Tensor:
+        """The seasonal naive forecast, (B, S, H, C); before the first observed value, the training mean."""
+        forecast = seasonal_naive(inputs, self.season, self.horizon, origins, self.missing)
+        if not self.missing:
+            return forecast
+        known = (inputs.past_observed.cumsum(dim=1) > 0)[:, origins.first :: origins.stride]
+        return torch.where(known.unsqueeze(2), forecast, self.mean)
 
     def _centre(self, past: Tensor, observed: Tensor) -> Tensor:
-        """(B, 1, C) from the observed values among ``past``; 0 where there is none."""
+        """(B, 1, C) from the observed values among ``past``; the training mean where there is none."""
         if self.centre == "last":
-            return (last_observed(past, observed) if self.missing else past)[:, -1:]
-        span = self.season if self.centre == "season" else past.shape[1]
-        return masked_mean(past[:, -span:], observed[:, -span:])
+            value = (last_observed(past, observed) if self.missing else past)[:, -1:]
+        else:
+            span = self.season if self.centre == "season" else past.shape[1]
+            past, observed = past[:, -span:], observed[:, -span:]
+            value = masked_mean(past, observed)
+        return torch.where(observed.any(dim=1, keepdim=True), value, self.mean) if self.missing else value
 
     def _scale(self, past: Tensor, observed: Tensor, centre: Tensor, inputs: Inputs) -> Tensor:
-        """(B, 1, C), at least a thousandth of the training deviation: a constant window must not divide by 0."""
+        """(B, 1, C), at least a tenth of the seasonal error of the series: a constant window must not divide by 0."""
+        error = inputs.seasonal_error.unsqueeze(1)
         if self.scale == "seasonal_error":
-            return inputs.seasonal_error.unsqueeze(1)
+            return error
         if self.scale == "mean_absolute":
             size = masked_mean((past - centre).abs(), observed)
         else:
             mean = masked_mean(past, observed)
             size = masked_mean((past - mean).square(), observed).sqrt()
-        return torch.maximum(size, self.floor)
+        if self.missing:
+            size = torch.where(observed.any(dim=1, keepdim=True), size, error)
+        return torch.maximum(size, LEAST * error)
 
 
 def automatic(spec: WindowSpec) -> Scaler:

@@ -6,14 +6,22 @@ every-step readout.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Protocol
 
 from torch import Tensor, nn
 
 from seqmodels.window import Inputs, Origins, Targets, WindowSpec
 
-Rescale = Callable[[Tensor, Tensor, Tensor], Tensor]  # a head's way from scaled to raw: parameters, centre, scale
+
+class Units(Protocol):
+    """What a view asks of a head."""
+
+    def rescale(self, parameters: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
+        """Parameters (B, S, H, C, P) in scaled units -> in the data's own."""
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        """(..., P) -> (...)."""
 
 
 class View(Protocol):
@@ -29,14 +37,17 @@ class View(Protocol):
     def encode_targets(self, inputs: Inputs, targets: Targets, origins: Origins) -> Tensor:
         """What the model is to describe from each origin, scaled: (B, S, H, C)."""
 
-    def decode(self, parameters: Tensor, rescale: Rescale) -> Tensor:
+    def decode(self, parameters: Tensor, head: Units) -> Tensor:
         """(B, S, H, C, P) scaled -> in the data's own units."""
 
-    def last(self) -> "View":
-        """The same for forecasts from the last origin only."""
+    def fed_back(self) -> "View":
+        """The same for one-step forecasts from the last origin that are fed back for the leads after them."""
 
-    def next_input(self, value: Tensor, lead: int) -> Tensor:
-        """The forecast value (B, C) for ``lead`` 1, 2, ... from the last origin, as the encoded input of that step."""
+    def as_inputs(self, values: Tensor) -> Tensor:
+        """Scaled forecasts or targets of all leads from the last origin, (B, H, C), as the backbone would see them."""
+
+    def next_input(self, values: Sequence[Tensor]) -> Tensor:
+        """The newest of the forecasts that were fed back so far, (B, C) each, as the backbone would see it."""
 
 
 class Scaler(nn.Module, ABC):

@@ -1,5 +1,6 @@
 """Differencing as a scaler: the model sees and forecasts differences, which are added back exactly."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from seqmodels.errors import InputError, require_at_least
 from seqmodels.references import last_observed
-from seqmodels.scalers.base import Rescale, Scaler
+from seqmodels.scalers.base import Scaler, Units
 from seqmodels.window import Inputs, Origins, Targets, WindowSpec, every_step
 
 
@@ -19,23 +20,29 @@ class Differences(NamedTuple):
     """
 
     lag: int
-    missing: bool
+    observed: Tensor | None  # (B, T, C) of the past; None where nothing can be missing
+    mean: Tensor  # (C,) of the training span: what counts as the value before the first observed one
     unit: Tensor  # (1, 1, 1, C)
     levels: tuple[Tensor, ...]
 
     def encode(self, past: Tensor) -> Tensor:
-        """The first lag x order steps have no difference and are 0."""
-        return self._differences(past) / self.unit[:, 0]
+        """(B, T, C); where there is nothing to subtract, at the beginning, 0."""
+        order = len(self.levels)
+        taken = differences(filled(past, self.observed, self.mean), self.lag, order)[-1]
+        if self.observed is not None:  # no jump where a series begins
+            known = self.observed.cumsum(dim=1)[:, : -self.lag * order] > 0
+            taken = taken * nn.functional.pad(known, (0, 0, self.lag * order, 0))
+        return taken / self.unit[:, 0]
 
     def encode_targets(self, inputs: Inputs, targets: Targets, origins: Origins) -> Tensor:
         values = torch.cat([inputs.past_target, targets.target], dim=1)
-        if self.missing:
-            values = last_observed(values, torch.cat([inputs.past_observed, targets.observed], dim=1))
-        past, future = self._differences(values).split([inputs.past_target.shape[1], targets.target.shape[1]], dim=1)
+        observed = None if self.observed is None else torch.cat([inputs.past_observed, targets.observed], dim=1)
+        whole = differences(filled(values, observed, self.mean), self.lag, len(self.levels))[-1]
+        past, future = whole.split([inputs.past_target.shape[1], targets.target.shape[1]], dim=1)
         return every_step(past, future, origins) / self.unit
 
-    def decode(self, parameters: Tensor, rescale: Rescale) -> Tensor:
-        values = rescale(parameters, torch.zeros_like(self.unit), self.unit)[..., 0]  # (B, S, H, C)
+    def decode(self, parameters: Tensor, head: Units) -> Tensor:
+        values = head.rescale(parameters, torch.zeros_like(self.unit), self.unit)[..., 0]  # (B, S, H, C)
         horizon = values.shape[2]
         for level in reversed(self.levels):
             padded = nn.functional.pad(values, (0, 0, 0, -horizon % self.lag))
@@ -43,19 +50,31 @@ class Differences(NamedTuple):
             values = blocks.flatten(2, 3)[:, :, :horizon]
         return values.unsqueeze(-1)
 
-    def last(self) -> "Differences":
+    def fed_back(self) -> "Differences":
         return self._replace(levels=tuple(level[:, -1:] for level in self.levels))
 
-    def next_input(self, value: Tensor, lead: int) -> Tensor:
-        return value
-
-    def _differences(self, values: Tensor) -> Tensor:
-        """(B, T, C) -> the same shape, 0 where there is nothing to subtract."""
-        for number in range(len(self.levels)):
-            start = (number + 1) * self.lag
-            later = values[:, start:] - values[:, number * self.lag : values.shape[1] - self.lag]
-            values = torch.cat([torch.zeros_like(values[:, :start]), later], dim=1)
+    def as_inputs(self, values: Tensor) -> Tensor:
         return values
+
+    def next_input(self, values: Sequence[Tensor]) -> Tensor:
+        return values[-1]
+
+
+def filled(values: Tensor, observed: Tensor | None, mean: Tensor) -> Tensor:
+    """(B, T, C) with the newest observed value in place of missing ones, and ``mean`` before the first."""
+    if observed is None:
+        return values
+    return torch.where(observed.cumsum(dim=1) > 0, last_observed(values, observed), mean)
+
+
+def differences(values: Tensor, lag: int, order: int) -> list[Tensor]:
+    """Values (B, T, C) after 0, 1, ... ``order`` differences; 0 where there is nothing to subtract."""
+    taken = [values]
+    for number in range(order):
+        start, before = (number + 1) * lag, taken[-1]
+        later = before[:, start:] - before[:, number * lag : -lag]
+        taken.append(torch.cat([torch.zeros_like(before[:, :start]), later], dim=1))
+    return taken
 
 
 class Difference(Scaler):
@@ -63,7 +82,8 @@ class Difference(Scaler):
 
     ``lag=None`` takes the season of the data. Lag 1 removes a trend (order d: a polynomial one of degree d), a
     seasonal lag the season. In units of the training deviation; the first lag x order origins carry no forecast.
-    Missing values count as the newest value before them. Only for heads of one number per value.
+    Missing values count as the newest value before them, or a gap would make two jumps of the size of the level.
+    Only for heads of one number per value.
 
     Source: Box & Jenkins 1970; the integration of ARIMA.
     """
@@ -71,6 +91,7 @@ class Difference(Scaler):
     per_window = True  # the first steps of each window have no difference
     in_own_units = False
     unit: Tensor
+    mean: Tensor
 
     def __init__(self, spec: WindowSpec, lag: int | None = 1, order: int = 1):
         super().__init__()
@@ -84,6 +105,7 @@ class Difference(Scaler):
             )
         unit = torch.tensor(spec.target_statistics.deviation).reshape(1, 1, 1, -1)
         self.register_buffer("unit", unit, persistent=False)
+        self.register_buffer("mean", torch.tensor(spec.target_statistics.mean), persistent=False)
 
     def extra_repr(self) -> str:
         return f"lag={self.lag}, order={self.order}"
@@ -92,15 +114,9 @@ class Difference(Scaler):
         return self.lag * self.order + 1
 
     def forward(self, inputs: Inputs, origins: Origins) -> Differences:
-        past = inputs.past_target
-        if self.missing:
-            past = last_observed(past, inputs.past_observed)
+        past, observed = inputs.past_target, inputs.past_observed if self.missing else None
         chosen = list(origins.of(past.shape[1])) or [past.shape[1] - 1]
-        levels = []
-        for number in range(self.order):
-            rows = past.unfold(1, self.lag, 1)[:, [origin - self.lag + 1 for origin in chosen]]
-            levels.append(rows.transpose(2, 3))
-            start = (number + 1) * self.lag
-            later = past[:, start:] - past[:, number * self.lag : past.shape[1] - self.lag]
-            past = torch.cat([torch.zeros_like(past[:, :start]), later], dim=1)
-        return Differences(self.lag, self.missing, self.unit, tuple(levels))
+        rows = [origin - self.lag + 1 for origin in chosen]
+        taken = differences(filled(past, observed, self.mean), self.lag, self.order)[:-1]
+        levels = tuple(values.unfold(1, self.lag, 1)[:, rows].transpose(2, 3) for values in taken)
+        return Differences(self.lag, observed, self.mean, self.unit, levels)
