@@ -87,7 +87,7 @@ RIDERSHIP = [
     Row("ridership/seasonal_naive", "bus", 43_441.6, 43_441.6, ("data.target=[bus]",), trained=False),
     Row("ridership/seasonal_naive", "rail 14 days", 39_756.0, None, ("data.horizon=14",), trained=False),
     Row("ridership/linear", "linear", 38_119.4, 37_866.4, statistic="best", note="least squares: 38,119"),
-    Row("ridership/rnn_one_unit", "rnn", 60_000, 102_787, statistic="best", note="here with a linear output"),
+    Row("ridership/rnn_one_unit", "rnn", 41_274.3, 102_787, statistic="best", note="corrects the weekly naive one"),
     Row("ridership/rnn", "rnn", 28_500, 29_015, statistic="best"),
     Row("ridership/one_step", "rnn", 28_500, 29_015, ("model=rnn",), statistic="best"),
     Row("ridership/one_step", "lstm", 28_500, None, ("model=lstm",), statistic="best"),

@@ -134,6 +134,8 @@ def fits(backbone: str, readout: str) -> bool:
     """Whether the Forecaster takes the two together."""
     if readout in ("seq_to_seq", "iterated") and backbone in SEE_THE_FUTURE:
         return False
+    if readout == "attention" and (backbone in SEE_THE_FUTURE or backbone in ("linear", "mlp")):
+        return False  # one feature per window leaves nothing to choose from
     return readout != "iterated" or backbone not in STRIDED
 
 
