@@ -35,6 +35,8 @@ def quiet() -> None:
 def set_threads(threads: int | str, model: nn.Module, batch: int = FULL) -> int:
     """Set and return the number of CPU threads; "auto" means 1 for a model narrow enough, else all cores.
 
+    The width is that of its widest product of matrices, which is where threads can share the work.
+
     Batches smaller than 32 windows leave so much less to share: a width of 128 with 8 of them counts as 32.
 
     Also flushes denormal numbers to zero, which can slow a recurrent layer down twentyfold.
@@ -44,7 +46,7 @@ def set_threads(threads: int | str, model: nn.Module, batch: int = FULL) -> int:
     if threads != "auto" and not (isinstance(threads, int) and threads >= 1):
         raise InputError(f"threads is {threads!r}; it must be 'auto' or a number of at least 1.")
     torch.set_flush_denormal(True)
-    width = getattr(getattr(model, "backbone", None), "size", 0)
+    width = max((min(weight.shape) for weight in model.parameters() if weight.dim() == 2), default=0)
     narrow = width * min(batch, FULL) <= NARROW * FULL
     count = (1 if narrow else cores()) if threads == "auto" else int(threads)
     torch.set_num_threads(count)

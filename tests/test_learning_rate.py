@@ -206,3 +206,14 @@ def test_training_knows_no_rates_and_help_is_its_own(place: Path) -> None:
     assert ended.code == 2 and "no key rates.steps" in ended.err
     ended = python(place, str(LEARNING_RATE), "--help")
     assert ended.code == 0 and "python learning_rate.py -m model" in ended.out and "train.py" not in ended.out
+
+
+def test_a_sweep_is_no_training_whose_end_draws_near() -> None:
+    """Scheduled sampling, for one, would raise the loss whatever the rate."""
+    data = small_waves()
+    module = small_module(data)
+    seen = []
+    loss = module.forecaster.loss
+    module.forecaster.loss = lambda *window: (seen.append(module.forecaster.progress), loss(*window))[1]
+    fit(module, data, [RateSweep(steps=20)], max_steps=21, max_epochs=-1)
+    assert set(seen) == {0.0}

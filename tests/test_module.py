@@ -9,6 +9,8 @@ import zoo
 from data import made
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from datamodules.windows import rows
+from seqmodels import fast_loop
 from seqmodels.checkpoint import load, read
 from seqmodels.errors import InputError
 from seqmodels.module import MODEL, ForecastModule
@@ -207,3 +209,34 @@ def test_the_gradient_norm_is_a_mean_over_optimizer_steps(tmp_path):
     assert len(norms) == 2 and module.steps_summed == 4
     assert module.interval()["optimizer/gradient_norm"] == pytest.approx(sum(norms) / 2, rel=1e-5)
     assert module.norms_summed == 0
+
+
+def test_the_validation_loss_does_not_depend_on_how_windows_are_batched():
+    """With missing targets a batch counts as much as it holds values."""
+
+    class Data:
+        spec = zoo.AHEAD
+
+    window = zoo.window(Data.spec, batch=8)
+    window.targets.observed[:6] = False  # most of the first windows count for nothing
+    window.inputs.past_observed[:5] = False
+    losses = []
+    for size in (8, 3, 1):
+        module = module_for(Data).eval()
+        module.on_validation_epoch_start()
+        for start in range(0, 8, size):
+            with torch.no_grad():
+                module.validation_step(rows(window, slice(start, start + size)), 0)
+        losses.append(float(module.validation_loss / module.validation_count))
+    assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-5)
+
+
+def test_an_optimizer_that_asks_for_the_loss_again_takes_the_long_way(tmp_path):
+    data = made(100, split=[60, 20, 20], batch_size=60)
+    module = module_for(data)
+    module.optimizer = partial(torch.optim.LBFGS, lr=0.1, max_iter=4)
+    trainer = trainer_for(tmp_path, epochs=2)
+    fast_loop.install(trainer)
+    before = float(module.forecaster.loss(*next(iter(data.loaders["train"]))[:2]))
+    trainer.fit(module, datamodule=data)
+    assert float(module.forecaster.loss(*next(iter(data.loaders["train"]))[:2])) < before

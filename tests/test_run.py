@@ -5,8 +5,9 @@ import torch
 from data import made
 from omegaconf import OmegaConf
 from small_runs import small_module, small_waves
+from torch import nn
 
-from seqmodels import run
+from seqmodels import environment, run
 from seqmodels.checkpoint import describe
 from seqmodels.environment import masked
 from seqmodels.errors import InputError
@@ -35,6 +36,7 @@ def settings(**changes):
         ({"seed": 2**32}, "seed is 4294967296; it must be less"),
         ({"seed": True}, "seed is True"),
         ({"optimizer_steps": 0}, "optimizer_steps is 0"),
+        ({"dropout_passes": 1}, "dropout_passes is 1; it must be 0, for none, or at least 2"),
         ({"monitor": "val_loss"}, "monitor is 'val_loss'; it must be one of validation/mase"),
         ({"trainer__precision": "16-mixed"}, "trainer.precision is 16-mixed; it must be one of 32-true"),
         ({"trainer__devices": 2}, "trainer.devices is 2"),
@@ -97,3 +99,21 @@ def test_perfectly_periodic_data_have_no_skill_to_speak_of():
     perfect = errors.compute()
     assert skill(perfect, perfect) != skill(perfect, perfect), "not a number"
     assert result_table({"validation": {MODEL: perfect, "naive": perfect}}, {"validation": 3}, "x") is not None
+
+
+@pytest.mark.parametrize(
+    ("layer", "batch", "threads"),
+    [
+        (nn.LSTM(3, 64), 32, 1),
+        (nn.LSTM(3, 128), 32, 4),
+        (nn.LSTM(3, 128), 1, 1),  # one window has nothing to share
+        (nn.Linear(500, 14), 256, 1),  # long, but not wide
+        (nn.Linear(500, 100), 256, 4),
+        (nn.Identity(), 32, 1),
+    ],
+)
+def test_only_wide_models_get_several_threads(monkeypatch, layer, batch, threads):
+    monkeypatch.setattr(environment, "cores", lambda: 4)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    assert environment.set_threads("auto", layer, batch) == threads
+    assert environment.set_threads(3, layer, batch) == 3
