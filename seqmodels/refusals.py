@@ -177,7 +177,10 @@ def _unknown(key: str, composed: Composed) -> str:
         return f"{override}: there is no group {key}.{nearest(key, options)}"
     inside = key.startswith("hydra.")
     choices = [*(name for name in keys if name.startswith("hydra.") == inside), *({} if inside else options)]
-    return f"{override}: the config has no key {key}.{nearest(key, choices)}"
+    parent, _, leaf = key.rpartition(".")
+    deeper = [name for name in choices if name.startswith(f"{parent}.") and name.endswith(f".{leaf}")]
+    hint = f" Nearest: {', '.join(deeper)}." if deeper and parent else nearest(key, choices)
+    return f"{override}: the config has no key {key}.{hint}"
 
 
 def _from_hydra(error: ValueError, composed: Composed) -> str | None:
