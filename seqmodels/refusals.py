@@ -61,6 +61,16 @@ class Composed:
                 continue
         return Names([], {}, [])
 
+    def swept(self, key: str) -> bool:
+        """Whether ``key`` is there only with a choice that is swept: Hydra composes a sweep without those."""
+        swept = [one for one in self.overrides if "." not in _key(one) and "," in one and "[" not in one]
+        if not swept:
+            return False
+        try:
+            return key in self._compose([*self._choices, *(one.partition(",")[0] for one in swept)]).keys
+        except Exception:  # another fault, which has its own sentence
+            return False
+
     @cached_property
     def _choices(self) -> list[str]:
         return [one for one in self.overrides if "." not in _key(one) and "=" in one and "," not in one]
@@ -175,6 +185,8 @@ def _unknown(key: str, composed: Composed) -> str:
         return f"{override}: nothing in this config selects from the group {key}.{nearest(key, used)}"
     if "/" in key:
         return f"{override}: there is no group {key}.{nearest(key, options)}"
+    if composed.swept(key):
+        return f"{override}: the config has {key} only with a choice that is swept; in a sweep, write ++{override}."
     inside = key.startswith("hydra.")
     choices = [*(name for name in keys if name.startswith("hydra.") == inside), *({} if inside else options)]
     parent, _, leaf = key.rpartition(".")

@@ -58,6 +58,13 @@ def test_a_mistake_is_refused(place: Path, mistake: str) -> None:
         assert files_in(place) == ["small.csv"]
 
 
+def test_a_key_that_comes_only_with_a_swept_choice_is_named_with_the_way_to_set_it(place: Path) -> None:
+    swept = ("-m", *SMALL[:3], "model=lstm,gru")
+    assert_refused(forked(place, *swept, "model.backbone.hidden=3"), "in a sweep, write ++model.backbone.hidden=3.")
+    assert files_in(place) == ["small.csv"]
+    assert forked(place, *swept, "++model.backbone.hidden=3", "trainer.fast_dev_run=true").code == 0
+
+
 def test_the_table_of_these_tests_is_accepted(place: Path) -> None:
     """Otherwise the refusals above could have another reason."""
     assert forked(place, *CSV, "model=naive").code == 0
