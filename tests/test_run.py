@@ -115,5 +115,6 @@ def test_perfectly_periodic_data_have_no_skill_to_speak_of():
 def test_only_wide_models_get_several_threads(monkeypatch, layer, batch, threads):
     monkeypatch.setattr(environment, "cores", lambda: 4)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    monkeypatch.setattr(torch, "set_flush_denormal", lambda flush: None)  # it would last beyond this test
     assert environment.set_threads("auto", layer, batch) == threads
     assert environment.set_threads(3, layer, batch) == 3
