@@ -59,6 +59,7 @@ class ForecastModule(pl.LightningModule):
         self.measured: dict[str, int] = {}  # windows behind the results of each stage
         self.stage = "test"  # what the test loop is measuring
         self.best_epoch: int | None = None  # of the weights put back after fitting
+        self.follows_progress = getattr(getattr(forecaster, "readout", None), "taught", False)
         self.progresses = True  # whether what depends on the share of training that is done moves on
         self.fit_seconds = 0.0  # training and validation, all epochs
         self.validation_loss, self.validation_count = torch.zeros(()), torch.zeros(())
@@ -96,7 +97,8 @@ class ForecastModule(pl.LightningModule):
             self.training_state.drop()
 
     def training_step(self, window: Window, batch_index: int) -> Tensor:
-        self.forecaster.progress = self.trainer.global_step / self.all_steps
+        if self.follows_progress:
+            self.forecaster.progress = self.trainer.global_step / self.all_steps
         state = self.training_state
         loss = self.forecaster.loss(window.inputs, window.targets) if state is None else state.loss(window)
         self.loss_sum = self.loss_sum + loss.detach()

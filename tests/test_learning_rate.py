@@ -212,7 +212,7 @@ def test_a_sweep_is_no_training_whose_end_draws_near() -> None:
     """Scheduled sampling, for one, would raise the loss whatever the rate."""
     data = small_waves()
     module = small_module(data)
-    seen = []
+    module.follows_progress, seen = True, []
     loss = module.forecaster.loss
     module.forecaster.loss = lambda *window: (seen.append(module.forecaster.progress), loss(*window))[1]
     fit(module, data, [RateSweep(steps=20)], max_steps=21, max_epochs=-1)

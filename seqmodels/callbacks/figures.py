@@ -19,7 +19,7 @@ from seqmodels.window import Window
 from seqmodels.wording import label
 
 STAGES = ("validation", "test")
-LARGEST_SHARE = 0.03  # of the time of training; where epochs are short, pictures come less often
+LARGEST_SHARE = 0.01  # of the time of training; where epochs are short, pictures come less often
 SHORTEST_PAST = 56  # steps shown before the origin, at least, where the window has them
 
 
@@ -27,8 +27,8 @@ class ForecastFigures(pl.Callback):
     """Draws the same validation windows at the first, every n-th and the last validation, for TensorBoard.
 
     ``windows``: how many. ``directory``: where a run without TensorBoard keeps the latest picture as
-    ``forecast_validation.png``; with None such a run draws nothing before its end. Drawing takes at most a few per cent
-    of the time: a picture that would take more is left out, except for the first and the last.
+    ``forecast_validation.png``; with None such a run draws nothing before its end. Drawing takes at most about one per
+    cent of the time: a picture that would take more is left out, except for the first and the last.
     ``dropout_passes``: see ``draw_forecasts``.
     """
 
