@@ -15,7 +15,7 @@ from torch import Tensor
 from datamodules.series import SeriesSet
 from seqmodels.window import Inputs, Targets, Window, WindowSpec
 
-AT_ONCE = 2**18  # values that one gather brings: several small batches, since each gather has a price of its own
+AT_ONCE = 2**16  # values that one gather brings, few enough for a cache: several small batches, as each has a price
 
 
 class Index(Protocol):
@@ -215,7 +215,8 @@ class WindowLoader:
             for batch in range(first, last):
                 order.position = batch + 1
                 start = (batch - first) * self.batch_size
-                yield rows(gathered, slice(start, start + self.batch_size))
+                alone = last - first == 1
+                yield gathered if alone else rows(gathered, slice(start, start + self.batch_size))
 
     def state_dict(self) -> dict[str, int]:
         """State of the order; with the next method it tells Lightning that the loader can resume."""
