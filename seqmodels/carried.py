@@ -88,7 +88,7 @@ def refuse(forecaster: Forecaster) -> None:
             f"{rule}, and model.scaler scales each window by itself, so that the state would mean something else in"
             " the next one; use model/scaler=standard, or data.lanes=null."
         )
-    if getattr(forecaster.readout, "attention", None) is not None:
+    if forecaster.readout.attends:
         raise InputError(
             f"{rule}, and model.readout.attention looks back over one window only; set it to false, or data.lanes=null."
         )

@@ -114,6 +114,8 @@ class ForecastModule(pl.LightningModule):
         """Clip, and keep the norm from before: one pass does both."""
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         gradients = [p.grad for p in parameters]
+        if not gradients:  # nothing that is trained took part in this loss
+            return
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         self.norm_sum = self.norm_sum + norm
         self.norms_summed += 1

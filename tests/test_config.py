@@ -129,8 +129,11 @@ def test_missing_argument_and_missing_value_are_named() -> None:
 
 
 def test_arguments_that_come_later_are_not_missing() -> None:
-    check({"data": {"_target_": LINEAR, "_partial_": True}}, ("data",))
-    check({"data": {"_target_": LINEAR, "in_features": 1}}, ("data",), supplied={"data": ("out_features",)})
+    assert check({"data": {"_target_": LINEAR, "_partial_": True}}, ("data",)) is None
+    some = {"_target_": LINEAR, "in_features": 1}
+    assert check({"data": some}, ("data",), supplied={"data": ("out_features",)}) is None
+    with pytest.raises(InputError, match="data.out_features is missing"):
+        check({"data": some}, ("data",), supplied={"model": ("out_features",)})
 
 
 def test_nested_nodes_and_lists_are_checked() -> None:

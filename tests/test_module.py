@@ -244,3 +244,9 @@ def test_an_optimizer_that_asks_for_the_loss_again_takes_the_long_way(tmp_path):
     trainer.fit(module, datamodule=data)
     with torch.no_grad():
         assert module.forecaster.loss(inputs, targets) < before
+
+
+def test_a_loss_without_gradients_is_nothing_to_clip():
+    module = module_for(made(100, split=[60, 20, 20]))
+    module.configure_gradient_clipping(module.new_optimizer(), 1.0, "norm")
+    assert (module.norms_summed, module.norm_sum) == (0, 0.0)
