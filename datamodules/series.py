@@ -1,5 +1,6 @@
 """Many time series in contiguous storage, one after the other: what every reader produces."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,10 @@ class SeriesSet:
 
     Values are raw units. An unobserved value is 0 in ``values`` and False in ``observed``.
     ``time`` holds one label per row (datetime64, or int64 for an integer index), ascending within each series,
-    or None where the source has no time column (then steps count from 0).
+    or None where the source has no time column (then steps count from 0). Dates are UTC; ``zone`` is the time zone
+    in which people read them, "" where the source names none.
+    A covariate or static column that holds categories appears in ``categories`` with its values, in order; its cells
+    are their numbers from 1 on, and 0 where there is none. A missing number of a covariate or static column is NaN.
     ``observed`` is None when nothing is missing, so that no memory is spent on it.
     """
 
@@ -25,6 +29,10 @@ class SeriesSet:
     known_covariates: np.ndarray | None = None  # (rows, K) float32
     past_covariate_names: tuple[str, ...] = ()
     known_covariate_names: tuple[str, ...] = ()
+    static: np.ndarray | None = None  # (series, V) float32
+    static_names: tuple[str, ...] = ()
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    zone: str = ""
     frequency: str = ""  # "hour", "day", ... for people; empty when unknown
     season: int = 1  # usual seasonal period of that frequency, in steps
     source: str = "data"  # file or generator, named in messages

@@ -22,6 +22,28 @@ class Statistics(NamedTuple):
     deviation: tuple[float, ...] = ()
 
 
+ONE_HOT = 20  # a category of more values than this is embedded
+
+
+class Category(NamedTuple):
+    """A covariate that names one of ``values``: a window holds the number of the value, from 1 on, as a float32.
+
+    0 says that the value is unknown: not given, or never seen in the training span.
+    """
+
+    column: str
+    values: tuple[str, ...]
+    shares: tuple[float, ...]  # how often each value occurs in the training span, of all its rows
+
+    @property
+    def width(self) -> int:
+        """Numbers that stand for one value in the input: one for each value, or the size of an embedding.
+
+        The size is the rule of fast.ai's tabular models, 1.6 n^0.56, at most 50.
+        """
+        return len(self.values) if len(self.values) <= ONE_HOT else min(50, round(1.6 * len(self.values) ** 0.56))
+
+
 class WindowSpec(NamedTuple):
     """Everything a model may know about the data before it sees a window; primitives only.
 
@@ -40,6 +62,7 @@ class WindowSpec(NamedTuple):
     season: int = 1
     missing: bool = False
     stateful: bool = False
+    categories: tuple[Category, ...] = ()  # those of the covariates and statics that are no numbers
     target_statistics: Statistics = Statistics((0.0,), (1.0,))
     past_statistics: Statistics = Statistics()
     known_statistics: Statistics = Statistics()
@@ -47,9 +70,14 @@ class WindowSpec(NamedTuple):
 
     @property
     def features(self) -> int:
-        """F, the number of encoded input features per time step (see ``Forecaster.encode``)."""
+        """F, the number of encoded input features per time step (see ``seqmodels.features``)."""
         target = len(self.channels) * (2 if self.missing else 1)
-        return target + len(self.past_covariates) + len(self.known_covariates) + len(self.statics)
+        return target + sum(map(self.encoded, (self.past_covariates, self.known_covariates, self.statics)))
+
+    def encoded(self, columns: tuple[str, ...]) -> int:
+        """How many numbers stand for these columns in the input of a model; a category takes its ``width``."""
+        widths = {category.column: category.width for category in self.categories}
+        return sum(widths.get(column, 1) for column in columns)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary of lists and primitives, as a checkpoint stores it."""
@@ -59,6 +87,9 @@ class WindowSpec(NamedTuple):
                 plain[key] = {"mean": list(value.mean), "deviation": list(value.deviation)}
             elif isinstance(value, tuple):
                 plain[key] = list(value)
+        plain["categories"] = [
+            {"column": one.column, "values": list(one.values), "shares": list(one.shares)} for one in self.categories
+        ]
         return plain
 
     @classmethod
@@ -69,6 +100,9 @@ class WindowSpec(NamedTuple):
             if isinstance(value, dict):
                 value = Statistics(tuple(value["mean"]), tuple(value["deviation"]))
             fields[key] = tuple(value) if isinstance(value, list) else value
+        fields["categories"] = tuple(
+            Category(one["column"], tuple(one["values"]), tuple(one["shares"])) for one in plain.get("categories", ())
+        )
         return cls(**fields)
 
     def zeros(self, batch: int = 1) -> "Inputs":
@@ -90,8 +124,8 @@ class Inputs(NamedTuple):
     """What a model may see at forecast time, in raw units; absent parts have width 0, never None."""
 
     past_target: Tensor  # (B, T, C) float32, finite, 0 where not observed
-    past_observed: Tensor  # (B, T, C) bool, True = measured
-    past_covariates: Tensor  # (B, T, U) float32, known up to the origin
+    past_observed: Tensor  # (B, T, C) bool, True = measured; False also before the beginning of a short series
+    past_covariates: Tensor  # (B, T, U) float32, known up to the origin; a category is its number
     known_covariates: Tensor  # (B, T+H, K) float32, the only thing from the future
     static: Tensor  # (B, V) float32
     seasonal_error: Tensor  # (B, C) float32, mean |y(t) - y(t - season)| of the series, never 0
