@@ -3,25 +3,29 @@
 Both train the same model on the same windows with the same batches of 32 and validate once an epoch. Ours is
 ``python train.py`` as a user runs it: TensorBoard, checkpoints, figures, progress, gradient clipping and norms. The
 loop is what one writes by hand: nn.LSTM or nn.Conv1d, torch.optim.Adam, tensors in memory, one index gather a step.
-The time of an epoch is the mean from one validation to the next; the seconds that come once a run (libraries load,
-TensorBoard and the first picture begin) stand beside it. Runs alternate, so that a busy machine slows down both.
+It runs in a process of its own, and the two take turns, epoch by epoch: a machine whose speed changes from minute to
+minute then changes both alike. The first two epochs, in which libraries load, are left out.
 """
 
-import json
+import io
+import multiprocessing
+import runpy
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import redirect_stdout
+from multiprocessing.connection import Connection
 from pathlib import Path
 
+import lightning.pytorch as pl
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
 from datamodules.synthetic import generate_waves
 
-EPOCHS, RUNS, PAST, HORIZON, BATCH = 12, 3, 50, 10, 32
+EPOCHS, RUNS, PAST, HORIZON, BATCH, WARM_UP = 20, 3, 50, 10, 32, 2
 ROOT = Path(__file__).parent.parent
 
 
@@ -55,54 +59,110 @@ class StockWaveNet(nn.Module):
         return self.layers(x.transpose(1, 2)).transpose(1, 2)
 
 
-def by_hand(model: nn.Module) -> float:
-    """Seconds per epoch of the hand-written loop."""
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    waves = torch.from_numpy(generate_waves(10_000, PAST + HORIZON, 42))
-    past = waves[:, :PAST, None].contiguous()
-    targets = waves.unfold(1, HORIZON, 1)[:, 1:].contiguous()  # (series, 50, 10)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    ends = []
-    for _ in range(EPOCHS):
-        model.train()
+STOCK = {"lstm": StockLstm, "wavenet": StockWaveNet}
+
+
+class ByHand:
+    """The hand-written loop."""
+
+    def __init__(self, model: nn.Module):
+        torch.set_num_threads(1)
+        torch.set_flush_denormal(True)
+        waves = torch.from_numpy(generate_waves(10_000, PAST + HORIZON, 42))
+        self.past = waves[:, :PAST, None].contiguous()
+        self.targets = waves.unfold(1, HORIZON, 1)[:, 1:].contiguous()  # (series, 50, 10)
+        self.model, self.optimizer = model, torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def epoch(self) -> float:
+        """Train and validate once; returns the seconds it took."""
+        begun = time.perf_counter()
+        self.model.train()
         for chosen in torch.randperm(7000).split(BATCH):
-            loss = nn.functional.mse_loss(model(past[chosen]), targets[chosen])
-            optimizer.zero_grad()
+            loss = self._loss(chosen)
+            self.optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
-        model.eval()
+            self.optimizer.step()
+        self.model.eval()
         with torch.no_grad():
             for chosen in torch.arange(7000, 9000).split(1000):
-                nn.functional.mse_loss(model(past[chosen]), targets[chosen])
-        ends.append(time.perf_counter())
-    return (ends[-1] - ends[0]) / (EPOCHS - 1)
+                self._loss(chosen)
+        return time.perf_counter() - begun
+
+    def _loss(self, chosen: Tensor) -> Tensor:
+        return nn.functional.mse_loss(self.model(self.past[chosen]), self.targets[chosen])
 
 
-def ours(name: str) -> tuple[float, float]:
-    """Seconds per epoch of ``python train.py model=...``, and those that come once."""
-    with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, str(ROOT / "train.py"), f"model={name}", f"trainer.max_epochs={EPOCHS}",
-                   f"hydra.run.dir={directory}", "trainer.accelerator=cpu"]  # fmt: skip
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        total = json.loads((Path(directory) / "metrics.json").read_text())["fit_seconds"]
-        events = EventAccumulator(directory, size_guidance={"scalars": 0}).Reload().Scalars("loss/validation")
-    epoch = (events[-1].wall_time - events[0].wall_time) / (len(events) - 1)
-    return epoch, total - EPOCHS * epoch
+def answer(name: str, connection: Connection) -> None:
+    """Run an epoch of the loop whenever asked for one, and say how long it took."""
+    loop = ByHand(STOCK[name]())
+    while connection.recv():
+        connection.send(loop.epoch())
+
+
+class TakingTurns(pl.Callback):
+    """Lets the loop run an epoch between two of ours."""
+
+    def __init__(self, other: Connection):
+        self.other, self.begun = other, 0.0
+        self.pairs: list[tuple[float, float]] = []  # seconds of ours, from one epoch to the next, and by hand
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        ours = time.perf_counter() - self.begun
+        self.other.send(True)
+        self.pairs.append((ours, self.other.recv()))
+        self.begun = time.perf_counter()
+
+
+def race(name: str) -> None:
+    """Train by ``train.py`` in this process, taking turns with the loop; prints a line of seconds for each pair."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=answer, args=(name, theirs))
+    process.start()
+    turns, fit = TakingTurns(ours), pl.Trainer.fit
+
+    def taking_turns(trainer: pl.Trainer, *arguments: object, **options: object) -> None:
+        trainer.callbacks.append(turns)
+        fit(trainer, *arguments, **options)
+
+    pl.Trainer.fit = taking_turns
+    with tempfile.TemporaryDirectory() as directory, redirect_stdout(io.StringIO()):
+        sys.argv = ["train.py", f"model={name}", f"trainer.max_epochs={EPOCHS}", "trainer.accelerator=cpu",
+                    f"hydra.run.dir={directory}"]  # fmt: skip
+        try:
+            runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
+        except SystemExit as end:
+            assert not end.code, end.code
+    ours.send(False)
+    process.join()
+    for pair in turns.pairs[WARM_UP:]:
+        print(*pair)
+
+
+def measure(name: str) -> list[tuple[float, float]]:
+    """One run: pairs of seconds per epoch, ours and by hand."""
+    command = [sys.executable, "-m", "benchmarks.training", name]
+    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout.splitlines()
+    return [(float(ours), float(hand)) for ours, hand in (line.split() for line in lines[WARM_UP - EPOCHS :])]
 
 
 def main() -> None:
-    print(
-        "| model | ours, s per epoch | by hand, s per epoch | ratio of medians | smallest ... largest | ours, s once |"
-    )
-    print("|---|---|---|---|---|---|")
-    for name, stock in (("lstm", StockLstm), ("wavenet", StockWaveNet)):
-        runs = [(*ours(name), by_hand(stock())) for _ in range(RUNS)]
-        mine, once, theirs = (statistics.median(times) for times in zip(*runs, strict=True))
-        ratios = sorted(a / b for a, _, b in runs)
-        spread = f"{ratios[0]:.2f} ... {ratios[-1]:.2f}"
-        print(f"| {name} | {mine:.3f} | {theirs:.3f} | {mine / theirs:.2f} | {spread} | {once:.1f} |", flush=True)
+    print("| model | epochs | ours, s (median) | by hand, s (median) | ratio of sums | by run | quartiles by epoch |")
+    print("|---|---|---|---|---|---|---|")
+    for name in STOCK:
+        runs = [measure(name) for _ in range(RUNS)]
+        pairs = [pair for run in runs for pair in run]
+        mine, theirs = (statistics.median(times) for times in zip(*pairs, strict=True))
+        low, _, high = statistics.quantiles((ours / hand for ours, hand in pairs), n=4)
+        by_run = ", ".join(f"{ratio(run):.2f}" for run in runs)
+        print(f"| {name} | {len(pairs)} | {mine:.3f} | {theirs:.3f} | {ratio(pairs):.2f} | {by_run}"
+              f" | {low:.2f} ... {high:.2f} |", flush=True)  # fmt: skip
+
+
+def ratio(pairs: list[tuple[float, float]]) -> float:
+    """All our time over all of theirs: pictures and checkpoints count, whichever epochs they fall into."""
+    ours, theirs = (sum(times) for times in zip(*pairs, strict=True))
+    return ours / theirs
 
 
 if __name__ == "__main__":
-    main()
+    race(sys.argv[1])

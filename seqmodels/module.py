@@ -20,6 +20,14 @@ from seqmodels.window import AbstractForecaster, Stretch, Window, WindowSpec
 MODEL = "model"  # how the table calls the model that is trained
 
 
+class Gathered:
+    """What training gathers between two lines of the log; nothing waits for the device before they are written."""
+
+    def __init__(self) -> None:
+        self.losses: list[Tensor] = []  # one scalar a batch, on the device
+        self.norms: list[Tensor] = []  # of the gradients before clipping, one scalar an optimizer step
+
+
 class ForecastModule(pl.LightningModule):
     """Trains ``forecaster`` on windows and measures it beside the naive and seasonal naive forecast.
 
@@ -63,25 +71,15 @@ class ForecastModule(pl.LightningModule):
         self.progresses = True  # whether what depends on the share of training that is done moves on
         self.fit_seconds = 0.0  # training and validation, all epochs
         self.validation_loss, self.validation_count = torch.zeros(()), torch.zeros(())
-        self.reset_sums()
-
-    def reset_sums(self) -> None:
-        """Begin a new logging interval."""
-        self.loss_sum: Tensor | float = 0.0
-        self.norm_sum: Tensor | float = 0.0
-        self.steps_summed = 0  # batches
-        self.norms_summed = 0  # optimizer steps: fewer where gradients are accumulated
+        self.gathered = Gathered()
 
     def interval(self) -> dict[str, float]:
         """Mean training loss and mean gradient norm before clipping since the last call.
 
         Raises InputError when the loss is no longer a finite number.
         """
-        means = {
-            "loss/train": float(self.loss_sum) / max(1, self.steps_summed),
-            "optimizer/gradient_norm": float(self.norm_sum) / max(1, self.norms_summed),
-        }
-        self.reset_sums()
+        gathered, self.gathered = self.gathered, Gathered()
+        means = {"loss/train": mean(gathered.losses), "optimizer/gradient_norm": mean(gathered.norms)}
         if not torch.isfinite(torch.tensor(means["loss/train"])):
             raise InputError(
                 f"the training loss became {means['loss/train']} at step {self.global_step:,}; lower optimizer.lr"
@@ -101,8 +99,7 @@ class ForecastModule(pl.LightningModule):
             self.forecaster.progress = self.trainer.global_step / self.all_steps
         state = self.training_state
         loss = self.forecaster.loss(window.inputs, window.targets) if state is None else state.loss(window)
-        self.loss_sum = self.loss_sum + loss.detach()
-        self.steps_summed += 1
+        self.gathered.losses.append(loss.detach())
         return loss
 
     def configure_gradient_clipping(
@@ -112,17 +109,17 @@ class ForecastModule(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip, and keep the norm from before: one pass does both."""
-        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        gradients = [p.grad for p in parameters]
+        given = (parameter.grad for group in optimizer.param_groups for parameter in group["params"])
+        gradients = [gradient for gradient in given if gradient is not None]
         if not gradients:  # nothing that is trained took part in this loss
             return
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        self.norm_sum = self.norm_sum + norm
-        self.norms_summed += 1
+        self.gathered.norms.append(norm)
         if gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
             torch._foreach_mul_(gradients, (gradient_clip_val / (norm + 1e-6)).clamp(max=1.0))
         elif gradient_clip_val:
-            nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+            torch._foreach_clamp_min_(gradients, -gradient_clip_val)
+            torch._foreach_clamp_max_(gradients, gradient_clip_val)
 
     def validation_step(self, batch: Window | Stretch, batch_index: int) -> None:
         window = ordinary(batch, self.spec.past_steps) if isinstance(batch, Stretch) else batch
@@ -223,6 +220,11 @@ class ForecastModule(pl.LightningModule):
             errors.reset()
         self.results[stage] = tables
         return tables
+
+
+def mean(scalars: list[Tensor]) -> float:
+    """Of scalars on a device; 0 of none."""
+    return float(torch.stack(scalars).mean()) if scalars else 0.0
 
 
 def skill(table: ErrorTable, reference: ErrorTable) -> float:

@@ -58,7 +58,7 @@ def test_the_interval_holds_the_mean_loss_and_the_norm_before_clipping(tmp_path)
     assert means["loss/train"] == pytest.approx(sum(losses) / 4, rel=1e-5)
     assert means["optimizer/gradient_norm"] == pytest.approx(float(sum(norms)) / 4, rel=1e-4)
     assert means["optimizer/gradient_norm"] > 1e-2, "the norm from before clipping to 0.001"
-    assert module.steps_summed == 0
+    assert not module.gathered.losses
 
 
 @pytest.mark.parametrize("algorithm", ["norm", "value"])
@@ -80,7 +80,7 @@ def test_gradients_are_clipped(tmp_path, algorithm):
 def test_a_loss_that_is_no_number_is_refused_with_what_to_change():
     module = module_for(made(100, split=[60, 20, 20]))
     module._trainer = None
-    module.loss_sum, module.steps_summed = torch.tensor(float("nan")), 3
+    module.gathered.losses = [torch.tensor(float("nan"))] * 3
     module.__class__.global_step = property(lambda self: 7)
     try:
         with pytest.raises(InputError, match="training loss became nan at step 7; lower optimizer.lr"):
@@ -206,9 +206,9 @@ def test_the_gradient_norm_is_a_mean_over_optimizer_steps(tmp_path):
 
     module = module_for(data)
     trainer_for(tmp_path, epochs=1, callbacks=[Norms()], accumulate_grad_batches=2).fit(module, datamodule=data)
-    assert len(norms) == 2 and module.steps_summed == 4
+    assert len(norms) == 2 and len(module.gathered.losses) == 4
     assert module.interval()["optimizer/gradient_norm"] == pytest.approx(sum(norms) / 2, rel=1e-5)
-    assert module.norms_summed == 0
+    assert not module.gathered.norms
 
 
 def test_the_validation_loss_does_not_depend_on_how_windows_are_batched():
@@ -249,4 +249,4 @@ def test_an_optimizer_that_asks_for_the_loss_again_takes_the_long_way(tmp_path):
 def test_a_loss_without_gradients_is_nothing_to_clip():
     module = module_for(made(100, split=[60, 20, 20]))
     module.configure_gradient_clipping(module.new_optimizer(), 1.0, "norm")
-    assert (module.norms_summed, module.norm_sum) == (0, 0.0)
+    assert not module.gathered.norms

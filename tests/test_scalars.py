@@ -15,6 +15,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from seqmodels.callbacks.scalars import ScalarLogger, by_step, chosen_leads, hparams_name, write_hparams, write_run
 from seqmodels.errors import InputError
 from seqmodels.metrics import ErrorTable
+from seqmodels.module import Gathered
 
 BLOCK = ["loss/train", "optimizer/gradient_norm", "optimizer/learning_rate", "optimizer/update_ratio",
          "speed/windows_per_second"]  # fmt: skip
@@ -117,7 +118,7 @@ def test_nothing_is_read_between_blocks(monkeypatch: pytest.MonkeyPatch) -> None
     data = small_waves()
     module = small_module(data)
     calls = []
-    monkeypatch.setattr(module, "interval", lambda: calls.append(module.global_step) or module.reset_sums() or {})
+    monkeypatch.setattr(module, "interval", lambda: calls.append(module.global_step) or setattr(module, "gathered", Gathered()) or {})
     fit(module, data, [ScalarLogger(every_n_steps=4)], max_epochs=1)
     assert calls == [4, 5]
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from seqmodels.callbacks import drawing
 from seqmodels.errors import InputError
-from seqmodels.module import ForecastModule
+from seqmodels.module import ForecastModule, Gathered, mean
 from seqmodels.rates import Curve, Suggestion, smooth
 
 FEWEST_STEPS = 20
@@ -54,8 +54,8 @@ class RateSweep(pl.Callback):
     ) -> None:
         assert isinstance(module, ForecastModule)
         if trainer.global_step > len(self.losses):  # several batches make one step where gradients are accumulated
-            loss = float(module.loss_sum) / module.steps_summed
-            module.reset_sums()
+            loss = mean(module.gathered.losses)
+            module.gathered = Gathered()
             self.losses.append(loss)
             trainer.should_stop = self._is_over(loss)
 

@@ -72,7 +72,7 @@ class ScalarLogger(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Training that stops amid an epoch leaves a block without a last batch."""
         assert isinstance(module, ForecastModule)
-        if module.steps_summed:
+        if module.gathered.losses:
             self._write_block(trainer, module, trainer.global_step)
         self._pause()
 
