@@ -1,6 +1,6 @@
 """Simple RNN, LSTM, GRU and any other recurrent cell, in layers, behind the contract of a backbone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ class Layers(Backbone):
         self,
         layers: nn.RNNBase | nn.ModuleList,
         inputs: list[int],
-        hidden: int,
+        size: int,
         dropout: float,
         input_dropout: float,
         normalise: str,
@@ -40,9 +40,9 @@ class Layers(Backbone):
         initial: str,
     ):
         super().__init__()
-        self.inputs, self.size, self.residual = inputs, hidden, residual
+        self.inputs, self.size, self.residual = inputs, size, residual
         self.layers = layers
-        self.between = nn.ModuleList(NORMALISERS[normalise](hidden) for _ in inputs[1:])
+        self.between = nn.ModuleList(NORMALISERS[normalise](width) for width in inputs[1:])
         self.input_dropout = SequenceDropout(input_dropout)
         self.dropout = nn.Dropout(dropout)
         self.starts = nn.ModuleList()
@@ -79,19 +79,32 @@ class Layers(Backbone):
         return tuple(state for layer in self.layers for state in start(layer, x))
 
 
-def check(hidden: int, layers: int, normalise: str, initial: str, **shares: float) -> None:
+def widths(hidden: int | Sequence[int], layers: int, residual: bool) -> list[int]:
+    """Units of each layer; raises InputError where there are not as many numbers as layers, or none."""
+    require_at_least(1, "model.backbone", layers=layers)
+    units = [hidden] * layers if isinstance(hidden, int) else list(hidden)
+    if len(units) != layers:
+        raise InputError(
+            f"model.backbone.hidden={units} gives the units of {len(units)} layers, and model.backbone.layers is"
+            f" {layers}; they must be as many, or hidden one number for all of them."
+        )
+    for width in units:
+        require_at_least(1, "model.backbone", hidden=width)
+    if residual and len(set(units)) > 1:
+        raise InputError(f"model.backbone.residual adds input and output of a layer, and hidden={units} differs.")
+    return units
+
+
+def check(normalise: str, initial: str, **shares: float) -> None:
     """Raise InputError for settings that make no recurrent layers."""
-    require_at_least(1, "model.backbone", hidden=hidden, layers=layers)
     require_share("model.backbone", **shares)
     require_choice(NORMALISERS, "model.backbone", normalise=normalise)
     require_choice(STARTS, "model.backbone", initial=initial)
-    if normalise == "layer":
-        refuse_one_unit("normalise=layer", hidden)
 
 
-def refuse_one_unit(setting: str, hidden: int) -> None:
+def refuse_one_unit(setting: str, units: Sequence[int]) -> None:
     """A single unit minus its own mean is always 0."""
-    if hidden == 1:
+    if 1 in units:
         raise InputError(f"model.backbone.{setting} needs hidden of at least 2; one unit, normalised, is always 0.")
 
 
@@ -106,7 +119,7 @@ class Cells(Layers):
         features: int,
         past_steps: int,
         cell: Callable[..., Cell],
-        hidden: int = 20,
+        hidden: int | Sequence[int] = 20,
         layers: int = 2,
         dropout: float = 0.0,
         input_dropout: float = 0.0,
@@ -115,14 +128,19 @@ class Cells(Layers):
         residual: bool = False,
         initial: str = "zeros",
     ):
-        check(hidden, layers, normalise, initial, dropout=dropout, input_dropout=input_dropout, zoneout=zoneout)
-        inputs = [features] + [hidden] * (layers - 1)
-        modules = nn.ModuleList(CellLayer(cell(inputs=width, size=hidden), zoneout) for width in inputs)
-        super().__init__(modules, inputs, hidden, dropout, input_dropout, normalise, residual, initial)
+        check(normalise, initial, dropout=dropout, input_dropout=input_dropout, zoneout=zoneout)
+        units = widths(hidden, layers, residual)
+        inputs, modules = [features, *units[:-1]], nn.ModuleList()
+        if normalise == "layer":
+            refuse_one_unit("normalise=layer", units[:-1])
+        modules.extend(CellLayer(cell(inputs=i, size=size), zoneout) for i, size in zip(inputs, units, strict=True))
+        super().__init__(modules, inputs, units[-1], dropout, input_dropout, normalise, residual, initial)
 
 
 class Recurrent(Layers):
-    """``layers`` layers of ``hidden`` units each. All rates are shares of units, and act in training only.
+    """``layers`` layers of ``hidden`` units each, or of as many as a list of them says: [20, 20, 1] ends in one unit.
+
+    All rates are shares of units, and act in training only.
 
     ``dropout``: on the output of every layer, drawn for every step. ``input_dropout``: on the input of every layer,
     and ``recurrent_dropout``: on the hidden state, one mask per sequence (Gal & Ghahramani 2016). ``zoneout``: units
@@ -141,7 +159,7 @@ class Recurrent(Layers):
         self,
         features: int,
         past_steps: int,
-        hidden: int = 20,
+        hidden: int | Sequence[int] = 20,
         layers: int = 2,
         dropout: float = 0.0,
         input_dropout: float = 0.0,
@@ -153,20 +171,24 @@ class Recurrent(Layers):
         initial: str = "zeros",
     ):
         shares = {"dropout": dropout, "input_dropout": input_dropout, "recurrent_dropout": recurrent_dropout}
-        check(hidden, layers, normalise, initial, zoneout=zoneout, **shares)
-        inputs, modules = [features] + [hidden] * (layers - 1), nn.ModuleList()
+        check(normalise, initial, zoneout=zoneout, **shares)
+        units, modules = widths(hidden, layers, residual), nn.ModuleList()
+        inputs = [features, *units[:-1]]
+        sizes = list(zip(inputs, units, strict=True))
+        if normalise == "layer":
+            refuse_one_unit("normalise=layer", units[:-1])
         chosen: nn.RNNBase | nn.ModuleList = modules
         if layer_norm or recurrent_dropout or zoneout:
             if layer_norm:
-                refuse_one_unit("layer_norm", hidden)
+                refuse_one_unit("layer_norm", units)
             cell = partial(self.cell, layer_norm=layer_norm, recurrent_dropout=recurrent_dropout)
-            modules.extend(CellLayer(cell(width, hidden), zoneout) for width in inputs)
-        elif input_dropout or normalise != "none" or residual:
-            modules.extend(self.fused(width, hidden, batch_first=True) for width in inputs)
+            modules.extend(CellLayer(cell(*size), zoneout) for size in sizes)
+        elif input_dropout or normalise != "none" or residual or len(set(units)) > 1:
+            modules.extend(self.fused(*size, batch_first=True) for size in sizes)
         else:
             between = dropout if layers > 1 else 0.0  # torch warns about dropout between the layers of one
-            chosen = self.fused(features, hidden, layers, batch_first=True, dropout=between)
-        super().__init__(chosen, inputs, hidden, dropout, input_dropout, normalise, residual, initial)
+            chosen = self.fused(features, units[0], layers, batch_first=True, dropout=between)
+        super().__init__(chosen, inputs, units[-1], dropout, input_dropout, normalise, residual, initial)
 
 
 class Rnn(Recurrent):
