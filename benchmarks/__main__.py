@@ -2,12 +2,14 @@
 
 import sys
 
-from benchmarks import generation, memory, threads, training, windows
+from benchmarks import generation, memory, reading, store, threads, training, windows
 
 ALL = {
     "training": training.main,
     "windows": windows.main,
     "memory": memory.main,
+    "reading": reading.main,
+    "store": store.main,
     "threads": threads.main,
     "generation": generation.main,
 }

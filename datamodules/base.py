@@ -5,17 +5,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
-from torch import Tensor
 
+from datamodules.checks import check_lengths, check_windows
+from datamodules.derived import derive, makers
 from datamodules.lanes import LaneIndex, StretchLoader
+from datamodules.loader import WindowLoader
+from datamodules.measures import measured, units
+from datamodules.order import Order, every_window
+from datamodules.outliers import check_share, pull_in
+from datamodules.sampling import Drawn, check_sampling, first
 from datamodules.series import SeriesSet
+from datamodules.short_series import RULES, remaining, short_ones, short_series_notes
 from datamodules.split import STAGES, split_spans
-from datamodules.statistics import joined, seasonal_errors, statistics
-from datamodules.windows import Index, WindowIndex, WindowLoader, WindowStore
-from seqmodels.errors import InputError
-from seqmodels.window import Window, WindowSpec
+from datamodules.statistics import joined
+from datamodules.windows import WindowIndex, WindowStore
+from seqmodels.errors import InputError, require_at_least, require_choice
+from seqmodels.window import Window
 
 Loader = WindowLoader | StretchLoader
 
@@ -28,11 +34,27 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     ``season``: seasonal period in steps, or "auto" for the usual one of the data's frequency.
     ``batch_size`` counts training windows per step; evaluation uses ``evaluation_batch_size``.
     ``shuffle``: training windows in a new order every epoch, else always in the order of time.
+    ``fold``: 0 for the split as given, or how many test parts back in time; see ``datamodules.split``.
+
+    ``short_series``: what becomes of a series that has fewer than T + H rows in the part where it begins, usually its
+    training part. "pad": it gives windows from its second row on, of which at least one past step is there and those
+    before its first row are neither observed nor anything but the mean of a covariate; an evaluation window reaches
+    back as far as there are rows. "exclude": it gives none. "refuse": InputError.
+
+    ``winsorise``: a share, such as 0.01: of each channel's training values that many at either end are pulled in to
+    the value that limits them. All other rows, which forecasts are compared with, stay as measured.
+
+    ``sampling``: an epoch holds every training window once ("window"), or windows drawn with replacement, from every
+    series equally often ("series") or in proportion to its training rows ("length"). ``epoch_windows``: how many; null
+    for as many as there are windows. With "window" these are the first of the new order.
 
     ``lanes``: None, or in how many lanes training windows of T steps follow one another without overlap, so that a
     model can carry its state from batch to batch; see ``datamodules.lanes``. Then a batch is one window of each lane,
     the same in every epoch, whatever ``batch_size`` and ``shuffle`` are, and evaluation too goes through each series
     in the order of time. A run that is resumed amid an epoch goes on with the right windows from a fresh state.
+
+    ``calendar``, ``holidays``, ``lags``, ``rolling``: covariates that are made from the series; see ``Calendar``,
+    ``Holidays``, ``Lags`` and ``Rolling`` (``datamodules.calendar``, ``.holiday`` and ``.history``).
     """
 
     def __init__(
@@ -48,42 +70,68 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         evaluation_batch_size: int = 1024,
         shuffle: bool = True,
         lanes: int | None = None,
+        short_series: str = "pad",
+        winsorise: float | None = None,
+        sampling: str = "window",
+        epoch_windows: int | None = None,
+        fold: int = 0,
+        calendar: Sequence[str] = (),
+        holidays: str | Sequence[str] | None = None,
+        lags: Sequence[int] = (),
+        rolling: Sequence[str] = (),
         seed: int = 0,
     ):
         super().__init__()
-        for name, value in {"past_steps": past_steps, "horizon": horizon, "batch_size": batch_size,
-                            "evaluation_batch_size": evaluation_batch_size}.items():  # fmt: skip
-            if value < 1:
-                raise InputError(f"data.{name} is {value}; it must be at least 1.")
+        require_at_least(1, "data", past_steps=past_steps, horizon=horizon)
+        require_at_least(1, "data", batch_size=batch_size, evaluation_batch_size=evaluation_batch_size)
+        require_at_least(0, "data", fold=fold)
+        require_choice(("inside", "across"), "data", context=context)
+        require_choice(RULES, "data", short_series=short_series)
+        check_sampling(sampling, epoch_windows, shuffle, lanes)
+        if winsorise is not None:
+            check_share(winsorise)
         if lanes is not None and lanes < 1:
             raise InputError(f"data.lanes is {lanes}; it must be null or at least 1.")
-        if context not in ("inside", "across"):
-            raise InputError(f"data.context is {context!r}; it must be 'inside' or 'across'.")
         if season != "auto" and not (isinstance(season, int) and season >= 1):
             raise InputError(f"data.season is {season!r}; it must be 'auto' or a number of steps of at least 1.")
-        self.past_steps, self.horizon = past_steps, horizon
+        self.past_steps, self.horizon = self.extent = past_steps, horizon  # of a window
         self.split, self.split_by, self.context, self.season = tuple(split), split_by, context, season
         self.batch_size, self.evaluation_batch_size = batch_size, evaluation_batch_size
         self.shuffle, self.lanes, self.seed = shuffle, lanes, seed
+        self.fold, self.winsorise = fold, winsorise
+        self.short_series = "exclude" if short_series == "pad" and lanes is not None else short_series
+        self.sampling, self.epoch_windows = sampling, epoch_windows
+        self.makers = makers(calendar, holidays, lags, rolling)
         self.loaders: dict[str, Loader] = {}
 
     @abstractmethod
     def read(self) -> SeriesSet:
         """All series, in raw units."""
 
+    def training_order(self, windows: int) -> Order:
+        """In which order so many training windows come; data that are read from a disk have an order of their own."""
+        return every_window(windows, self.seed, self.shuffle)
+
     def setup(self, stage: str | None = None) -> None:
         """Read, split and index once; later calls only move the series to the trainer's device."""
         if not self.loaders:
             self.series = self.read()
-            self._check_lengths()
-            self.spans = split_spans(self.series, self.split, self.split_by)
-            self.spec = self._spec()
+            check_lengths(self.series, self.short_series, *self.extent)
+            self._divide()
+            self.indexes = {stage: self._index(stage) for stage in STAGES}
+            check_windows(self.series, self.split, self.spans, self.indexes, self.context, *self.extent)
+            self._prepare()
             self.loaders = self._loaders()
-            self._check_windows()
             self._say_what_is_left_out()
         if stage == "fit":  # a second fit begins anew; a resumed one loads its position after this
             self.train_dataloader().load_state_dict({"epoch": 0, "position": 0})
         if self.trainer is not None:
+            if self.lanes is not None and self.trainer.world_size > 1:
+                raise InputError(
+                    f"data.lanes is {self.lanes}; lanes carry a state in one process: set trainer.devices=1."
+                )
+            # Every process evaluates all windows, so that its figures are whole without asking the others.
+            self.train_dataloader().sampler.share(self.trainer.global_rank, self.trainer.world_size)
             self._move(self.trainer.strategy.root_device)
 
     def train_dataloader(self) -> WindowLoader:
@@ -115,66 +163,69 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         With ``lanes``, their past is longer, so that a state has something to begin with.
         """
         loader = self.loaders[stage]
-        numbers = torch.linspace(0, loader.windows - 1, min(count, loader.windows)).round().long()
+        numbers = torch.linspace(0, loader.windows - 1, min(count, loader.windows), dtype=torch.float64).round().long()
         return loader.examples(numbers)
 
-    def _check_lengths(self) -> None:
-        lengths, needed = self.series.lengths, self.past_steps + self.horizon
-        if len(lengths) == 0 or lengths.sum() == 0:
-            raise InputError(
-                f"{self.series.source}: there are no rows; at least one series of {needed} steps is needed."
-            )
-        shortest = int(lengths.argmin())
-        if lengths[shortest] < needed:
-            raise InputError(
-                f"{self.series.source}: {self.series.name(shortest)} has {lengths[shortest]:,} steps, but one window"
-                f" needs {needed:,} (data.past_steps={self.past_steps} + data.horizon={self.horizon})."
-            )
+    def _divide(self) -> None:
+        """Find the rows of each stage, those of short series only where they are wanted."""
+        spans = split_spans(self.series, self.split, self.split_by, self.fold, sum(self.extent))
+        self.short = short_ones(spans, sum(self.extent))
+        self.spans = remaining(self.series, spans, self.short, self.short_series, sum(self.extent), self.split)
+
+    def _index(self, stage: str) -> WindowIndex | LaneIndex:
+        if stage == "train" and self.lanes is not None:
+            return LaneIndex(self.spans["train"], *self.extent, self.lanes)
+        context = "inside" if stage == "train" else self.context
+        short = self.short if self.short_series == "pad" else None
+        return WindowIndex.of_spans(self.series, *self.spans[stage], *self.extent, context, short)
+
+    def _prepare(self) -> None:
+        """Bring the series into the form that models get, and measure them, by the training rows alone."""
+        train = self.spans["train"]
+        if self.winsorise is not None:
+            self.series = pull_in(self.series, joined(train.start, train.stop), self.winsorise)
+        derived = derive(self.series, train, self.horizon, self.makers)
+        self.series = derived.series
+        self.spec = measured(derived, train)._replace(
+            past_steps=self.past_steps,
+            horizon=self.horizon,
+            season=self.series.season if self.season == "auto" else int(self.season),
+            missing=self.series.missing > 0 or any(index.whole < len(index) for index in self.indexes.values()),
+            stateful=self.lanes is not None,
+        )
 
     def _loaders(self) -> dict[str, Loader]:
-        store = WindowStore(self.series, self.spec, self._seasonal_error())
+        store = WindowStore(self.series, self.spec, units(self.series, self.spans["train"], self.short, self.spec))
         loaders: dict[str, Loader] = {"train": self._training_loader(store)}
         for stage in STAGES[1:]:
-            index, size = self._index(stage, self.context), self.evaluation_batch_size
+            index, size = self.indexes[stage], self.evaluation_batch_size
             begin = self.spans[stage].start if self.context == "inside" else self.series.offsets[:-1]
-            lanes = self.lanes is not None
-            loaders[stage] = StretchLoader(store, index, begin, size) if lanes else WindowLoader(store, index, size)
+            if self.lanes is None:
+                loaders[stage] = WindowLoader(store, index, size)
+            else:
+                assert isinstance(index, WindowIndex)
+                loaders[stage] = StretchLoader(store, index, begin, size)
         return loaders
 
     def _training_loader(self, store: WindowStore) -> WindowLoader:
-        if self.lanes is None:
-            return WindowLoader(store, self._index("train", "inside"), self.batch_size, self.shuffle, self.seed)
-        index: Index = LaneIndex(self.spans["train"], self.past_steps, self.horizon, self.lanes)
-        return WindowLoader(store, index, self.lanes)
-
-    def _index(self, stage: str, context: str) -> WindowIndex:
-        return WindowIndex.of_spans(self.series, *self.spans[stage], self.past_steps, self.horizon, context)
-
-    def _check_windows(self) -> None:
-        """Training and validation need a window; the test part too, unless it was given no rows."""
-        if self.lanes is not None and self.loaders["train"].windows == 0:
-            raise InputError(
-                f"{self.series.source}: data.lanes is {self.lanes}, and the {self.spans['train'].rows:,} rows of the"
-                f" train part of data.split={list(self.split)} do not hold a window for each lane"
-                f" (data.past_steps={self.past_steps} + data.horizon={self.horizon} steps); set fewer."
-            )
-        for stage in STAGES:
-            rows = self.spans[stage].rows
-            if self.loaders[stage].windows == 0 and (stage != "test" or rows > 0):
-                inside = stage == "train" or self.context == "inside"
-                needed = self.past_steps + self.horizon if inside else self.horizon
-                hint = "" if stage == "train" or self.context == "across" else ", or data.context=across"
-                raise InputError(
-                    f"{self.series.source}: the {stage} part of data.split={list(self.split)} has {rows:,} rows and no"
-                    f" window; a series needs at least {needed:,} of them there (set data.past_steps, data.horizon or"
-                    f" data.split{hint})."
-                )
+        index = self.indexes["train"]
+        if isinstance(index, LaneIndex):
+            return WindowLoader(store, index, index.lanes)
+        if self.sampling == "window":
+            order = first(self.training_order(len(index)), self.epoch_windows)
+        else:
+            rows = self.spans["train"].lengths if self.sampling == "length" else None
+            order = Drawn(index.counts.numpy(), rows, self.epoch_windows or len(index), self.seed)
+        return WindowLoader(store, index, self.batch_size, order)
 
     def _say_what_is_left_out(self) -> None:
-        index = self.train_dataloader().index
+        index = self.indexes["train"]
+        notes = short_series_notes(self.short_series, self.short, self.indexes, sum(self.extent))
         if isinstance(index, LaneIndex) and index.left_out:
-            note = f"{index.left_out:,} of {index.rows:,} training rows fill no window of a lane and are left out"
-            self.series = replace(self.series, notes=(*self.series.notes, note))
+            notes.append(
+                f"{index.left_out:,} of {index.rows:,} training rows fill no window of a lane and are left out"
+            )
+        self.series = replace(self.series, notes=(*self.series.notes, *notes))
 
     def _move(self, device: torch.device) -> None:
         store = self.loaders["train"].store
@@ -182,32 +233,3 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             moved = WindowStore(self.series, self.spec, store.seasonal_error, device)
             for loader in self.loaders.values():
                 loader.store = moved
-
-    def _spec(self) -> WindowSpec:
-        series, train = self.series, self.spans["train"]
-        rows = joined(train.start, train.stop)
-        return WindowSpec(
-            past_steps=self.past_steps,
-            horizon=self.horizon,
-            channels=series.channels,
-            past_covariates=series.past_covariate_names,
-            known_covariates=series.known_covariate_names,
-            series=len(series),
-            season=self.series.season if self.season == "auto" else int(self.season),
-            missing=series.missing > 0,
-            stateful=self.lanes is not None,
-            target_statistics=statistics(series.values, rows, series.observed),
-            past_statistics=statistics(series.past_covariates, rows),
-            known_statistics=statistics(series.known_covariates, rows),
-        )
-
-    def _seasonal_error(self) -> Tensor:
-        """(series, C) mean |y(t) - y(t - season)| over the training span of each series.
-
-        A series outside the training span uses the history before its first target. Where this is 0 or cannot be
-        computed, the training deviation of the channel stands in, so that the unit is never 0.
-        """
-        begin = self.series.offsets[:-1]
-        stop = np.where(self.spans["train"].stop > begin, self.spans["train"].stop, begin + self.past_steps)
-        start = np.where(self.spans["train"].stop > begin, self.spans["train"].start, begin)
-        return seasonal_errors(self.series, start, stop, self.spec.season, self.spec.target_statistics.deviation)

@@ -1,9 +1,12 @@
 """Columns of cells become float32 numbers: knows what counts as missing, as a number and as a category."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import polars as pl
 
-from datamodules.cells import TableFile
+from datamodules.cells import Source
+from datamodules.columns import Column
 from seqmodels.window import InputError
 
 # What spreadsheets, R, SQL, pandas and SAS write for "no value"; compared after stripping blanks.
@@ -11,16 +14,18 @@ MISSING = (
     "", "NA", "N/A", "n/a", "na", "#N/A", "<NA>", "NaN", "nan", "NAN", "NaT",
     "null", "NULL", "Null", "None", "none", "-", "--", "?", ".",
 )  # fmt: skip
-MOST_CATEGORIES = 20
+
+Marks = Sequence[str | float]  # cells that mean "no value" in a certain table, such as -999
+MissingValues = Marks | Mapping[str, Marks]  # the same for all columns, or by column
 
 
-def to_numbers(table: TableFile, cells: pl.Series) -> np.ndarray:
+def to_numbers(table: Source, cells: pl.Series) -> np.ndarray:
     """(rows,) float32 with NaN where missing; raises ``InputError`` for text, infinity and numbers beyond float32."""
-    if cells.dtype == pl.String or cells.dtype in (pl.Categorical, pl.Enum):
+    if _is_text(cells):
         cells = _parse(table, cells)
-    elif not (cells.dtype.is_numeric() or cells.dtype == pl.Boolean):
+    elif not (cells.dtype.is_numeric() or cells.dtype in (pl.Boolean, pl.Null)):
         raise InputError(f"{table.name}: column {cells.name!r} holds {cells.dtype}, but numbers are needed.")
-    numbers = cells.cast(pl.Float32).fill_null(float("nan")).to_numpy()
+    numbers = cells.cast(pl.Float32).to_numpy()
     infinite = np.isinf(numbers)
     if infinite.any():
         row = int(infinite.argmax())
@@ -31,28 +36,30 @@ def to_numbers(table: TableFile, cells: pl.Series) -> np.ndarray:
     return numbers
 
 
-def to_target(table: TableFile, cells: pl.Series) -> np.ndarray:
-    """``to_numbers`` for a column that must hold at least one number."""
+def to_target(table: Source, cells: pl.Series) -> np.ndarray:
+    """``to_numbers`` for a column that must hold at least one number, unless the table is only a part of one."""
     numbers = to_numbers(table, cells)
-    if np.isnan(numbers).all():
+    if np.isnan(numbers).all() and not table.is_part:
         raise InputError(f"{table.name}: target column {cells.name!r} holds no number at all.")
     return numbers
 
 
-def to_covariates(table: TableFile, cells: pl.Series) -> dict[str, np.ndarray]:
-    """One or more named (rows,) float32 columns: numbers as they are, booleans as 0 and 1, categories one-hot.
+def to_covariate(table: Source, cells: pl.Series) -> Column:
+    """Numbers as they are, the texts true and false as 1 and 0, other texts as the categories that they name.
 
-    Raises ``InputError`` for missing values and for more than ``MOST_CATEGORIES`` different texts.
+    Texts most of which are numbers are meant as numbers; a column whose type says that it holds categories is not.
     """
-    if cells.dtype in (pl.Categorical, pl.Enum):
-        cells = cells.cast(pl.String)
-    text = clean(cells) if cells.dtype == pl.String else cells
-    if text.dtype == pl.String and not _mostly_numbers(text):
-        _refuse_missing(table, cells.name, text.is_null().to_numpy())
-        return _categories(table, text)
-    numbers = to_numbers(table, cells)
-    _refuse_missing(table, cells.name, np.isnan(numbers))
-    return {cells.name: numbers}
+    if not _is_text(cells):
+        return Column(cells.name, to_numbers(table, cells))
+    text = clean(cells.cast(pl.String))
+    values = text.drop_nulls().unique()
+    if cells.dtype == pl.String and _mostly_numbers(values):
+        return Column(cells.name, to_numbers(table, cells))
+    if set(values.str.to_lowercase()) <= {"true", "false"}:
+        return Column(cells.name, (text.str.to_lowercase() == "true").cast(pl.Float32).to_numpy())
+    names = sorted(values)
+    numbers = text.cast(pl.Enum(names)).to_physical().cast(pl.Float32) + 1
+    return Column(cells.name, numbers.fill_null(0).to_numpy(), tuple(names))
 
 
 def clean(cells: pl.Series) -> pl.Series:
@@ -61,7 +68,43 @@ def clean(cells: pl.Series) -> pl.Series:
     return stripped.set(stripped.is_in(MISSING), None)
 
 
-def _parse(table: TableFile, cells: pl.Series) -> pl.Series:
+def without_marks(cells: pl.Series, missing_values: MissingValues) -> tuple[pl.Series, int]:
+    """The cells with null for those that ``missing_values`` names, as text or as number; and how many they were."""
+    marks = missing_values.get(cells.name, ()) if isinstance(missing_values, Mapping) else missing_values
+    if not marks or not (_is_text(cells) or cells.dtype.is_numeric()):
+        return cells, 0
+    numbers = [float(mark) for mark in marks if _is_number(mark)]
+    text = cells.cast(pl.String).str.strip_chars() if _is_text(cells) else None
+    parsed = (cells if text is None else text).cast(pl.Float32, strict=False)
+    marked = parsed.is_in(pl.Series(numbers, dtype=pl.Float64).cast(pl.Float32)).fill_null(False)
+    if text is not None:
+        marked |= text.is_in([str(mark) for mark in marks]).fill_null(False)
+    return cells.set(marked, None) if marked.any() else cells, int(marked.sum())
+
+
+def note_missing(table: Source, column: str, missing: np.ndarray, marked: int) -> list[str]:
+    """One line where (rows,) ``missing`` holds anything; ``marked`` of its values are those of ``without_marks``."""
+    if not missing.any():
+        return []
+    by_mark = f"; {marked:,} by data.missing_values" if marked else ""
+    first = table.where(int(missing.argmax()))
+    count = np.count_nonzero(missing)
+    return [f"{table.name}: {count:,} missing values in column {column!r} (first: {first}{by_mark})."]
+
+
+def _is_text(cells: pl.Series) -> bool:
+    return cells.dtype in (pl.String, pl.Categorical, pl.Enum)
+
+
+def _is_number(mark: str | float) -> bool:
+    try:
+        float(mark)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse(table: Source, cells: pl.Series) -> pl.Series:
     text = clean(cells.cast(pl.String))
     numbers = text.cast(pl.Float32, strict=False)
     wrong = (numbers.is_null() & text.is_not_null()).arg_true()
@@ -73,28 +116,6 @@ def _parse(table: TableFile, cells: pl.Series) -> pl.Series:
     return numbers
 
 
-def _mostly_numbers(text: pl.Series) -> bool:
+def _mostly_numbers(values: pl.Series) -> bool:
     """Whether the texts are meant as numbers: one typing error must not turn a measured column into categories."""
-    values = text.drop_nulls().unique()
     return 2 * values.cast(pl.Float32, strict=False).is_not_null().sum() > len(values) or len(values) == 0
-
-
-def _categories(table: TableFile, text: pl.Series) -> dict[str, np.ndarray]:
-    values = sorted(text.unique())
-    if {value.lower() for value in values} <= {"true", "false"}:
-        return {text.name: (text.str.to_lowercase() == "true").cast(pl.Float32).to_numpy()}
-    if len(values) > MOST_CATEGORIES:
-        raise InputError(
-            f"{table.name}: covariate {text.name!r} holds {len(values)} different texts such as {values[0]!r}; "
-            f"at most {MOST_CATEGORIES} categories are encoded, one column each."
-        )
-    return {f"{text.name}={value}": (text == value).cast(pl.Float32).to_numpy() for value in values}
-
-
-def _refuse_missing(table: TableFile, column: str, missing: np.ndarray) -> None:
-    if missing.any():
-        row = int(missing.argmax())
-        raise InputError(
-            f"{table.place(row)}: covariate {column!r} has no value here ({int(missing.sum()):,} such rows); "
-            "covariates must be complete."
-        )

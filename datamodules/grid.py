@@ -6,6 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
+from datamodules.zones import instant, local
+
 MICROSECOND = np.timedelta64(1, "us")
 SECOND, HOUR, DAY = 1_000_000, 3_600_000_000, 86_400_000_000
 _UNITS = (("week", 7 * DAY), ("day", DAY), ("hour", HOUR), ("minute", 60 * SECOND), ("second", SECOND),
@@ -37,8 +39,7 @@ class IntegerGrid:
     season: int = 1
 
     def count(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        steps, rest = np.divmod(after - before, self.step)
-        return np.where(rest == 0, steps, 0)
+        return _whole(after - before, self.step)
 
     def advance(self, times: np.ndarray, steps: np.ndarray) -> np.ndarray:
         return times + steps * self.step
@@ -63,8 +64,7 @@ class FixedGrid:
         return {DAY: 7, 7 * DAY: 52}.get(self.step, 1)
 
     def count(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        steps, rest = np.divmod((after - before).astype(np.int64), self.step)
-        return np.where(rest == 0, steps, 0)
+        return _whole((after - before).astype(np.int64), self.step)
 
     def advance(self, times: np.ndarray, steps: np.ndarray) -> np.ndarray:
         return times + steps * self.step * MICROSECOND
@@ -79,10 +79,10 @@ class BusinessGrid:
 
     def count(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         same = _time_of_day(before) == _time_of_day(after)
-        return np.where(same, np.busday_count(_days(before), _days(after)), 0)
+        return np.where(same, np.busday_count(days_of(before), days_of(after)), 0)
 
     def advance(self, times: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        return np.busday_offset(_days(times), steps).astype("datetime64[us]") + _time_of_day(times)
+        return np.busday_offset(days_of(times), steps).astype("datetime64[us]") + _time_of_day(times)
 
 
 @dataclass(frozen=True)
@@ -103,15 +103,15 @@ class MonthGrid:
 
     def fits(self, times: np.ndarray) -> np.ndarray:
         """Whether each stamp stands on the day that its month gives, (n,) bool."""
-        return _days(times) == self._stamp(_months(times))
+        return days_of(times) == self._stamp(months_of(times))
 
     def count(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        steps, rest = np.divmod((_months(after) - _months(before)).astype(np.int64), self.months)
+        steps, rest = np.divmod((months_of(after) - months_of(before)).astype(np.int64), self.months)
         same = _time_of_day(before) == _time_of_day(after)
         return np.where((rest == 0) & same & self.fits(before) & self.fits(after), steps, 0)
 
     def advance(self, times: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        return self._stamp(_months(times) + steps * self.months).astype("datetime64[us]") + _time_of_day(times)
+        return self._stamp(months_of(times) + steps * self.months).astype("datetime64[us]") + _time_of_day(times)
 
     def _stamp(self, months: np.ndarray) -> np.ndarray:
         first = months.astype("datetime64[D]")
@@ -119,60 +119,54 @@ class MonthGrid:
         return first + (np.minimum(self.day, length) - 1)
 
 
-def find_grid(time: np.ndarray, starts: np.ndarray) -> Grid | None:
-    """The grid with the most common step of all series, or None where no series has two stamps.
+@dataclass(frozen=True)
+class LocalGrid:
+    """Days and more of a time zone: the clock on the wall repeats, the distance in hours does not."""
 
-    ``time`` (rows,) ascends within each series; ``starts`` holds the first row of each series.
-    """
-    gaps = np.diff(time).astype(np.int64, copy=False)
-    if len(starts) > 1:
-        gaps = np.delete(gaps, starts[1:] - 1)
-    if len(gaps) == 0:
-        return None
-    step = int(gaps[0]) if gaps.min() == gaps.max() else _most_common(gaps)
-    if time.dtype.kind != "M":
-        return IntegerGrid(step)
-    if step == DAY and _weekdays_only(time, gaps):
-        return BusinessGrid()
-    return (_month_grid(time, starts) if step >= 28 * DAY else None) or FixedGrid(step)
+    grid: Grid
+    zone: str
 
+    @property
+    def name(self) -> str:
+        return self.grid.name
 
-def _month_grid(time: np.ndarray, starts: np.ndarray) -> MonthGrid | None:
-    """The grid of months if at least half of the stamps stand on it: the others are mistakes to be reported."""
-    apart = np.diff(_months(time)).astype(np.int64)
-    months = max(1, _most_common(np.delete(apart, starts[1:] - 1)))
-    days = (_days(time) - _months(time).astype("datetime64[D]")).astype(np.int64) + 1
-    grids = [MonthGrid(months, day) for day in (31, _most_common(days))]  # month ends win a tie
-    best = max(grids, key=lambda grid: np.count_nonzero(grid.fits(time)))
-    return best if 2 * np.count_nonzero(best.fits(time)) >= len(time) else None
+    @property
+    def season(self) -> int:
+        return self.grid.season
+
+    def count(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        return self.grid.count(local(before, self.zone), local(after, self.zone))
+
+    def advance(self, times: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        wall = self.grid.advance(local(times, self.zone), steps)
+        skipped = np.isnat(instant(wall, self.zone))
+        return instant(wall + skipped * HOUR * MICROSECOND, self.zone)  # clocks jump by an hour
 
 
-def _weekdays_only(time: np.ndarray, gaps: np.ndarray) -> bool:
-    """Whether days are absent and no stamp falls on a weekend, as with prices and office data."""
-    return bool(gaps.max() > DAY and np.is_busday(_days(time)).all())
+def _whole(gaps: np.ndarray, step: int) -> np.ndarray:
+    """Steps in each gap, 0 where it is no whole number; a division is slow and most gaps are one step."""
+    steps = np.ones(len(gaps), np.int64)
+    others = np.flatnonzero(gaps != step)
+    quotient, rest = np.divmod(gaps[others], step)
+    steps[others] = np.where(rest == 0, quotient, 0)
+    return steps
 
 
-def _most_common(numbers: np.ndarray) -> int:
-    """The smallest of the most frequent numbers."""
-    values, counts = np.unique(numbers, return_counts=True)
-    return int(values[counts.argmax()])
-
-
-def _days(times: np.ndarray) -> np.ndarray:
+def days_of(times: np.ndarray) -> np.ndarray:
     return times.astype("datetime64[D]")
 
 
-def _months(times: np.ndarray) -> np.ndarray:
+def months_of(times: np.ndarray) -> np.ndarray:
     return times.astype("datetime64[M]")
 
 
 def _time_of_day(times: np.ndarray) -> np.ndarray:
-    return times - _days(times)
+    return times - days_of(times)
 
 
-def spacing(grid: Grid) -> str:
-    """The distance between two steps, for messages."""
-    return f"step {grid.step}" if isinstance(grid, IntegerGrid) else grid.name
+def every(grid: Grid) -> str:
+    """How far a step is from the next, for messages: "hour", "15 minutes", "5" in an integer index."""
+    return str(grid.step) if isinstance(grid, IntegerGrid) else grid.name
 
 
 def plural(name: str, steps: int) -> str:
@@ -184,7 +178,7 @@ def plural(name: str, steps: int) -> str:
     return f"{number} {name}{ending}"
 
 
-def listed(labels: Sequence[object], most: int = 5) -> str:
-    """The first few labels, and how many more there are."""
-    more = len(labels) - most
+def listed(labels: Sequence[object], most: int = 5, count: int | None = None) -> str:
+    """The first few labels, and how many more there are; ``count`` of them where ``labels`` are only the first."""
+    more = (len(labels) if count is None else count) - min(most, len(labels))
     return ", ".join(str(label) for label in labels[:most]) + (f" and {more:,} more" if more > 0 else "")

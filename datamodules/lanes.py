@@ -39,7 +39,7 @@ class LaneIndex:
         begin = (span.start[series][:, None] + step[:, None] * np.arange(parts)).ravel()
         counts = counts.repeat(parts)
         within = np.arange(counts.sum()) - (np.cumsum(counts) - counts).repeat(counts)
-        self.length = past_steps + horizon
+        self.length, self.lanes = past_steps + horizon, lanes
         self.rows = int(length.sum())
         self.series = self._by_batch(series.repeat(parts).repeat(counts), lanes)
         self.first = self._by_batch(begin.repeat(counts) + past_steps * within, lanes)
@@ -62,6 +62,14 @@ class LaneIndex:
     def fresh(self, numbers: Tensor) -> Tensor:
         """Which windows (B,) continue no other."""
         return self.begins[numbers]
+
+    def lacking(self, series: Tensor, start: Tensor) -> None:
+        """Windows of a lane lie within their series."""
+
+    @property
+    def whole(self) -> int:
+        """Number of windows that lack nothing: all of them."""
+        return len(self)
 
     @property
     def left_out(self) -> int:

@@ -1,57 +1,66 @@
-"""The rows of a table as arrays: knows how to order them, drop duplicates, fill gaps and split columns into series."""
+"""The rows of a table as arrays: knows how to rearrange them in little memory, name them and split columns."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from datamodules.cells import TableFile
-from datamodules.grid import Grid, find_grid, listed, plural, spacing
-from seqmodels.window import InputError
+from datamodules.chunks import taken, without
+from datamodules.zones import local, show
 
-# A wrong year among the stamps must not become millions of rows.
-MOST_ABSENT_PER_ROW, MOST_ABSENT = 10, 1000
+Change = Callable[[np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rows:
-    """Parallel arrays, one entry per row; ``codes`` is None for one series, ``lines`` is None while in file order."""
+    """Parallel arrays, one entry per row; ``lines`` is None while in file order.
+
+    ``codes`` tell the series apart in file order (None for one series). Once ``order_rows`` has put them one after the
+    other, ``offsets`` take their place. Arrays are replaced one at a time, so that only one of them exists twice:
+    who makes rows keeps no other reference to their arrays.
+    """
 
     values: np.ndarray  # (rows, C) float32
-    time: np.ndarray | None  # (rows,) datetime64[us] or int64
-    codes: np.ndarray | None  # (rows,) int64, number of the series
+    time: np.ndarray | None  # (rows,) datetime64[us] in UTC, or int64
+    codes: np.ndarray | None  # (rows,) of any integer type, number of the series in order of first appearance
     names: tuple[str, ...]
     observed: np.ndarray | None  # (rows, C) bool
-    past: np.ndarray  # (rows, U) float32
-    known: np.ndarray  # (rows, K) float32
+    past: np.ndarray  # (rows, U) float32, NaN where missing
+    known: np.ndarray  # (rows, K) float32, NaN where missing
     past_names: tuple[str, ...] = ()
     known_names: tuple[str, ...] = ()
-    lines: np.ndarray | None = None  # (rows,) int64, row of the file
+    lines: np.ndarray | None = None  # (rows,) of an integer type, row of the file
+    zone: str = ""  # time zone in which people read the times
+    offsets: np.ndarray | None = None  # (series + 1,) int64, series i is rows offsets[i]:offsets[i + 1]
 
     @property
     def starts(self) -> np.ndarray:
-        """First row of each series, (series,) int64; the rows of a series are adjacent."""
-        if self.codes is None:
-            return np.zeros(1, np.int64)
-        return np.flatnonzero(np.diff(self.codes, prepend=-1))
+        """First row of each series, (series,) int64, once the rows are ordered."""
+        assert self.offsets is not None, "the rows are not ordered yet"
+        return self.offsets[:-1]
 
-    @property
-    def offsets(self) -> np.ndarray:
-        """``starts`` and the end, (series + 1,) int64."""
-        return np.append(self.starts, len(self.values))
+    def change(self, function: Change) -> None:
+        """Apply a function to each array that has one entry per row."""
+        self.values, self.past, self.known = function(self.values), function(self.past), function(self.known)
+        for name in ("time", "observed", "codes", "lines"):
+            if getattr(self, name) is not None:
+                setattr(self, name, function(getattr(self, name)))
 
-    def take(self, index: np.ndarray) -> "Rows":
-        """These rows in this order; ``index`` is (n,) int64 or a mask."""
-        lines = np.arange(len(self.values)) if self.lines is None else self.lines
-        return replace(
-            self,
-            values=self.values[index],
-            time=None if self.time is None else self.time[index],
-            codes=None if self.codes is None else self.codes[index],
-            observed=None if self.observed is None else self.observed[index],
-            past=self.past[index],
-            known=self.known[index],
-            lines=lines[index],
-        )
+    def reorder(self, index: np.ndarray) -> None:
+        """Row ``index[i]`` of now becomes row i; ``index`` (rows,) of an integer type."""
+        if self.lines is None:
+            self.change(lambda array: taken(array, index))
+            self.lines = index
+        else:
+            self.change(lambda array: taken(array, index))
+
+    def drop(self, rows: np.ndarray) -> None:
+        """Leave out the ascending ``rows``; no series may lose its last one."""
+        if self.lines is None:
+            self.lines = np.arange(len(self.values), dtype=index_type(len(self.values)))
+        self.change(lambda array: without(array, rows))
+        if self.offsets is not None:
+            self.offsets = self.offsets - np.searchsorted(rows, self.offsets)
 
     def line(self, row: int) -> int:
         """Row of the file from which ``row`` comes."""
@@ -59,148 +68,58 @@ class Rows:
 
     def label(self, row: int) -> str:
         """Time of a row as people write it, with its series where there are several."""
-        label = "" if self.time is None else show(self.time[row])
-        return label if self.codes is None else f"{label} of series {self.names[self.codes[row]]!r}"
+        label = "" if self.time is None else show(local(self.time[row : row + 1], self.zone)[0])
+        return f"{label} of series {self.name(row)!r}" if self.names else label
+
+    def name(self, row: int) -> str:
+        """The series of a row, "" where there is only one without a name."""
+        if not self.names:
+            return ""
+        if self.offsets is not None:
+            return self.names[int(np.searchsorted(self.offsets, row, side="right")) - 1]
+        return self.names[0 if self.codes is None else int(self.codes[row])]
 
 
-def show(label: np.generic) -> str:
-    """A time label without the parts that are zero: '2011-10-01', '2011-10-01 05:00'."""
-    text = str(label).replace("T", " ").removesuffix(".000000")
-    return text.removesuffix(" 00:00:00").removesuffix(":00") if " " in text else text
-
-
-def order_rows(table: TableFile, rows: Rows, columns: list[str]) -> tuple[Rows, list[str]]:
-    """Rows grouped by series in order of first appearance, ascending in time, without exact duplicates; and notes.
-
-    Raises ``InputError`` for two rows of the same series and time with different cells.
-    """
-    notes = []
-    keys = [key for key in (rows.time, rows.codes) if key is not None]
-    if not _ascending(keys):
-        before = len(rows.values)
-        by_series = rows if rows.codes is None else rows.take(np.argsort(rows.codes, kind="stable"))
-        if not _ascending([key for key in (by_series.time, by_series.codes) if key is not None]):
-            notes.append(f"{table.name}: {before:,} rows were not in time order: sorted.")
-        rows = rows.take(np.lexsort(keys))
-    if rows.time is None:
-        return rows, notes
-    rows, more = _drop_duplicates(table, rows)
-    return rows, notes + more
-
-
-def _ascending(keys: list[np.ndarray]) -> bool:
-    """Whether rows are in order of the last key, within it of the one before it."""
-    if not keys:
-        return True
-    *minor, major = keys
-    if not (major[1:] >= major[:-1]).all():
-        return False
-    return not minor or bool(((minor[0][1:] >= minor[0][:-1]) | (major[1:] > major[:-1])).all())
-
-
-def _drop_duplicates(table: TableFile, rows: Rows) -> tuple[Rows, list[str]]:
-    assert rows.time is not None
-    again = np.zeros(len(rows.time), bool)
-    again[1:] = rows.time[1:] == rows.time[:-1]
-    again[rows.starts] = False
-    later = np.flatnonzero(again)
-    if len(later) == 0:
-        return rows, []
-    _refuse_conflict(table, rows, later)
-    first = int(later[(later if rows.lines is None else rows.lines[later]).argmin()])
-    where = table.place(rows.line(first)).split(", ")[-1]
-    note = f"{table.name}: {len(later):,} exact duplicate rows dropped (first: {where}, {rows.label(first)})."
-    return rows.take(~again), [note]
-
-
-def _refuse_conflict(table: TableFile, rows: Rows, later: np.ndarray) -> None:
-    """Raise if a row of ``later`` differs in any used cell from the row before it, which has the same time."""
-    differs = np.zeros(len(later), bool)
-    for cells in (rows.values, rows.observed, rows.past, rows.known):
-        if cells is not None:
-            differs |= (cells[later] != cells[later - 1]).any(axis=1)
-    if differs.any():
-        row = int(later[differs.argmax()])
-        other = table.place(rows.line(row - 1)).split(", ")[-1]
-        hint = " (data.id may be missing)" if rows.codes is None else ""
-        raise InputError(
-            f"{table.place(rows.line(row))} and {other} have the same time {rows.label(row)} but different values: "
-            f"one row per series and time is allowed{hint}."
-        )
-
-
-def fill_gaps(table: TableFile, rows: Rows) -> tuple[Rows, Grid | None, list[str]]:
-    """Rows with every step of the grid: absent ones are unobserved zeros whose covariates repeat the row before.
-
-    Raises ``InputError`` for a stamp that lies on no grid point, and where far more rows would be absent than present.
-    """
-    grid = None if rows.time is None else find_grid(rows.time, rows.starts)
-    if rows.time is None or grid is None:
-        return rows, None, []
-    steps = np.ones(len(rows.time), np.int64)  # from the row before; 1 at the start of a series
-    steps[1:] = grid.count(rows.time[:-1], rows.time[1:])
-    steps[rows.starts] = 1
-    if (steps == 1).all():
-        return rows, grid, []
-    _check_steps(table, rows, grid, steps)
-    position = np.cumsum(steps) - 1
-    present = np.zeros(position[-1] + 1, bool)
-    present[position] = True
-    filled = _insert(rows, grid, position, present)
-    absent = np.flatnonzero(~present)
-    labels = [filled.label(row) for row in absent[:5]] + [""] * (len(absent) - 5)
-    note = f"{table.name}: {plural(grid.name, len(absent))} made explicit as missing: {listed(labels)}."
-    return filled, grid, [note]
-
-
-def _insert(rows: Rows, grid: Grid, position: np.ndarray, present: np.ndarray) -> Rows:
-    source = np.cumsum(present) - 1
-    absent = np.flatnonzero(~present)
-    filled = rows.take(source)
-    assert filled.time is not None
-    filled.time[absent] = grid.advance(filled.time[absent], absent - position[source[absent]])
-    filled.values[absent] = 0
-    observed = present[:, None].repeat(filled.values.shape[1], axis=1) if filled.observed is None else filled.observed
-    observed[absent] = False
-    return replace(filled, observed=observed, lines=None)
-
-
-def _check_steps(table: TableFile, rows: Rows, grid: Grid, steps: np.ndarray) -> None:
-    off = steps < 1
-    if off.any():
-        row = int(off.argmax())
-        raise InputError(
-            f"{table.place(rows.line(row))}: time {rows.label(row)} is no whole number of steps "
-            f"({spacing(grid)}, the most common one) "
-            f"after {rows.label(row - 1)}: rows must lie on a regular grid."
-        )
-    absent = int(steps.sum()) - len(steps)
-    if absent > MOST_ABSENT_PER_ROW * len(steps) + MOST_ABSENT:
-        row = int(steps.argmax())
-        raise InputError(
-            f"{table.place(rows.line(row))}: time {rows.label(row)} lies {steps[row]:,} steps after "
-            f"{rows.label(row - 1)}, and in all {absent:,} steps are absent beside {len(steps):,} rows: "
-            "check the times, or leave out data.time to count rows."
-        )
+def index_type(rows: int) -> type[np.unsignedinteger]:
+    """The smallest usual type that holds the number of a row."""
+    return np.uint32 if rows <= np.iinfo(np.uint32).max else np.uint64
 
 
 def split_columns(rows: Rows, columns: tuple[str, ...]) -> Rows:
     """Each column becomes a series of its own, from its first to its last observed value."""
-    spans = []
-    for index in range(len(columns)):
-        seen = np.arange(len(rows.values)) if rows.observed is None else np.flatnonzero(rows.observed[:, index])
-        spans.append(np.arange(seen[0], seen[-1] + 1))
-    row = np.concatenate(spans)
-    column = np.repeat(np.arange(len(columns)), [len(span) for span in spans])
-    observed = None if rows.observed is None else rows.observed[row, column, None]
+    spans = [_span(rows, index) for index in range(len(columns))]
+    offsets = np.cumsum([0, *(span.stop - span.start for span in spans)], dtype=np.int64)
+
+    def joined(array: np.ndarray) -> np.ndarray:
+        """The rows of each span one after the other; of a column its own where it is a matrix of all columns."""
+        result = np.empty((offsets[-1], *array.shape[1:]), array.dtype)
+        for span, begin, end in zip(spans, offsets[:-1], offsets[1:], strict=True):
+            result[begin:end] = array[span]
+        return result
+
+    def own(matrix: np.ndarray) -> np.ndarray:
+        """(rows, columns) -> (all rows, 1)."""
+        return np.concatenate([matrix[span, index] for index, span in enumerate(spans)])[:, None]
+
+    observed = None if rows.observed is None else own(rows.observed)
     return Rows(
-        values=rows.values[row, column, None],
-        time=None if rows.time is None else rows.time[row],
-        codes=column,
+        values=own(rows.values),
+        time=None if rows.time is None else joined(rows.time),
+        codes=None,
         names=columns,
         observed=None if observed is None or observed.all() else observed,
-        past=rows.past[row],
-        known=rows.known[row],
+        past=joined(rows.past),
+        known=joined(rows.known),
         past_names=rows.past_names,
         known_names=rows.known_names,
+        zone=rows.zone,
+        offsets=offsets,
     )
+
+
+def _span(rows: Rows, column: int) -> slice:
+    """From the first to the last observed value of a column, which has at least one."""
+    if rows.observed is None:
+        return slice(0, len(rows.values))
+    seen = rows.observed[:, column]
+    return slice(int(seen.argmax()), len(seen) - int(seen[::-1].argmax()))

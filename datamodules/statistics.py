@@ -1,65 +1,132 @@
-"""What is measured on the training span: means, deviations, and the error of repeating the last season."""
+"""What is measured on the training span: means, deviations, and the error of repeating the last season.
 
-from typing import Any
+It reads a million values at a time, so that nothing grows with the data, and gives mapped files back as it goes on.
+"""
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from datamodules.mapped import release
 from datamodules.series import SeriesSet
 from seqmodels.window import Statistics
 
+VALUES_AT_ONCE = 2**20
+
 
 def joined(starts: np.ndarray, stops: np.ndarray) -> list[slice]:
-    """Row ranges ``starts[i]:stops[i]``, neighbouring ones joined: 10,000 short series are one range."""
-    slices: list[slice] = []
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        if start == stop:
-            continue
-        if slices and slices[-1].stop == start:
-            slices[-1] = slice(slices[-1].start, stop)
-        else:
-            slices.append(slice(start, stop))
-    return slices
+    """Row ranges ``starts[i]:stops[i]``, in order; neighbouring ones joined: 10,000 short series are one range."""
+    filled = stops > starts
+    starts, stops = starts[filled], stops[filled]
+    first, last = np.ones(len(starts), bool), np.ones(len(starts), bool)
+    first[1:] = last[:-1] = starts[1:] != stops[:-1]
+    return [slice(*ends) for ends in zip(starts[first].tolist(), stops[last].tolist(), strict=True)]
 
 
 def statistics(values: np.ndarray | None, rows: list[slice], observed: np.ndarray | None = None) -> Statistics:
-    """Mean and deviation per channel over these rows of ``values`` (rows, channels); 1 for a constant channel."""
+    """Mean and deviation per channel over these rows of ``values`` (rows, channels); 1 for a constant channel.
+
+    ``rows`` ascend. Left out is what is not ``observed`` and what is NaN. Without any value the mean is 0.
+    """
     if values is None:
         return Statistics()
-    columns: list[tuple[float, float]] = []
-    for channel in range(values.shape[1]):
-        parts = [_present(values, observed, part, channel) for part in rows]
-        count = max(1, sum(len(part) for part in parts))
-        mean = sum(float(part.sum(dtype=np.float64)) for part in parts) / count
-        # Second pass around the mean: a sum of squares would cancel for large, nearly constant values.
-        square = sum(float(np.square(part - np.float32(mean)).sum(dtype=np.float64)) for part in parts) / count
-        deviation = square**0.5
-        columns.append((mean, deviation if deviation > 1e-6 * max(1e-30, abs(mean)) else 1.0))
-    return Statistics(*(tuple(column) for column in zip(*columns, strict=True)))
+    count, mean, square = np.zeros((3, values.shape[1]))
+    for part, inside in _blocks(values.shape, rows):
+        numbers = values[part].T.astype(np.float64)  # (channels, n): sums along the last axis are quick and exact
+        counts = _counted(numbers, inside, None if observed is None else observed[part].T)
+        more = np.full(len(count), numbers.shape[1]) if counts is None else counts.sum(axis=1)
+        own = numbers.sum(axis=1) / np.maximum(1, more)
+        # Squares around the mean of these rows: a sum of squares would cancel for large, nearly constant values.
+        numbers -= own[:, None]
+        np.square(numbers, out=numbers)
+        total, apart = np.maximum(1, count + more), own - mean
+        square += numbers.sum(axis=1, where=True if counts is None else counts) + apart**2 * count * more / total
+        mean, count = mean + apart * more / total, count + more
+        release(values)
+        release(observed)
+    deviation = np.sqrt(square / np.maximum(1, count))
+    deviation = np.where(deviation > 1e-6 * np.maximum(1e-30, np.abs(mean)), deviation, 1.0)
+    return Statistics(tuple(mean.tolist()), tuple(deviation.tolist()))
 
 
-def _present(values: np.ndarray, observed: np.ndarray | None, rows: slice, channel: int) -> np.ndarray:
-    part = values[rows, channel]
-    return part if observed is None else part[observed[rows, channel]]
+def holds_nan(values: np.ndarray) -> bool:
+    """Whether any of these values (rows,) is NaN."""
+    for start in range(0, len(values), VALUES_AT_ONCE):
+        found = bool(np.isnan(values[start : start + VALUES_AT_ONCE]).any())
+        release(values)
+        if found:
+            return True
+    return False
+
+
+def _blocks(shape: tuple[int, ...], rows: list[slice]) -> Iterator[tuple[slice, np.ndarray | None]]:
+    """Slices of a long array, and which of their rows (n,) lie within ``rows``; None: all of them."""
+    if not rows:
+        return
+    size = max(1, VALUES_AT_ONCE // max(1, shape[1]))
+    starts, stops = np.array([[part.start, part.stop] for part in rows]).T
+    for start in range(int(starts[0]), int(stops[-1]), size):
+        stop = min(start + size, int(stops[-1]))
+        first, last = np.searchsorted(stops, start, side="right"), np.searchsorted(starts, stop)
+        low, high = starts[first:last].clip(start, stop) - start, stops[first:last].clip(start, stop) - start
+        if len(low) == 0:
+            continue
+        change = np.zeros(stop - start + 1, np.int8)
+        change[low] += 1
+        change[high] -= 1
+        inside = change.cumsum(dtype=np.int8)[:-1].astype(bool)
+        yield slice(start, stop), None if inside.all() else inside
+
+
+def _counted(numbers: np.ndarray, inside: np.ndarray | None, observed: np.ndarray | None) -> np.ndarray | None:
+    """Which of the numbers (channels, n) count, None for all of them; the others are set to 0."""
+    missing = np.isnan(numbers) if np.isnan(numbers.sum()) else None
+    if inside is None and observed is None and missing is None:
+        return None
+    counts = np.ones(numbers.shape, bool) if missing is None else ~missing
+    for mask in (inside, observed):
+        counts &= True if mask is None else mask
+    numbers[~counts] = 0
+    return counts
 
 
 def seasonal_errors(
     series: SeriesSet, start: np.ndarray, stop: np.ndarray, season: int, otherwise: tuple[float, ...]
 ) -> Tensor:
     """(series, C) float32 mean |y(t) - y(t - season)| over rows ``start[i]:stop[i]``, ``otherwise`` where it is 0."""
-    errors = np.empty((len(series), len(series.channels)), dtype=np.float32)
-    for i, (low, high) in enumerate(zip(start.tolist(), stop.tolist(), strict=True)):
-        late, early = slice(low + season, high), slice(low, max(low, high - season))
-        difference = (
-            np.abs(series.values[late] - series.values[early])
-            if high - low > season
-            else np.zeros((0, errors.shape[1]))
-        )
-        valid: Any = np.ones_like(difference, dtype=bool)
-        if series.observed is not None and len(difference):
-            valid = series.observed[late] & series.observed[early]
-        count = valid.sum(axis=0)
-        mean = (difference * valid).sum(axis=0, dtype=np.float64) / np.maximum(1, count)
-        errors[i] = np.where(mean > 1e-6 * np.asarray(otherwise), mean, otherwise)  # rounding noise is no unit
-    return torch.from_numpy(errors)
+    channels = len(series.channels)
+    total, count = np.zeros((2, channels, len(series)))
+    long = np.flatnonzero(stop - start > season)
+    spans = np.stack([start + season, stop], axis=1)[long]  # the rows that have one a season before them
+    size = max(1, VALUES_AT_ONCE // channels)
+    for first in range(int(spans.min(initial=len(series.values))), int(spans.max(initial=0)), size):
+        last = min(first + size, len(series.values))
+        low, high = np.searchsorted(spans[:, 1], first, side="right"), np.searchsorted(spans[:, 0], last)
+        chosen, parts = long[low:high], spans[low:high].clip(first, last) - first
+        difference, counts = _differences(series, first, last, season)
+        total[:, chosen] += _sums(difference, parts)
+        count[:, chosen] += parts[:, 1] - parts[:, 0] if counts is None else _sums(counts, parts)
+        release(series.values)
+        release(series.observed)
+    mean = (total / np.maximum(1, count)).T
+    errors = np.where(mean > 1e-6 * np.asarray(otherwise), mean, otherwise)  # rounding noise is no unit
+    return torch.from_numpy(errors.astype(np.float32))
+
+
+def _differences(series: SeriesSet, first: int, last: int, season: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """|y(t) - y(t - season)| (C, n) for the rows from ``first`` on, 0 where one is not observed, and where both are."""
+    late, early = slice(first, last), slice(first - season, last - season)
+    difference = np.abs(series.values[late] - series.values[early]).T
+    if series.observed is None:
+        return difference, None
+    both = (series.observed[late] & series.observed[early]).T
+    return difference * both, both
+
+
+def _sums(numbers: np.ndarray, pieces: np.ndarray) -> np.ndarray:
+    """Sums in float64 over pieces (k, 2) of the last axis that ascend, none of them empty: (C, n) -> (C, k)."""
+    borders = pieces.ravel()
+    borders = borders[: np.searchsorted(borders, numbers.shape[1])]  # the last piece may reach up to the end
+    return np.add.reduceat(np.ascontiguousarray(numbers), borders, axis=1, dtype=np.float64)[:, ::2]

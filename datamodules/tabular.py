@@ -1,40 +1,67 @@
 """Windows from the user's own table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
+from pathlib import Path as Folder
 from typing import Any
 
 from datamodules.base import WindowDataModule
+from datamodules.dividing import paths_of
+from datamodules.pieces import Piece
 from datamodules.series import SeriesSet
-from datamodules.table import read_table
+from datamodules.table import open_source, read_table
+from datamodules.table_pieces import read_pieces
+
+Path = str | PathLike[str]
+Mark = str | float
 
 
 class Table(WindowDataModule):
-    """Windows from one CSV or Parquet file; the arguments up to ``layout`` are those of ``read_table``."""
+    """Windows from a file, several files, a directory of files or, from Python, a data frame of polars or pandas.
+
+    The arguments up to ``duplicates`` are those of ``read_table``, where ``id`` is ``series_id``.
+    """
 
     def __init__(
         self,
         *,
-        path: str,
+        path: Path | Sequence[Path] | Any,
         target: str | Sequence[str],
-        time: str | None = None,
+        time: str | Sequence[str] | None = None,
         time_format: str | None = None,
-        id: str | None = None,  # the name users write: data.id
-        layout: str = "long",
-        past_covariates: Sequence[str] = (),
-        known_covariates: Sequence[str] = (),
+        time_zone: str | None = None,
+        id: str | Sequence[str] | None = None,  # the name users write: data.id
+        layout: str = "auto",
+        past_covariates: str | Sequence[str] = (),
+        known_covariates: str | Sequence[str] = (),
+        statics: str | Sequence[str] = (),
+        missing_values: Sequence[Mark] | Mapping[str, Sequence[Mark]] | None = None,
+        duplicates: str = "refuse",
         **windows: Any,
     ):
         super().__init__(**windows)
         self.path = path
         self.columns: dict[str, Any] = {
-            "target": [target] if isinstance(target, str) else list(target),
+            "target": target,
             "time": time,
             "time_format": time_format,
+            "time_zone": time_zone,
             "series_id": id,
             "layout": layout,
-            "past_covariates": list(past_covariates),
-            "known_covariates": list(known_covariates),
+            "past_covariates": past_covariates,
+            "known_covariates": known_covariates,
+            "statics": statics,
+            "missing_values": () if missing_values is None else missing_values,
+            "duplicates": duplicates,
         }
 
     def read(self) -> SeriesSet:
         return read_table(self.path, **self.columns)
+
+    def files(self) -> list[Folder]:
+        """The files of the table, none for a data frame."""
+        return paths_of(open_source(self.path))
+
+    def pieces(self, folder: Folder, rows: int, done: int) -> Iterator[Piece]:
+        """The table some series at a time, see ``datamodules.table_pieces``."""
+        return read_pieces(self.path, folder, rows, done, **self.columns)

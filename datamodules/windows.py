@@ -1,11 +1,9 @@
-"""Windows by number: which rows each one covers, in which order they come, and one gather per batch.
+"""Windows by number: which rows each one covers, and one gather per batch.
 
 A window is never copied before it is needed: its number gives its first row, and a batch is one
-``index_select`` on an overlapping view of the contiguous storage. Memory is O(series), plus one
-permutation while an epoch runs.
+``index_select`` on an overlapping view of the contiguous storage. Memory is O(series).
 """
 
-from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -14,8 +12,6 @@ from torch import Tensor
 
 from datamodules.series import SeriesSet
 from seqmodels.window import Inputs, Targets, Window, WindowSpec
-
-AT_ONCE = 2**16  # values that one gather brings, few enough for a cache: several small batches, as each has a price
 
 
 class Index(Protocol):
@@ -29,29 +25,76 @@ class Index(Protocol):
     def fresh(self, numbers: Tensor) -> Tensor | None:
         """Which windows (B,) continue no other; None: none of them does."""
 
+    def lacking(self, series: Tensor, start: Tensor) -> Tensor | None:
+        """How many past steps of located windows (B,) lie before the earliest row they may see; None: never one."""
+
+    @property
+    def whole(self) -> int:
+        """Number of windows that lack nothing."""
+
 
 class WindowIndex:
-    """Windows of one split, numbered through all series: ``counts[i]`` in series i, the first at row ``first[i]``."""
+    """Windows of one split, numbered through all series: ``counts[i]`` in series i, the first at row ``first[i]``.
 
-    def __init__(self, first: np.ndarray, counts: np.ndarray):
+    ``begin[i]`` is the earliest row that the past of a window may see; of a window that starts before it, the past is
+    padded on the left.
+    """
+
+    def __init__(self, first: np.ndarray, counts: np.ndarray, begin: np.ndarray):
         self.first = torch.from_numpy(first.astype(np.int64))
         self.before = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
         self.alike = int(counts[0]) if (counts == counts[0]).all() else 0  # windows in each series, if all alike
+        self.begin = torch.from_numpy(begin.astype(np.int64))
+        self.padded = (self.begin - self.first).clamp(min=0).minimum(self.counts)  # (series,) windows
+        self.any_padded = bool(self.padded.any())
 
     @classmethod
     def of_spans(
-        cls, series: SeriesSet, start: np.ndarray, stop: np.ndarray, past_steps: int, horizon: int, context: str
+        cls,
+        series: SeriesSet,
+        start: np.ndarray,
+        stop: np.ndarray,
+        past_steps: int,
+        horizon: int,
+        context: str,
+        short: np.ndarray | None = None,
     ) -> "WindowIndex":
         """Windows whose targets lie within rows ``start[i]:stop[i]`` of series i.
 
         ``context="inside"``: the past lies within the span too. ``context="across"``: the past may
         reach back over the border (never over the beginning of the series).
+
+        ``short`` (series,) bool: series whose windows need not be whole. Where there are rows before their span, but
+        fewer than ``past_steps``, targets begin with the first row of the span all the same; where there are none and
+        the span holds no whole window, with its second row, so that at least one past step is there.
         """
-        earliest = start if context == "inside" else np.maximum(series.offsets[:-1], start - past_steps)
-        return cls(earliest, np.maximum(0, stop - horizon - past_steps - earliest + 1))
+        begin = start if context == "inside" else series.offsets[:-1]
+        first = np.maximum(begin, start - past_steps)
+        counts = np.maximum(0, stop - horizon - past_steps - first + 1)
+        if short is not None:
+            history = start - begin
+            padded = short & (history < past_steps) & ((history > 0) | (counts == 0))
+            target = start + (history == 0)
+            first = np.where(padded, target - past_steps, first)
+            counts = np.where(padded, np.maximum(0, stop - horizon - target + 1), counts)
+        return cls(first, counts, begin)
 
     def __len__(self) -> int:
         return int(self.before[-1])
+
+    @property
+    def counts(self) -> Tensor:
+        """Windows of each series, (series,) int64."""
+        return self.before.diff()
+
+    @property
+    def whole(self) -> int:
+        """Number of windows that lack nothing."""
+        return len(self) - int(self.padded.sum())
+
+    def lacking(self, series: Tensor, start: Tensor) -> Tensor | None:
+        """How many past steps of located windows (B,) lie before the earliest row they may see; None: never one."""
+        return (self.begin[series] - start).clamp(min=0) if self.any_padded else None
 
     def fresh(self, numbers: Tensor) -> Tensor | None:
         """Which windows (B,) continue no other; None: none of them does."""
@@ -78,6 +121,14 @@ class WindowStore:
         self.past_covariates = self._sliding(series.past_covariates)
         self.known_covariates = self._sliding(series.known_covariates)
         self.seasonal_error = seasonal_error.to(self.device)
+        static = np.zeros((len(series), 0), np.float32) if series.static is None else series.static
+        self.static = torch.from_numpy(np.ascontiguousarray(static)).to(self.device)
+        means = (spec.past_statistics.mean, spec.known_statistics.mean)
+        self.fillings = [torch.tensor(filling, device=self.device) for filling in (0.0, False, *means)]
+
+    @property
+    def _sources(self) -> tuple[Tensor | None, ...]:
+        return self.values, self.observed, self.past_covariates, self.known_covariates
 
     def _sliding(self, rows: np.ndarray | None) -> Tensor | None:
         """(rows, channels) -> overlapping view (rows - length + 1, length, channels), no copy."""
@@ -95,16 +146,39 @@ class WindowStore:
 
     def gather(self, index: Index, numbers: Tensor, fresh: Tensor | None = None) -> Window:
         """Window numbers (B,) on the CPU -> the batch, on the device of the store."""
-        series, start = (found.to(self.device) for found in index.locate(numbers))
-        sources = (self.values, self.observed, self.past_covariates, self.known_covariates)
-        taken = [None if source is None else source.index_select(0, start) for source in sources]
+        series, start = index.locate(numbers)
+        lacking = index.lacking(series, start)
+        series, start = series.to(self.device), start.to(self.device)
+        rows = start if lacking is None else start.clamp(min=0)
+        taken = [None if source is None else source.index_select(0, rows) for source in self._sources]
+        if lacking is not None and lacking.any():
+            taken = self._padded(taken, start, lacking)
         return self._window(taken, series, start + self.spec.past_steps - 1, fresh)
+
+    def _padded(self, taken: list[Tensor | None], start: Tensor, lacking: Tensor) -> list[Tensor | None]:
+        """The same batch, where of each window the first ``lacking`` (B,) steps, on the CPU, do not exist.
+
+        There a value is 0 and not observed, and a covariate has its training mean, which is 0 once standardised; a
+        category is unknown.
+        """
+        chosen = lacking.nonzero()[:, 0]
+        exists = torch.arange(self.length) >= lacking[chosen, None]
+        chosen, exists, before = (part.to(self.device) for part in (chosen, exists, lacking[chosen, None]))
+        rows = start[chosen, None] + torch.arange(self.length, device=self.device).maximum(before)
+        values, observed, *covariates = taken
+        assert values is not None
+        observed = torch.ones_like(values, dtype=torch.bool) if observed is None else observed
+        batches = [values, observed, *covariates]
+        for batch, source, filling in zip(batches, self._sources, self.fillings, strict=True):
+            if batch is not None:
+                there = batch[chosen] if source is None else self._plain(source)[rows]
+                batch[chosen] = torch.where(exists[..., None], there, filling)
+        return batches
 
     def gather_rows(self, rows: Tensor, series: Tensor, fresh: Tensor | None = None) -> Window:
         """Windows of any length P + H on the device of the store, by their rows (B, P + H) and series (B,)."""
         rows, series = rows.to(self.device), series.to(self.device)
-        sources = (self.values, self.observed, self.past_covariates, self.known_covariates)
-        taken = [None if source is None else self._plain(source)[rows] for source in sources]
+        taken = [None if source is None else self._plain(source)[rows] for source in self._sources]
         return self._window(taken, series, rows[:, -self.spec.horizon - 1], fresh)
 
     def _plain(self, sliding: Tensor) -> Tensor:
@@ -126,101 +200,9 @@ class WindowStore:
             past_observed=observed[:, :past],
             past_covariates=(nothing if past_covariates is None else past_covariates)[:, :past],
             known_covariates=nothing if known_covariates is None else known_covariates,
-            static=values.new_zeros(batch, len(self.spec.statics)),
+            static=self.static[series],
             seasonal_error=self.seasonal_error[series],
             series=series,
             fresh=torch.ones(batch, dtype=torch.bool, device=self.device) if fresh is None else fresh.to(self.device),
         )
         return Window(inputs, Targets(values[:, past:], observed[:, past:]), origin)
-
-
-def rows(window: Window, chosen: slice) -> Window:
-    """Some windows of a batch, as views."""
-    inputs, targets = window.inputs, window.targets
-    return Window(
-        Inputs(*[field[chosen] for field in inputs]),
-        Targets(targets.target[chosen], targets.observed[chosen]),
-        window.origin[chosen],
-    )
-
-
-class WindowOrder:
-    """The order of windows as a pure function of (seed, epoch), and how far the current epoch has come.
-
-    Lightning calls ``set_epoch`` before each epoch. ``position`` counts the batches handed out, which is what a
-    checkpoint keeps; ``skip`` is how many of them a resumed run leaves out of its first epoch.
-    """
-
-    def __init__(self, seed: int, shuffle: bool):
-        self.seed, self.shuffle = seed, shuffle
-        self.epoch = self.position = self.skip = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch; called again for the same epoch it changes nothing."""
-        if epoch != self.epoch:
-            self.epoch, self.position, self.skip = epoch, 0, 0
-
-    def state_dict(self) -> dict[str, int]:
-        """Where the order stands."""
-        return {"epoch": self.epoch, "position": self.position}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on with the very next batch."""
-        self.epoch, self.position = state_dict["epoch"], state_dict["position"]
-        self.skip = self.position
-
-    def numbers(self, windows: int) -> Tensor:
-        """All window numbers (windows,) in the order of the current epoch."""
-        if not self.shuffle:
-            return torch.arange(windows)
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
-        return torch.randperm(windows, generator=generator)
-
-
-class WindowLoader:
-    """Batches of windows; iterable, sized, and cheap: what a DataLoader does, without one Python call per window.
-
-    It always begins with the first batch of the order, also after somebody stopped reading half-way, except once
-    after its state was loaded.
-    """
-
-    batch_sampler = None  # Lightning reads it of everything that has a sampler
-
-    def __init__(self, store: WindowStore, index: Index, batch_size: int, shuffle: bool = False, seed: int = 0):
-        self.store, self.index, self.batch_size = store, index, batch_size
-        self.sampler = WindowOrder(seed, shuffle)  # under this name Lightning finds set_epoch
-        self.batches_at_once = max(1, AT_ONCE // (batch_size * store.values_per_window))
-
-    def __len__(self) -> int:
-        return -(-len(self.index) // self.batch_size)
-
-    @property
-    def windows(self) -> int:
-        """Number of windows in one epoch; the last batch may be smaller than the others."""
-        return len(self.index)
-
-    def gather(self, numbers: Tensor) -> Window:
-        """Windows (B,) by number, whatever their place in the order."""
-        return self.store.gather(self.index, numbers, self.index.fresh(numbers))
-
-    examples = gather  # for pictures
-
-    def __iter__(self) -> Iterator[Window]:
-        order = self.sampler
-        numbers = order.numbers(len(self.index))
-        skip, order.skip = order.skip, 0
-        for first in range(skip, len(self), self.batches_at_once):
-            last = min(first + self.batches_at_once, len(self))
-            gathered = self.gather(numbers[first * self.batch_size : last * self.batch_size])
-            for batch in range(first, last):
-                order.position = batch + 1
-                start = (batch - first) * self.batch_size
-                alone = last - first == 1
-                yield gathered if alone else rows(gathered, slice(start, start + self.batch_size))
-
-    def state_dict(self) -> dict[str, int]:
-        """State of the order; with the next method it tells Lightning that the loader can resume."""
-        return self.sampler.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        self.sampler.load_state_dict(state_dict)

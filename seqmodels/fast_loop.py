@@ -112,10 +112,10 @@ class FastEpochLoop(_TrainingEpochLoop):
 
 def listens(callback: pl.Callback, hook: str) -> bool:
     """Whether the callback does anything in a hook of every step."""
-    if getattr(type(callback), hook) is getattr(pl.Callback, hook):
-        return False
-    waits = isinstance(callback, ModelCheckpoint) and not callback._train_time_interval
-    return not (waits and callback._every_n_train_steps < 1)  # it saves after epochs
+    kept = getattr(type(callback), hook)
+    if isinstance(callback, ModelCheckpoint) and kept is ModelCheckpoint.on_train_batch_end:
+        return callback._every_n_train_steps > 0 or callback._train_time_interval is not None  # else after epochs
+    return kept is not getattr(pl.Callback, hook)
 
 
 def install(trainer: Any) -> None:

@@ -6,15 +6,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from seqmodels import rules
 from seqmodels.causal import Backbone
-from seqmodels.errors import InputError
 from seqmodels.features import Features
 from seqmodels.heads import Point
 from seqmodels.initialisation import initialise
 from seqmodels.readouts.base import Encoded, Readout
 from seqmodels.scalers.base import Scaler, View
+from seqmodels.scalers.beginning import begun
 from seqmodels.states import detached, remembered
 from seqmodels.window import AbstractForecaster, Inputs, Origins, Targets, WindowSpec, every_step
+
+OVER_TIME = ("past_target", "past_observed", "past_covariates", "known_covariates")  # inputs with a value per step
 
 
 class Followed(NamedTuple):
@@ -42,8 +45,7 @@ class Forecaster(AbstractForecaster):
 
     Windows may be longer or shorter than those it was built for, as far as the backbone reaches.
 
-    Raises InputError for parts that do not fit together: a backbone that sees the future with a forecast at every
-    step, or a scaler whose statistics need the whole window with forecasts from within it.
+    Raises InputError for parts that do not fit together: see ``seqmodels.rules``.
     """
 
     target_deviation: Tensor
@@ -65,11 +67,11 @@ class Forecaster(AbstractForecaster):
         self.readout = readout(spec=spec, size=self.backbone.size, parameters=head.parameters_per_value, state=state)
         self.head = head
         head.expect(self.readout.leads)
-        self.available = Origins(self.backbone.offset, self.backbone.stride)
-        self.trained = self._choose_origins()  # the origins that the loss sees
+        self.available = rules.available(self.backbone)
+        self.trained = rules.trained(spec, self.scaler, self.backbone, self.readout)  # the origins that the loss sees
         last = Origins(self.trained.of(spec.past_steps)[-1], self.trained.stride)
         self.origins = last if self.readout.recursive else self.trained
-        self._refuse_what_does_not_fit()
+        rules.refuse_what_does_not_fit(spec, self.scaler, self.backbone, self.readout, head)
         self.describe = Features(spec)
         deviation = torch.tensor(spec.target_statistics.deviation)
         self.register_buffer("target_deviation", deviation, persistent=False)
@@ -109,8 +111,7 @@ class Forecaster(AbstractForecaster):
         return self._loss(self._encoded(inputs, view), view, inputs, targets)[0]
 
     def counted(self, inputs: Inputs, targets: Targets) -> Tensor:
-        origins = self._trained_in(inputs)
-        return every_step(inputs.past_observed, targets.observed, origins)[:, :, : self.readout.leads].sum()
+        return self._counts(inputs, targets).sum()
 
     def loss_and_state(self, inputs: Inputs, targets: Targets, state: Any = None) -> tuple[Tensor, Any]:
         """``loss`` of windows whose past continues what left ``state``, and the state after them, without gradient."""
@@ -138,17 +139,9 @@ class Forecaster(AbstractForecaster):
         """The windows as the backbone can read them, and as the scaler shows them."""
         if state is None:
             inputs = self._whole_strides(inputs)
-        elif self.available != Origins(0, 1):
-            raise InputError(
-                f"model.backbone gives its first features after {self.available.first + 1} steps and then every"
-                f" {self.available.stride}, so that windows do not fit together where its state is carried on."
-            )
-        needed = self.scaler.burn_in(self.spec)
-        if inputs.past_target.shape[1] < needed:
-            raise InputError(
-                f"a window of {inputs.past_target.shape[1]} past steps is too short for model.scaler, which takes its"
-                f" statistics from {needed}."
-            )
+        else:
+            rules.refuse_a_carried_state(self.backbone)
+        rules.refuse_too_short(inputs.past_target.shape[1], self.scaler.burn_in(self.spec))
         return inputs, self.scaler(inputs, self._trained_in(inputs))
 
     def _trained_in(self, inputs: Inputs) -> Origins:
@@ -159,29 +152,28 @@ class Forecaster(AbstractForecaster):
 
     def _encoded(self, inputs: Inputs, view: View, state: Any = None) -> Encoded:
         """Everything the readout may see; the backbone reads the past once."""
-        steps = inputs.past_target.shape[1]
-        scaled = view.encode(inputs.past_target)
-        everything, after = self._read(self.describe(inputs, scaled), state)
+        scaled, known = view.encode(inputs.past_target), self.describe.known(inputs)
+        everything, after = self._read(self.describe(inputs, scaled, known), state)
         first = (self.trained.first - self.available.first) // self.available.stride
         features = everything[:, first:] if self.readout.every_step else everything[:, -1:]
-        if features.shape[1] == 0:
-            raise InputError(f"a window of {steps} past steps is too short for the model; no forecast comes of it.")
+        rules.refuse_no_forecast(inputs.past_target.shape[1], features.shape[1])
         return Encoded(
             features=features,
             everything=everything,
             state=after,
             newest=scaled[:, -1] * inputs.past_observed[:, -1] if self.spec.missing else scaled[:, -1],
-            known=self.describe.known(inputs)[:, steps:],
-            stepper=lambda: self._stepper(inputs),
+            known=known,
+            origins=self._trained_in(inputs),
+            stepper=lambda: self._stepper(inputs, known),
             next_input=(view.fed_back() if self.readout.recursive else view).next_input,
             mean=self.head.mean,
             progress=self.progress,
         )
 
-    def _stepper(self, inputs: Inputs) -> Callable[[Tensor, int, Any], tuple[Tensor, Any]]:
+    def _stepper(self, inputs: Inputs, known: Tensor) -> Callable[[Tensor, int, Any], tuple[Tensor, Any]]:
         """Lets the backbone go on beyond the past, one known or forecast value after another."""
-        step = self.backbone.stepper()
-        return lambda value, lead, state: step(self.describe.ahead(inputs, value, lead), state)
+        step, features = self.backbone.stepper(), self.describe.ahead(inputs, known)
+        return lambda value, lead, state: step(features(value, lead), state)
 
     def _read(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         if not self.backbone.causal:
@@ -201,10 +193,18 @@ class Forecaster(AbstractForecaster):
         cost = self.head.weigh(cost, view.unit, self.target_deviation)
         if not self.spec.missing and counted is None:
             return cost.mean(), parameters
-        observed = every_step(inputs.past_observed, targets.observed, origins)[:, :, :leads]
+        observed = self._counts(inputs, targets)
         if counted is not None:
             observed = observed & counted[:, :, None, None]
         return (cost * observed).sum() / observed.sum().clamp(min=1), parameters
+
+    def _counts(self, inputs: Inputs, targets: Targets) -> Tensor:
+        """Which values enter the loss, (B, S, leads, C) bool: those observed, from origins that a scaler can serve."""
+        origins = self._trained_in(inputs)
+        observed = every_step(inputs.past_observed, targets.observed, origins)[:, :, : self.readout.leads]
+        if self.spec.missing and self.scaler.per_window:  # before the first value, it has nothing to scale by
+            return observed & begun(inputs.past_observed, origins)
+        return observed
 
     def _magnitude(self, view: View, inputs: Inputs, targets: Targets) -> Tensor | None:
         """Size of the truth in the scaler's units, (B, S, leads, C), for a head that asks for it."""
@@ -222,45 +222,4 @@ class Forecaster(AbstractForecaster):
         extra = (inputs.past_target.shape[1] - self.spec.past_steps) % self.available.stride
         if extra == 0:
             return inputs
-        return inputs._replace(
-            past_target=inputs.past_target[:, extra:],
-            past_observed=inputs.past_observed[:, extra:],
-            past_covariates=inputs.past_covariates[:, extra:],
-            known_covariates=inputs.known_covariates[:, extra:],
-        )
-
-    def _choose_origins(self) -> Origins:
-        steps, every = self.spec.past_steps, self.readout.every_step
-        if every and not self.backbone.causal:
-            raise InputError(
-                "model.backbone sees the future, and model.readout (seq_to_seq, iterated) asks for a forecast at every"
-                " step, whose target it would have seen; use model/readout=seq_to_vector."
-            )
-        chosen = self.readout.origins(self.available, steps)
-        first = max(chosen.first, self.scaler.burn_in(self.spec) - 1) if every else chosen.first
-        skipped = -(-(first - chosen.first) // chosen.stride)
-        origins = Origins(chosen.first + skipped * chosen.stride, chosen.stride)
-        if len(origins.of(steps)) <= 1 < len(chosen.of(steps)):
-            raise InputError(
-                f"model.scaler takes its statistics from the first {self.scaler.burn_in(self.spec)} of"
-                f" data.past_steps={steps} steps, which leaves only the last one to forecast from;"
-                " use model/readout=seq_to_vector."
-            )
-        return origins
-
-    def _refuse_what_does_not_fit(self) -> None:
-        if self.readout.recursive and self.backbone.stride > 1:
-            raise InputError(
-                f"model.backbone gives features every {self.backbone.stride} steps, and model.readout=iterated needs"
-                " them after each forecast that is fed back; use model/readout=seq_to_seq, or a stride of 1."
-            )
-        if self.readout.attends and len(self.available.of(self.spec.past_steps)) == 1:
-            raise InputError(
-                "model.readout.attention looks back over the features of model.backbone, which gives only those of the"
-                " last step; set it to false, or use a backbone with features at every step."
-            )
-        if self.head.relative and not self.scaler.in_own_units:
-            raise InputError(
-                "model.head.loss=mape is relative to the data's own values, and model.scaler forecasts differences;"
-                " choose another loss or scaler."
-            )
+        return inputs._replace(**{name: getattr(inputs, name)[:, extra:] for name in OVER_TIME})

@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqmodels.baselines import Naive, SeasonalNaive
 from seqmodels.carried import Carried, ordinary

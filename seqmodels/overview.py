@@ -22,7 +22,9 @@ def data_summary(datamodule: Any) -> RenderableType:
     if covariates:
         lines.add_row("covariates", Text(listed(covariates)))
     if series.time is not None:
-        span = f"{label(series.time.min())} ... {label(series.time.max())}"
+        filled = series.lengths > 0
+        first, last = series.offsets[:-1][filled], series.offsets[1:][filled] - 1  # times ascend within each series
+        span = f"{label(series.time[first].min())} ... {label(series.time[last].max())}"
         lines.add_row("time", Text(f"{span}, one step per {series.frequency}" if series.frequency else span))
     season = f", season of {spec.season:,} steps" if spec.season > 1 else ""
     lines.add_row("window", f"{counted(spec.past_steps, 'past step')} -> {counted(spec.horizon, 'step')} ahead{season}")

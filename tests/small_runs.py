@@ -1,5 +1,6 @@
 """A small model, small waves and a short fit, for the tests of what happens around training."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from seqmodels.forecaster import Forecaster
 from seqmodels.module import ForecastModule
 from seqmodels.readouts import direct
 from seqmodels.scalers import affine
+from seqmodels.window import Inputs, Targets
 
 
 def small_waves(**arguments: Any) -> Waves:
@@ -29,6 +31,20 @@ def small_module(data: Any, dropout: float = 0.0, seed: int = 0, **arguments: An
     forecaster = Forecaster(data.spec, affine.Standard, backbone, direct.SeqToSeq, heads.Point())
     schedule = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=1e-2)
     return ForecastModule(forecaster, data.spec, {}, partial(torch.optim.AdamW, lr=1e-2), schedule, **arguments)
+
+
+def trained(model: Forecaster, batches: Callable[[int], tuple[Inputs, Targets]], steps: int, lr: float = 5e-3) -> None:
+    """So many steps of Adam on what ``batches`` gives for each of them; without Lightning."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    model.train()
+    for step in range(steps):
+        model.progress = step / steps
+        loss = model.loss(*batches(step))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    model.eval()
 
 
 def fit(

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("seqmodels", "datamodules")
-COMMANDS = ("train", "learning_rate")
+COMMANDS = ("train", "learning_rate", "describe", "leak_check", "convert")
 CONTRACT = {"seqmodels.window", "seqmodels.errors"}
 GROUND = CONTRACT | {
     "seqmodels.causal",
@@ -29,7 +29,7 @@ LIGHTNING_USERS = (
     "seqmodels.callbacks",
     "datamodules.base",
 )
-TORCH_ONLY = (*GROUND, *NOUNS, "seqmodels.baselines", "seqmodels.forecaster", "seqmodels.features")
+TORCH_ONLY = (*GROUND, *NOUNS, "seqmodels.baselines", "seqmodels.forecaster", "seqmodels.features", "seqmodels.rules")
 
 
 def inside(module: str, *packages: str) -> bool:

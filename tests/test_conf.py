@@ -23,9 +23,13 @@ from seqmodels.errors import InputError
 CONF = Path(__file__).parent.parent / "conf"
 FILES = {path.relative_to(CONF).with_suffix("").as_posix(): path for path in sorted(CONF.rglob("*.yaml"))}
 EXPERIMENTS = [name for name in FILES if name.startswith("experiment/")]
-COMMANDS = ("train", "learning_rate")
+COMMANDS = ("train", "learning_rate", "describe", "leak_check", "convert")
 OPTIONS = [name for name in FILES if name not in (*COMMANDS, *EXPERIMENTS)]
-MANDATORY = {"data/csv": ["data.path=a.csv", "data.target=[y]"], "data/parquet": ["data.path=a", "data.target=[y]"]}
+MANDATORY = {
+    "data/csv": ["data.path=a.csv", "data.target=[y]"],
+    "data/parquet": ["data.path=a", "data.target=[y]"],
+    "data/store": ["data.path=a"],
+}
 HEADER = ("Source", "Command", "Takes", "Gives")
 
 # Arguments that are passed when the object is built, by group
@@ -106,7 +110,7 @@ def nodes(name: str) -> list[tuple[dict[str, Any], set[str]]]:
     """What a file builds from this project: each node, and the keys that other groups give it."""
     content = plain(name)
     entries = [entry for entry in content.get("defaults", []) if isinstance(entry, dict)]
-    selected = {key.rpartition("@")[2] for entry in entries for key in entry}
+    selected = {key.rpartition("@")[2] for entry in entries for key in entry if not key.startswith("override ")}
     found = [content, *(value for value in content.values() if isinstance(value, dict))]
     ours = [node for node in found if str(node.get("_target_", "")).startswith(("seqmodels.", "datamodules."))]
     return [(node, selected) for node in ours]
@@ -171,7 +175,7 @@ def test_every_file_says_what_it_is(name: str) -> None:
     assert first.startswith("# ") or own_name, "begins with a comment, unless its name is that of its class"
 
 
-@pytest.mark.parametrize("name", [name for name in (*OPTIONS, "learning_rate") if nodes(name)])
+@pytest.mark.parametrize("name", [name for name in (*OPTIONS, *COMMANDS[1:]) if nodes(name)])
 def test_files_and_constructors_name_the_same_arguments_with_the_same_defaults(name: str) -> None:
     for node, selected in nodes(name):
         arguments = accepted(resolve(node["_target_"])).arguments

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from datamodules.grid import BusinessGrid, find_grid, listed, plural
+from datamodules import chunks
+from datamodules.grid import BusinessGrid, FixedGrid, listed, plural
+from datamodules.steps import find_grid
+from datamodules.zones import instant
 
 ONE = np.zeros(1, np.int64)
 
@@ -73,7 +76,52 @@ def test_jumps_between_series_are_no_steps() -> None:
     assert find_grid(np.array([1, 5]), np.array([0, 1])) is None
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
+@pytest.mark.parametrize(
+    ("step", "name", "season"), [("D", "day", 7), ("W", "week", 52), ("M", "month", 12), ("B", "business day", 5)]
+)
+def test_days_of_a_zone_are_not_of_24_hours(zone: str, step: str, name: str, season: int) -> None:
+    """Six in the morning on the wall, over both changes of the clock."""
+    days = np.arange("2020-01", "2021-04", dtype=f"datetime64[{'D' if step == 'B' else step}]").astype("datetime64[D]")
+    days = days[np.is_busday(days)] if step == "B" else days
+    time = instant(days.astype("datetime64[us]") + np.timedelta64(6, "h"), zone)
+    assert len(np.unique(np.diff(time))) > 1
+    grid = find_grid(time, ONE, zone)
+    assert grid is not None and (grid.name, grid.season) == (name, season)
+    assert (grid.count(time[:-1], time[1:]) == 1).all() and (grid.count(time[:-2], time[2:]) == 2).all()
+    assert (grid.advance(time[:1].repeat(len(time)), np.arange(len(time))) == time).all()
+    hours = find_grid(steps_of("2020-03-20", 999, 1, "h"), ONE, zone)
+    assert hours == FixedGrid(3_600_000_000)
+
+
+def test_a_day_that_the_clock_jumps_into_gets_the_next_hour() -> None:
+    grid = find_grid(instant(stamps("2020-03-27T02:30", "2020-03-28T02:30"), "Europe/Berlin"), ONE, "Europe/Berlin")
+    assert grid is not None
+    found = grid.advance(stamps("2020-03-28T01:30").repeat(2), np.array([1, 2]))
+    assert found.astype("datetime64[m]").astype(str).tolist() == ["2020-03-29T01:30", "2020-03-30T00:30"]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1 << 20])
+def test_the_step_is_the_most_common_one_in_pieces_of_any_size(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "CHUNK", size)
+    gaps = np.random.default_rng(0).choice([2, 3, 4, 9], 200, p=[0.3, 0.4, 0.2, 0.1])
+    time = np.concatenate([[0], np.cumsum(gaps)])
+    grid = find_grid(time, np.array([0, 60, 61, 130]))
+    kept = np.delete(gaps, [59, 60, 129])
+    values, counts = np.unique(kept, return_counts=True)
+    assert grid is not None and grid.count(np.zeros(1), np.array([values[counts.argmax()]])).tolist() == [1]
+
+
+def test_very_many_different_gaps_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datamodules.steps.MOST_NUMBERS", 10)
+    monkeypatch.setattr(chunks, "CHUNK", 50)
+    time = np.cumsum(np.where(np.arange(1000) % 3 == 0, np.arange(1000) + 100, 5))
+    grid = find_grid(time, ONE)
+    assert grid is not None and grid.count(np.zeros(1), np.array([5])).tolist() == [1]
+
+
 def test_words() -> None:
     assert plural("day", 2) == "2 absent days" and plural("month", 1) == "1 absent month"
     assert plural("15 minutes", 1200) == "1,200 absent steps of 15 minutes" and plural("", 1) == "1 absent step"
     assert listed([1, 2, 3], most=2) == "1, 2 and 1 more" and listed([1, 2], most=2) == "1, 2"
+    assert listed([1, 2], count=4) == "1, 2 and 2 more" and listed([1, 2, 3], most=2, count=9) == "1, 2 and 7 more"

@@ -1,17 +1,19 @@
 """Readouts that go step by step: iterated forecasts, the decoder, its teacher and its attention."""
 
+import math
 from functools import partial
 
 import pytest
 import torch
 import zoo
+from small_runs import trained
 from torch.nn import functional
 
 from seqmodels.backbones import linear, recurrent, wavenet
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.readouts.decoder import EncoderDecoder
-from seqmodels.readouts.direct import Iterated, SeqToVector
+from seqmodels.readouts.direct import Direct, Iterated, SeqToSeq, SeqToVector
 from seqmodels.scalers import affine
 from seqmodels.states import tensors
 from seqmodels.window import Inputs, Statistics, Targets, WindowSpec
@@ -35,7 +37,7 @@ def longer(inputs: Inputs, value: torch.Tensor) -> Inputs:
 
 @pytest.mark.parametrize("backbone", [LSTM, partial(wavenet.GatedWaveNet, filters=6)])
 @pytest.mark.parametrize("scaler", [affine.Standard, affine.Window])
-@pytest.mark.parametrize("spec", [zoo.SPEC, zoo.AHEAD])
+@pytest.mark.parametrize("spec", [zoo.SPEC, zoo.AHEAD, zoo.KNOWN_AHEAD])
 def test_iterated_forecasts_equal_reading_everything_again(backbone, scaler, spec):
     """Each forecast appended to the past and the whole sequence read anew: what carrying the state must give."""
     model = built(Iterated, backbone, spec, scaler)
@@ -53,21 +55,23 @@ def test_iterated_forecasts_equal_reading_everything_again(backbone, scaler, spe
         steps = longer(steps, again)
 
 
-def test_iterated_corrections_of_a_season_add_up_beyond_it():
+@pytest.mark.parametrize("asinh", [False, True])
+def test_iterated_corrections_of_a_season_add_up_beyond_it(asinh):
     """A ramp with a season of 4: each value is the one a season ago plus 4, also where that one was forecast."""
     spec = WindowSpec(past_steps=12, horizon=11, season=4)
-    model = built(Iterated, LSTM, spec, partial(affine.Window, centre="season", scale="seasonal_error"))
+    model = built(Iterated, LSTM, spec, partial(affine.Window, centre="season", scale="seasonal_error", asinh=asinh))
     torch.nn.init.zeros_(model.readout.linear.weight)
-    torch.nn.init.constant_(model.readout.linear.bias, 2.0)
+    torch.nn.init.constant_(model.readout.linear.bias, math.asinh(2.0) if asinh else 2.0)
     past = torch.arange(12.0)[None, :, None]
     inputs = spec.zeros()._replace(past_target=past, seasonal_error=torch.full((1, 1), 2.0))
-    assert model(inputs)[0, 0, :, 0, 0].tolist() == list(range(12, 23))
+    torch.testing.assert_close(model(inputs)[0, 0, :, 0, 0], torch.arange(12.0, 23))
     seen, step = [], model.backbone.step
     model.backbone.step = lambda x, state: (seen.append(x.item()), step(x, state))[1]
     with torch.no_grad():
         model(inputs)
     centre = model.scaler(inputs, model.trained).past_centre
-    torch.testing.assert_close(torch.tensor(seen), (torch.arange(12.0, 22) - centre.flatten()) / 2)
+    expected = (torch.arange(12.0, 22) - centre.flatten()) / 2
+    torch.testing.assert_close(torch.tensor(seen), expected.asinh() if asinh else expected)
 
 
 def test_iterated_is_trained_one_step_ahead_at_every_step():
@@ -86,6 +90,80 @@ def test_iterated_refuses_what_it_cannot_feed_back():
         built(Iterated, spec=zoo.RICH)
     with pytest.raises(InputError, match="features every 2 steps.*stride of 1"):
         built(Iterated, zoo.BACKBONES["conv_gru"])
+
+
+@pytest.mark.parametrize("name", ["seq_to_vector", "seq_to_seq"])
+@pytest.mark.parametrize("backbone", ["lstm", "conv_gru_uneven"])
+def test_each_lead_adds_what_is_known_for_it_by_the_formula(name, backbone):
+    """Origin by origin and lead by lead: W relu(A features + B known(t + h) + bias(h)) on top of the linear layer."""
+    model = zoo.forecaster(backbone, name, "standard", "rich")
+    inputs, own = zoo.window(zoo.RICH).inputs, model.readout.correction
+    encoded = model._encoded(inputs, model.scaler(inputs, model.trained))
+    torch.nn.init.normal_(own.bias)
+    known = (inputs.known_covariates - torch.tensor([0.0, 0.5])) / torch.tensor([1.0, 0.5])
+    forecast, linear = model.readout(encoded)[..., 0], model.readout.read(encoded.features)[..., 0]
+    for number, origin in enumerate(model.origins.of(20)):
+        for lead in range(3):
+            hidden = encoded.features[:, number] @ own.features.weight.T + own.bias[lead]
+            hidden = (hidden + known[:, origin + 1 + lead] @ own.known.weight.T).clamp(min=0)
+            expected = linear[:, number, lead] + hidden @ own.weight.T
+            torch.testing.assert_close(forecast[:, number, lead], expected)
+
+
+def test_a_forecast_depends_on_what_is_known_for_its_own_lead_only():
+    model = zoo.forecaster("lstm", "seq_to_vector", "standard", "rich")
+    inputs = zoo.window(zoo.RICH).inputs
+    known = inputs.known_covariates.clone().requires_grad_()
+    forecast = model(inputs._replace(known_covariates=known))[:, 0]
+    for lead in range(3):
+        gradient = torch.autograd.grad(forecast[:, lead].sum(), known, retain_graph=True)[0][:, 20:].abs().sum((0, 2))
+        seen = [True, False, False] if lead == 0 else [True, lead == 1, lead == 2]  # the backbone sees the next step's
+        assert (gradient > 0).tolist() == seen
+
+
+@pytest.mark.parametrize(
+    ("spec", "settings"), [(zoo.SPEC, {}), (zoo.RICH._replace(horizon=1), {}), (zoo.RICH, {"known_hidden": 0})]
+)
+def test_where_nothing_is_known_beyond_the_next_step_there_is_one_linear_layer(spec, settings):
+    """And the same weights from the same seed as if there were no other way."""
+
+    class OneLayer(SeqToVector):
+        def __init__(self, spec, size, parameters, state=None):
+            super(Direct, self).__init__(spec, size, parameters)
+            self.linear, self.correction = torch.nn.Linear(size, self.leads * self.channels * parameters), None
+
+    ours, plain = built(partial(SeqToVector, **settings), spec=spec), built(OneLayer, spec=spec)
+    torch.testing.assert_close(ours.state_dict(), plain.state_dict(), rtol=0, atol=0)
+    inputs = zoo.window(spec).inputs
+    assert torch.equal(ours(inputs), plain(inputs))
+
+
+def test_training_begins_with_what_the_features_alone_give():
+    model = built(SeqToVector, spec=zoo.RICH)
+    inputs = zoo.window(zoo.RICH).inputs
+    encoded = model._encoded(inputs, model.scaler(inputs, model.trained))
+    assert torch.equal(model.readout(encoded), model.readout.read(encoded.features))
+    with pytest.raises(InputError, match="model.readout.known_hidden is -1; it must be at least 0"):
+        built(partial(SeqToVector, known_hidden=-1))
+
+
+@pytest.mark.parametrize("readout", [SeqToVector, SeqToSeq])
+def test_a_target_that_is_known_ahead_is_learnt_at_every_lead(readout):
+    """y(t) = x(t) with x drawn at random: nothing else than x(t + h) can tell."""
+    spec = WindowSpec(8, 5, known_covariates=("x",), known_statistics=Statistics((0.0,), (1.0,)))
+    model = built(readout, partial(linear.Linear, lags=3), spec)
+    random = torch.Generator().manual_seed(0)
+
+    def batch(_):
+        known = torch.randn(64, 13, 1, generator=random)
+        inputs = spec.zeros(64)._replace(past_target=known[:, :8], known_covariates=known)
+        return inputs, Targets(known[:, 8:], torch.ones(64, 5, 1, dtype=torch.bool))
+
+    trained(model, batch, 250, lr=2e-2)
+    inputs, targets = batch(0)
+    error = (model.mean(model(inputs))[:, -1] - targets.target).abs().mean(dim=(0, 2))
+    naive = (inputs.past_target[:, -1:] - targets.target).abs().mean(dim=(0, 2))
+    assert (error < 0.05).all() and (naive > 0.9).all(), (error, naive)
 
 
 def test_the_decoder_takes_over_the_state_of_a_like_encoder_and_bridges_to_others():
@@ -191,19 +269,6 @@ def test_a_decoder_that_makes_no_sense_is_refused(settings, message):
         built(partial(EncoderDecoder, **({"decoder": LSTM} | settings)))
 
 
-def trained(model: Forecaster, batches, steps: int) -> None:
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-    model.train()
-    for step in range(steps):
-        model.progress = step / steps
-        loss = model.loss(*batches(step))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    model.eval()
-
-
 @pytest.mark.parametrize("attention", [False, True])
 def test_an_encoder_decoder_learns_to_repeat_a_sequence_backwards(attention):
     """Every one of the 64 sequences of six signs that it must recall in reverse order: 100 %."""
@@ -267,10 +332,11 @@ def test_the_decoder_begins_with_nothing_where_the_newest_value_is_missing():
     assert model._encoded(inputs, model.scaler(inputs, model.trained)).newest.item() == 0
 
 
-def test_the_decoder_sees_forecasts_and_truth_as_the_encoder_sees_the_past():
+@pytest.mark.parametrize("scaler", ["window_season", "window_asinh"])
+def test_the_decoder_sees_forecasts_and_truth_as_the_encoder_sees_the_past(scaler):
     """With forecasts centred on last season's values, what goes into the decoder is centred as the past is."""
     spec = WindowSpec(8, 4, season=2)
-    model = built(partial(EncoderDecoder, decoder=LSTM), LSTM, spec, zoo.SCALERS["window_season"])
+    model = built(partial(EncoderDecoder, decoder=LSTM), LSTM, spec, zoo.SCALERS[scaler])
     inputs, targets, _ = zoo.window(spec)
     view = model.scaler(inputs, model.trained)
     scaled = view.encode_targets(inputs, targets, model.trained)[:, -1]

@@ -118,7 +118,13 @@ def test_nothing_is_read_between_blocks(monkeypatch: pytest.MonkeyPatch) -> None
     data = small_waves()
     module = small_module(data)
     calls = []
-    monkeypatch.setattr(module, "interval", lambda: calls.append(module.global_step) or setattr(module, "gathered", Gathered()) or {})
+
+    def interval() -> dict[str, float]:
+        calls.append(module.global_step)
+        module.gathered = Gathered()
+        return {}
+
+    monkeypatch.setattr(module, "interval", interval)
     fit(module, data, [ScalarLogger(every_n_steps=4)], max_epochs=1)
     assert calls == [4, 5]
 

@@ -10,7 +10,7 @@ import zoo
 from seqmodels.errors import InputError
 from seqmodels.scalers.affine import Identity, Standard, Window
 from seqmodels.scalers.difference import Difference
-from seqmodels.window import Origins, Statistics, Targets, WindowSpec, every_step
+from seqmodels.window import Inputs, Origins, Statistics, Targets, WindowSpec, every_step
 
 HEAD = zoo.heads.Point()
 
@@ -91,7 +91,8 @@ def test_windows_that_begin_with_nothing_come_back_exactly_and_cost_no_more(name
     view = scaler(inputs, origins)
     scaled = view.encode_targets(inputs, targets, origins)
     decoded = HEAD.mean(view.decode(scaled.unsqueeze(-1), HEAD))
-    counts = every_step(observed, targets.observed, origins)
+    begun = (observed.cumsum(1) > 0)[:, origins.first :].unsqueeze(2)  # the loss leaves out what came before
+    counts = every_step(observed, targets.observed, origins) & begun
     truth = every_step(inputs.past_target, targets.target, origins)
     torch.testing.assert_close(decoded[counts], truth[counts], rtol=1e-4, atol=1e-2)
     if name != "identity":
@@ -120,6 +121,99 @@ def test_what_stands_where_nothing_was_observed_makes_no_difference(name):
     torch.testing.assert_close(model.loss(garbage, targets), model.loss(padded, targets))
 
 
+def short(spec: WindowSpec, begin: int, level: float = 0.0) -> tuple[Inputs, Targets]:
+    """Random walks around a level that begin at step ``begin``: nothing but zeros before it."""
+    inputs, targets, _ = zoo.window(spec._replace(missing=False, statics=()))
+    observed = (torch.arange(spec.past_steps) >= begin)[None, :, None].expand_as(inputs.past_observed)
+    past = (inputs.past_target + level) * observed
+    return inputs._replace(past_target=past, past_observed=observed), Targets(targets.target + level, targets.observed)
+
+
+@pytest.mark.parametrize("name", [name for name in zoo.SCALERS if name.startswith("window")])
+@pytest.mark.parametrize("readout", [zoo.direct.SeqToVector, zoo.direct.SeqToSeq])
+def test_a_short_series_of_another_level_is_scaled_by_what_was_observed_of_it(name, readout):
+    """The steps that give the statistics may all lie before its beginning: then its first value stands in."""
+    spec, level = zoo.SPEC._replace(missing=True), 1e5
+    inputs, targets = short(spec, 14, level)
+    model = zoo.Forecaster(spec, zoo.SCALERS[name], zoo.BACKBONES["rnn"], readout, HEAD).eval()
+    view = model.scaler(inputs, model.trained)
+    counts = model._counts(inputs, targets)
+    assert view.encode(inputs.past_target)[:, 14:].abs().max() < 20
+    assert view.encode_targets(inputs, targets, model.trained)[counts].abs().max() < 20
+    expected = 1 if readout is zoo.direct.SeqToVector else 6  # origins at or after the first value
+    assert counts.sum() == 3 * expected * 3 * 2 == model.counted(inputs, targets)
+    assert model.loss(inputs, targets) < 20
+    forecast = model.mean(model(inputs))
+    assert (forecast[:, -expected:] - level).abs().max() < 100
+    assert forecast[:, :-expected].abs().max() < 100 if expected == 6 else True  # around the training mean of 3 and -1
+
+
+@pytest.mark.parametrize("name", zoo.SCALERS)
+def test_windows_of_which_nothing_was_observed_cost_nothing_by_themselves_and_are_finite(name):
+    spec = zoo.SPEC._replace(missing=True)
+    inputs, targets = short(spec, 20)
+    model = zoo.Forecaster(spec, zoo.SCALERS[name], zoo.BACKBONES["rnn"], zoo.direct.SeqToSeq, HEAD)
+    loss = model.loss(inputs, targets)
+    loss.backward()
+    assert all(weight.grad.isfinite().all() for weight in model.parameters()) and model(inputs).isfinite().all()
+    assert (loss == 0) == model.scaler.per_window
+
+
+def test_a_whole_season_without_values_is_centred_on_the_last_value_before_it():
+    spec = WindowSpec(past_steps=6, horizon=1, season=3, missing=True)
+    past = torch.tensor([0.0, 40, 50, 0, 0, 0])[None, :, None]
+    inputs = spec.zeros()._replace(past_target=past, past_observed=past != 0)
+    assert Window(spec, centre="season")(inputs, Origins(5, 1)).past_centre.item() == 50
+
+
+@pytest.mark.parametrize("scale", ["deviation", "mean_absolute"])
+def test_a_single_value_has_no_spread(scale):
+    spec = WindowSpec(past_steps=6, horizon=1, missing=True)
+    inputs, _ = short(spec, 5)
+    torch.testing.assert_close(Window(spec, scale=scale)(inputs, Origins(5, 1)).past_scale[:, 0], inputs.seasonal_error)
+
+
+def test_seasonal_differences_of_less_than_a_season_go_on_from_the_first_value():
+    """A season of 4 of which 2 values are known: 50, 53. The missing phases count as 50, not as the training mean."""
+    spec = WindowSpec(past_steps=6, horizon=5, season=4, missing=True)
+    past = torch.tensor([0.0, 0, 0, 0, 50, 53])[None, :, None]
+    inputs = spec.zeros()._replace(past_target=past, past_observed=past != 0)
+    view = Difference(spec, lag=None)(inputs, Origins(5, 1))
+    assert view.decode(torch.zeros(1, 1, 5, 1, 1), HEAD).flatten().tolist() == [50, 50, 50, 53, 50]
+    assert not view.encode(past).any()
+
+
+@pytest.mark.parametrize("readout", [zoo.direct.SeqToVector, zoo.direct.SeqToSeq])
+def test_asinh_of_corrections_of_the_last_season_equals_numpy(readout):
+    """The past minus its last value, the target minus the last season, both in seasonal errors: asinh of these."""
+    spec = WindowSpec(past_steps=12, horizon=6, season=4)
+    inputs, targets, _ = zoo.window(spec)
+    scaler = Window(spec, centre="season", past_centre="last", scale="seasonal_error", asinh=True)
+    origins = Origins(11, 1) if readout is zoo.direct.SeqToVector else Origins(scaler.burn_in(spec) - 1, 1)
+    view = scaler(inputs, origins)
+    past, error = inputs.past_target.double().numpy(), inputs.seasonal_error.double().numpy()[:, None]
+    newest = past[:, -1:] if readout is zoo.direct.SeqToVector else past[:, 3:4]
+    encoded = view.encode(inputs.past_target).double().numpy()
+    np.testing.assert_allclose(encoded, np.arcsinh((past - newest) / error), rtol=1e-4, atol=1e-5)
+    last_season = np.stack([past[:, 8 + lead % 4] for lead in range(6)], axis=1)
+    expected = np.arcsinh((targets.target.double().numpy() - last_season) / error)
+    scaled = view.encode_targets(inputs, targets, origins)[:, -1]
+    np.testing.assert_allclose(scaled.double().numpy(), expected, rtol=1e-4, atol=1e-4)
+    nothing = view.decode(torch.zeros(3, len(origins.of(12)), 6, 1, 1), HEAD)[:, -1, ..., 0]
+    np.testing.assert_allclose(nothing.double().numpy(), last_season, rtol=1e-6)
+
+
+@pytest.mark.parametrize("centre", ["mean", "last", "season"])
+@pytest.mark.parametrize("past_centre", ["mean", "last", "season"])
+def test_the_past_is_centred_otherwise_than_forecasts_where_asked(centre, past_centre):
+    spec = WindowSpec(past_steps=6, horizon=1, season=2)
+    past = torch.tensor([1.0, 2, 4, 8, 16, 32])[None, :, None]
+    inputs = spec.zeros()._replace(past_target=past)
+    view = Window(spec, centre=centre, past_centre=past_centre)(inputs, Origins(5, 1))
+    assert view.past_centre.item() == {"mean": 10.5, "last": 32, "season": 24}[past_centre]
+    assert view.centre.item() == {"mean": 10.5, "last": 32, "season": 16}[centre]
+
+
 def test_the_output_scale_multiplies_forecasts_only():
     spec = WindowSpec(past_steps=4, horizon=1)
     inputs, targets, _ = zoo.window(spec)
@@ -133,6 +227,11 @@ def test_the_output_scale_multiplies_forecasts_only():
     ("scaler", "message"),
     [
         (partial(Identity, output_scale=0.0), "output_scale is 0.0; it must be greater than 0"),
+        (partial(Window, past_centre="first"), "past_centre is 'first'; it must be one of mean, last, season"),
+        (
+            partial(Window, past_centre="season", steps=3),
+            "steps is 3; it must be between 4 and .*20 .a centre of a sea",
+        ),
         (partial(Difference, lag=0), "lag is 0; it must be at least 1"),
         (partial(Difference, order=0), "order is 0; it must be at least 1"),
         (partial(Difference, lag=10, order=2), "lag=10 times model.scaler.order=2 is 20 steps; it must be less than"),
@@ -143,8 +242,15 @@ def test_scalers_that_make_no_sense_are_refused(scaler, message):
         scaler(zoo.SPEC)
 
 
-def test_differences_are_refused_with_a_relative_loss():
+@pytest.mark.parametrize("scaler", [Difference, partial(Window, asinh=True)])
+def test_what_is_not_in_the_units_of_the_data_is_refused_with_heads_that_need_them(scaler):
+    class TwoNumbers(zoo.heads.Point):
+        parameters_per_value = 2
+
     build = partial(zoo.Forecaster, zoo.SPEC, backbone=zoo.BACKBONES["rnn"], readout=zoo.direct.SeqToSeq)
     with pytest.raises(InputError, match="mape is relative to the data's own values"):
-        build(scaler=Difference, head=zoo.heads.Point(loss="mape"))
+        build(scaler=scaler, head=zoo.heads.Point(loss="mape"))
+    with pytest.raises(InputError, match="describes each value by 2 numbers, and model.scaler.* can bring back one"):
+        build(scaler=scaler, head=TwoNumbers())
     build(scaler=Standard, head=zoo.heads.Point(loss="mape"))
+    build(scaler=Window, head=TwoNumbers())

@@ -19,10 +19,10 @@ from datamodules.table import read_table
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 
 
-def read(folder: Path, text: str | bytes, name: str = "data.csv", **arguments: Any) -> SeriesSet:
+def read(folder: Path, text: str | bytes, name: str = "data.csv", layout: str = "long", **arguments: Any) -> SeriesSet:
     content = text.encode() if isinstance(text, str) else text
     (folder / name).write_bytes(content)
-    return read_table(str(folder / name), **arguments)
+    return read_table(str(folder / name), layout=layout, **arguments)
 
 
 def stamps(series: SeriesSet) -> list[str]:
@@ -148,11 +148,25 @@ def test_an_absent_row_is_missing_in_every_channel_also_beside_missing_cells(tmp
 def test_categories_and_booleans(tmp_path: Path) -> None:
     text = "t,y,kind,open,holiday\n1,1,W,true,0\n2,2,A,False,a\n3,3,W,TRUE,0\n"
     series = read(tmp_path, text, target="y", time="t", past_covariates=["kind", "open"], known_covariates="holiday")
-    assert series.past_covariate_names == ("kind=A", "kind=W", "open")
-    assert series.known_covariate_names == ("holiday=0", "holiday=a")
+    assert series.past_covariate_names == ("kind", "open") and series.known_covariate_names == ("holiday",)
+    assert series.categories == {"kind": ("A", "W"), "holiday": ("0", "a")} and series.notes == ()
     assert series.past_covariates is not None and series.known_covariates is not None
-    assert series.past_covariates.tolist() == [[0, 1, 1], [1, 0, 0], [0, 1, 1]]
-    assert series.known_covariates.tolist() == [[1, 0], [0, 1], [1, 0]]
+    assert series.past_covariates.tolist() == [[2, 1], [1, 0], [2, 1]]
+    assert series.known_covariates.tolist() == [[1], [2], [1]]
+
+
+def test_missing_covariates_are_nan_or_no_category_and_told(tmp_path: Path) -> None:
+    text = "t,y,x,kind,open\n1,1,NA,,true\n2,2,5,b,\n3,3,,a,false\n4,4,7,-,true\n"
+    series = read(tmp_path, text, target="y", time="t", past_covariates=["x", "kind"], known_covariates=["open"])
+    assert series.past_covariates is not None and series.known_covariates is not None
+    np.testing.assert_array_equal(series.past_covariates, [[np.nan, 0], [5, 2], [np.nan, 1], [7, 0]])
+    np.testing.assert_array_equal(series.known_covariates[:, 0], [1, np.nan, 0, 1])
+    assert series.categories == {"kind": ("a", "b")} and series.observed is None
+    assert series.notes == (
+        "data.csv: 2 missing values in column 'x' (first: line 2).",
+        "data.csv: 2 missing values in column 'kind' (first: line 2).",
+        "data.csv: 1 missing values in column 'open' (first: line 3).",
+    )
 
 
 def test_wide_columns_become_series_of_their_own_length(tmp_path: Path) -> None:
@@ -189,11 +203,12 @@ def test_parquet_types(tmp_path: Path) -> None:
     path = str(tmp_path / "data.parquet")
     series = read_table(path, target=["y", "text", "whole"], time="day", past_covariates=["kind", "open"])
     assert series.values.tolist() == [[1, 1.5, 4], [0, 0, 5]] and series.missing == 2
-    assert series.past_covariates is not None and series.past_covariates.tolist() == [[0, 1, 1], [1, 0, 0]]
-    assert series.notes[0] == "data.parquet: 1 missing values in column 'y' (first: row 2)."
+    assert series.past_covariates is not None and series.past_covariates.tolist() == [[2, 1], [1, 0]]
+    assert series.categories == {"kind": ("a", "b")}
+    assert series.notes[1] == "data.parquet: 1 missing values in column 'y' (first: row 2)."
     zoned = read_table(path, target="whole", time="zoned")
     assert stamps(zoned)[0] == "2020-01-01T03:00"
-    assert zoned.notes == ("data.parquet: time converted from Asia/Tokyo to UTC.",)
+    assert zoned.notes[1:] == ("data.parquet: time converted from Asia/Tokyo to UTC.",)
 
 
 NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -234,9 +249,10 @@ def test_ridership() -> None:
     path = real("ridership/ridership.csv")
     series = read_table(path, target=["bus", "rail_boardings"], time="service_date", known_covariates=["day_type"])
     assert series.values.shape == (7639, 2) and series.values[0].tolist() == [297192, 126455]
-    assert series.known_covariate_names == ("day_type=A", "day_type=U", "day_type=W")
+    assert series.known_covariate_names == ("day_type",) and series.categories == {"day_type": ("A", "U", "W")}
     assert (stamps(series)[0], stamps(series)[-1]) == ("2001-01-01T00:00", "2021-11-30T00:00")
     assert series.notes == (
+        "ridership.csv: taken as long: one row per step (data.layout).",
         "ridership.csv: time format detected: %m/%d/%Y.",
         "ridership.csv: 7,701 rows were not in time order: sorted.",
         "ridership.csv: 62 exact duplicate rows dropped (first: line 3959, 2011-10-01).",
@@ -254,7 +270,7 @@ def test_ridership_is_read_at_once() -> None:
 
 def test_sunspots_are_monthly() -> None:
     path = real("sunspots/sunspots.csv")
-    series = read_table(path, target="Monthly Mean Total Sunspot Number", time="Date")
+    series = read_table(path, target="Monthly Mean Total Sunspot Number", time="Date", layout="long")
     assert series.values.shape == (3235, 1) and (series.frequency, series.season) == ("month", 12)
     assert series.notes == () and series.values[0, 0] == np.float32(96.7)
 
@@ -263,7 +279,7 @@ def test_temperatures_lack_two_days() -> None:
     series = read_table(real("temperatures/daily-min-temperatures.csv"), target="Temp", time="Date")
     assert len(series.values) == 3652 and series.missing == 2
     absent = "2 absent days made explicit as missing: 1984-12-31, 1988-12-31."
-    assert series.notes == (f"daily-min-temperatures.csv: {absent}",)
+    assert series.notes[1:] == (f"daily-min-temperatures.csv: {absent}",)
 
 
 def test_etth1_is_hourly() -> None:

@@ -9,7 +9,7 @@ from data import made
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.windows import WindowIndex, WindowOrder
+from datamodules.windows import WindowIndex
 from seqmodels.window import WindowSpec, check
 
 
@@ -93,6 +93,26 @@ def test_an_unobserved_value_counts_nowhere():
         assert (window.inputs.past_target[window.inputs.past_observed] > 0).any()
 
 
+def test_winsorise_pulls_in_training_values_and_leaves_what_forecasts_are_compared_with():
+    data = made(60, 60, split=[40, 10, 10], winsorise=0.05)
+    data.made.values[[3, 7, 55, 70]] = [[-1e6], [1e6], [1e6], [1e6]]
+    data.loaders = {}
+    data.setup()
+    train = np.r_[0:40, 60:100]
+    measured, kept = data.made.values[:, 0], data.series.values[:, 0]
+    sorted_rows = np.sort(measured[train])
+    assert (kept[train] == measured[train].clip(sorted_rows[4], sorted_rows[-5])).all()
+    assert np.array_equal(np.delete(kept, train), np.delete(measured, train)) and kept[55] == 1e6
+    assert data.spec.target_statistics.mean[0] == pytest.approx(kept[train].mean(), rel=1e-6)
+    low, high = sorted_rows[4], sorted_rows[-5]
+    note = f"training values pulled in (data.winsorise=0.05): 8 of a to {low:.6g} ... {high:.6g}"
+    assert data.series.notes == (note,) and data.made.notes == ()
+    wide = made(60, channels=3, split=[40, 10, 10], winsorise=0.05)
+    assert [part.split(" to ")[0] for part in wide.series.notes[0].split(": ")[1].split(", ")] == [
+        "4 of a", "4 of b", "4 of c"
+    ]  # fmt: skip
+
+
 def test_seasonal_error_is_the_mean_seasonal_difference_and_never_zero():
     data = made(60, 80, split=[0.5, 0.25, 0.25], season=7)
     assert data.loaders["train"].store.seasonal_error.tolist() == [[7.0], [7.0]]
@@ -118,20 +138,6 @@ def test_a_series_outside_the_training_part_uses_its_history_only():
     data.loaders = {}
     data.setup()
     assert data.loaders["validation"].store.seasonal_error[1].item() == pytest.approx(1.0)
-
-
-def test_order_is_a_pure_function_of_seed_and_epoch():
-    one, two, other = WindowOrder(3, True), WindowOrder(3, True), WindowOrder(4, True)
-    orders = []
-    for epoch in (0, 5, 0, 1):
-        one.set_epoch(epoch)
-        two.set_epoch(epoch)
-        other.set_epoch(epoch)
-        assert torch.equal(one.numbers(100), two.numbers(100))
-        assert not torch.equal(one.numbers(100), other.numbers(100))
-        assert sorted(one.numbers(100).tolist()) == list(range(100))
-        orders.append(one.numbers(100))
-    assert torch.equal(orders[0], orders[2]) and not torch.equal(orders[0], orders[3])
 
 
 def test_an_epoch_hands_out_every_window_once_and_keeps_the_last_partial_batch():
@@ -192,6 +198,7 @@ def test_spec_survives_the_way_through_plain_primitives():
         ({"context": "both"}, "data.context is 'both'"),
         ({"season": 0}, "data.season is 0"),
         ({"split_by": "row"}, "data.split_by is 'row'"),
+        ({"winsorise": 0.5}, "data.winsorise is 0.5; it must be null or a share"),
         ({"split": [0.5, 0.6, 0.1]}, "fractions must sum to at most 1"),
         ({"split": [90, 20]}, "counts must sum to at most 100"),
         ({"split": [0, 20, 20]}, "training part, must be greater than 0"),

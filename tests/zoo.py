@@ -14,7 +14,7 @@ from seqmodels.backbones import bidirectional, convolutional, linear, mlp, recur
 from seqmodels.forecaster import Forecaster
 from seqmodels.readouts import decoder, direct
 from seqmodels.scalers import affine, difference
-from seqmodels.window import Inputs, Statistics, Targets, Window, WindowSpec
+from seqmodels.window import Category, Inputs, Statistics, Targets, Window, WindowSpec
 
 BACKBONES: dict[str, Callable[..., Any]] = {
     "linear": linear.Linear,
@@ -87,6 +87,7 @@ SCALERS: dict[str, Callable[..., Any]] = {
     "window_mean": affine.Window,
     "window_last": partial(affine.Window, centre="last", scale="mean_absolute"),
     "window_season": partial(affine.Window, centre="season", scale="seasonal_error"),
+    "window_asinh": partial(affine.Window, centre="season", past_centre="last", scale="seasonal_error", asinh=True),
     "difference": difference.Difference,
     "difference_season": partial(difference.Difference, lag=None, order=2),
 }
@@ -113,7 +114,25 @@ RICH = SPEC._replace(
     known_statistics=Statistics((0.0, 0.5), (1.0, 0.5)),
 )
 AHEAD = RICH._replace(past_covariates=(), past_statistics=Statistics())
-SPECS = {"plain": SPEC, "rich": RICH, "ahead": AHEAD}
+# Series of different length and kind: a category of few values in the past, one of many ahead, one for each series.
+KNOWN_AHEAD = RICH._replace(
+    past_covariates=(),
+    past_statistics=Statistics(),
+    known_covariates=("open", "promotion"),
+    known_statistics=Statistics((0.5, 0.0), (0.5, 1.0)),
+    statics=("size", "city"),
+    static_statistics=Statistics((10.0, 0.0), (4.0, 1.0)),
+    categories=(
+        Category("promotion", tuple(f"number {i}" for i in range(23)), (1 / 23,) * 23),
+        Category("city", ("Athens", "Bern", "Cairo"), (0.5, 0.3, 0.1)),
+    ),
+)
+PANEL = KNOWN_AHEAD._replace(
+    past_covariates=("wind", "weather"),
+    past_statistics=Statistics((1.0, 0.0), (2.0, 1.0)),
+    categories=(*KNOWN_AHEAD.categories, Category("weather", ("dry", "wet"), (0.8, 0.2))),
+)
+SPECS = {"plain": SPEC, "rich": RICH, "ahead": AHEAD, "panel": PANEL, "panel_ahead": KNOWN_AHEAD}
 # Not the full product: these pairs of scaler and spec reach every scaler, with and without missing values.
 MANY = {
     ("standard", "plain"),
@@ -127,6 +146,10 @@ MANY = {
 }
 FEW = {("standard", "rich"), ("window_season", "plain"), ("difference", "plain")}
 FED_BACK = {("standard", "plain"), ("window_season", "ahead"), ("difference", "ahead")}
+# Panels with a few models only: one that keeps a state, one with strides, one that sees a few steps.
+IN_PANELS = ("lstm", "conv_gru", "tcn")
+PANELS = {(scaler, "panel") for scaler in ("standard", "window_mean", "window_asinh", "difference")}
+PANELS_FED_BACK = {(scaler, "panel_ahead") for scaler in ("standard", "window_asinh", "difference_season")}
 PAIRS = {"seq_to_vector": MANY, "seq_to_seq": MANY, "iterated": FED_BACK, "encoder_decoder": FEW, "attention": FEW}
 
 
@@ -139,11 +162,17 @@ def fits(backbone: str, readout: str) -> bool:
     return readout != "iterated" or backbone not in STRIDED
 
 
+def pairs(backbone: str, readout: str) -> list[tuple[str, str]]:
+    """The scalers and specs that the two are tried with."""
+    panels = PANELS_FED_BACK if readout == "iterated" else PANELS
+    return sorted(PAIRS[readout] | (panels if backbone in IN_PANELS else set()))
+
+
 FORECASTERS = [
     (backbone, readout, scaler, spec)
     for backbone in BACKBONES
     for readout in READOUTS
-    for scaler, spec in sorted(PAIRS[readout])
+    for scaler, spec in pairs(backbone, readout)
     if fits(backbone, readout)
 ]
 
@@ -151,27 +180,46 @@ FORECASTERS = [
 def forecaster(backbone: str, readout: str, scaler: str, spec: str, head: str = "huber", seed: int = 0) -> Forecaster:
     """A member of the zoo, built reproducibly, ready for evaluation."""
     torch.manual_seed(seed)
-    return Forecaster(SPECS[spec], SCALERS[scaler], BACKBONES[backbone], READOUTS[readout], HEADS[head]()).eval()
+    model = Forecaster(SPECS[spec], SCALERS[scaler], BACKBONES[backbone], READOUTS[readout], HEADS[head]())
+    if getattr(model.readout, "correction", None) is not None:  # it begins with nothing and would keep any law
+        torch.nn.init.normal_(model.readout.correction.weight)
+    return model.eval()
 
 
 def window(spec: WindowSpec, batch: int = 3, seed: int = 0) -> Window:
-    """A random batch that keeps the contract; a tenth of the values is missing where the spec allows it."""
+    """A random batch that keeps the contract; a tenth of the values is missing where the spec allows it.
+
+    Where there are statics, each window begins seven steps later than the one before: there is nothing in front.
+    """
     random = torch.Generator().manual_seed(seed)
     zeros = spec.zeros(batch)
     steps, channels = spec.past_steps + spec.horizon, len(spec.channels)
     observed = torch.ones(batch, steps, channels, dtype=torch.bool)
     if spec.missing:
         observed = torch.rand(batch, steps, channels, generator=random) > 0.1
+    begin = 7 * torch.arange(batch)[:, None] * bool(spec.statics)
+    inside = (torch.arange(steps) >= begin)[..., None]
+    observed &= inside
     values = torch.randn(batch, steps, channels, generator=random).cumsum(1) * observed
     past = spec.past_steps
     inputs = Inputs(
         past_target=values[:, :past],
         past_observed=observed[:, :past],
-        past_covariates=torch.randn(zeros.past_covariates.shape, generator=random),
-        known_covariates=torch.randn(zeros.known_covariates.shape, generator=random),
-        static=torch.randn(zeros.static.shape, generator=random),
+        past_covariates=columns(spec, spec.past_covariates, zeros.past_covariates, random) * inside[:, :past],
+        known_covariates=columns(spec, spec.known_covariates, zeros.known_covariates, random) * inside,
+        static=columns(spec, spec.statics, zeros.static, random),
         seasonal_error=torch.rand(batch, channels, generator=random) + 0.5,
         series=torch.arange(batch) % spec.series,
         fresh=zeros.fresh,
     )
     return Window(inputs, Targets(values[:, past:], observed[:, past:]), torch.full((batch,), past - 1))
+
+
+def columns(spec: WindowSpec, names: tuple[str, ...], like: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    """Random numbers of the shape of ``like``; for a category, numbers of its values and of none."""
+    values = torch.randn(like.shape, generator=random)
+    for category in spec.categories:
+        if category.column in names:
+            kinds = torch.randint(len(category.values) + 1, like.shape[:-1], generator=random)
+            values[..., names.index(category.column)] = kinds.float()
+    return values

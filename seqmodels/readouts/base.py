@@ -16,7 +16,8 @@ class Encoded(NamedTuple):
     everything: Tensor  # (B, all origins of the backbone, D)
     state: Any  # of the backbone after the last step; None where it is not causal
     newest: Tensor  # (B, C), the last past value as the backbone sees it; 0 where it is missing
-    known: Tensor  # (B, H, K), covariates known ahead, by lead
+    known: Tensor  # (B, T+H, encoded), covariates known ahead as the backbone sees them, of every step
+    origins: Origins  # the past steps that ``features`` belong to
     stepper: Callable[[], Callable[[Tensor, int, Any], tuple[Tensor, Any]]]  # once it has been asked for, it takes a
     # value (B, C) as the backbone sees it, its lead and a state, and gives features (B, D) and the next state
     next_input: Callable[[Sequence[Tensor]], Tensor]  # see View

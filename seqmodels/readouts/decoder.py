@@ -54,12 +54,12 @@ class EncoderDecoder(Readout):
             if not 0 <= value <= 1:
                 raise InputError(f"model.readout.{name} is {value}; it must lie between 0 and 1.")
         self.shares, self.schedule = (teacher_forcing, teacher_forcing_end), schedule
-        self.decoder = decoder(features=self.channels + len(spec.known_covariates), past_steps=spec.horizon)
+        inputs = self.channels + spec.encoded(spec.known_covariates)
+        self.decoder = decoder(features=inputs, past_steps=spec.horizon)
         if not self.decoder.causal or self.decoder.stride != 1 or self.decoder.offset != 0:
             raise InputError(
                 "model.readout.decoder must give features at every step and see only the past; use rnn, lstm or gru."
             )
-        inputs = self.channels + len(spec.known_covariates)
         self.memory = remembered(self.decoder, inputs)
         self.encoder_memory = state
         alike = state is not None and [part.shape for part in memories(state)] == [
@@ -80,7 +80,8 @@ class EncoderDecoder(Readout):
         if share < 1.0:
             return self._unroll(encoded, teacher, torch.rand(teacher.shape[:2], device=teacher.device) < share)
         before = torch.cat([encoded.newest[:, None], teacher[:, :-1]], dim=1)
-        outputs, _ = self.decoder.unroll(torch.cat([before, encoded.known], dim=-1), self._begin(encoded))
+        inputs = torch.cat([before, encoded.known[:, -self.leads :]], dim=-1)
+        outputs, _ = self.decoder.unroll(inputs, self._begin(encoded))
         return self._read(outputs, encoded)
 
     def share(self, progress: float) -> float:
@@ -99,11 +100,11 @@ class EncoderDecoder(Readout):
 
     def _unroll(self, encoded: Encoded, teacher: Tensor | None, true: Tensor | None = None) -> Tensor:
         """Lead by lead; where ``true`` (B, H) the truth goes in next, else the forecast."""
-        value, state = encoded.newest, self._begin(encoded)
+        value, state, known = encoded.newest, self._begin(encoded), encoded.known[:, -self.leads :]
         leads: list[Tensor] = []
         values: list[Tensor] = []
         for lead in range(self.leads):
-            output, state = self.decoder.step(torch.cat([value, encoded.known[:, lead]], dim=-1), state)
+            output, state = self.decoder.step(torch.cat([value, known[:, lead]], dim=-1), state)
             leads.append(self._read(output[:, None], encoded))
             values.append(encoded.mean(leads[-1])[:, 0, 0])
             value = encoded.next_input(values)

@@ -5,24 +5,59 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqmodels.errors import InputError
+from seqmodels.errors import InputError, require_at_least
 from seqmodels.readouts.base import Encoded, Readout
 from seqmodels.window import Origins, WindowSpec
 
 
 class Direct(Readout):
-    """One linear layer gives all leads at once."""
+    """One linear layer gives all leads at once, and a small network adds what the covariates known for each lead say.
 
-    def __init__(self, spec: WindowSpec, size: int, parameters: int, state: Any = None):
+    ``known_hidden``: units of that network; 0: forecasts see what is known for the next step only, as the backbone
+    does. There is no such network for a single lead.
+    """
+
+    def __init__(self, spec: WindowSpec, size: int, parameters: int, state: Any = None, known_hidden: int = 32):
         super().__init__(spec, size, parameters)
-        self.linear = nn.Linear(size, self.leads * self.channels * parameters)
+        require_at_least(0, "model.readout", known_hidden=known_hidden)
+        outputs, known = self.channels * parameters, spec.encoded(spec.known_covariates)
+        self.linear = nn.Linear(size, self.leads * outputs)
+        asked = known_hidden > 0 and known > 0 and self.leads > 1
+        self.correction = KnownAhead(size, known, known_hidden, self.leads, outputs) if asked else None
 
     def forward(self, encoded: Encoded, teacher: Tensor | None = None) -> Tensor:
-        return self.read(encoded.features)
+        forecast = self.read(encoded.features)
+        if self.correction is None:
+            return forecast
+        return forecast + self.correction(encoded).unflatten(-1, (self.channels, self.parameters_per_value))
 
     def read(self, features: Tensor) -> Tensor:
         """(B, S, D) -> (B, S, leads, C, P)."""
         return self.linear(features).unflatten(-1, (self.leads, self.channels, self.parameters_per_value))
+
+
+class KnownAhead(nn.Module):
+    """What the covariates known for each lead add to a forecast, by one network for all origins and leads.
+
+    From origin t for lead h: W relu(A features(t) + B known(t + h) + bias(h)). W begins at 0, and training with the
+    forecasts that the features alone give. Source: the local decoder of Wen et al. 2017.
+    """
+
+    def __init__(self, size: int, known: int, hidden: int, leads: int, outputs: int):
+        super().__init__()
+        self.leads = leads
+        self.features = nn.Linear(size, hidden, bias=False)
+        self.known = nn.Linear(known, hidden, bias=False)
+        self.bias = nn.Parameter(torch.zeros(leads, hidden))
+        self.weight = nn.Parameter(torch.zeros(outputs, hidden))  # no layer, whose weights ``initialise`` would set
+
+    def forward(self, encoded: Encoded) -> Tensor:
+        """(B, S, leads, outputs)."""
+        first, stride = encoded.origins
+        ahead = self.known(encoded.known).unfold(1, self.leads, 1)[:, first + 1 :: stride].transpose(2, 3)
+        hidden = self.features(encoded.features).unsqueeze(2) + ahead
+        hidden = hidden.add_(self.bias).relu_()  # in place: it is (B, S, leads, hidden), the largest tensor here
+        return nn.functional.linear(hidden, self.weight)
 
 
 class SeqToVector(Direct):

@@ -1,66 +1,18 @@
 """Scalers that shift and divide: by the training span, by nothing, or by each window's own past."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from seqmodels.errors import InputError
-from seqmodels.references import last_observed, masked_mean, seasonal_naive
-from seqmodels.scalers.base import Scaler, Units
-from seqmodels.window import Inputs, Origins, Targets, WindowSpec, every_step
+from seqmodels.errors import InputError, require_choice
+from seqmodels.references import masked_mean, seasonal_naive
+from seqmodels.scalers.affine_view import Affine
+from seqmodels.scalers.base import Scaler
+from seqmodels.scalers.beginning import begun, nearest_observed
+from seqmodels.window import Inputs, Origins, WindowSpec
 
 CENTRES = ("mean", "last", "season")
 SCALES = ("deviation", "mean_absolute", "seasonal_error")
 LEAST = 0.1  # of the seasonal error: below it, what is left of a quiet beginning would blow up everything after it
-
-
-class Affine(NamedTuple):
-    """Scaled = (raw - centre) / scale; forecasts may be centred and scaled otherwise than the past they come from.
-
-    With a ``season`` forecasts are centred on the seasonal naive one. Where they are fed back, that of a lead beyond
-    the season is the forecast one season before it, just as in training it was the value.
-    """
-
-    past_centre: Tensor  # (B or 1, 1, C)
-    past_scale: Tensor  # (B or 1, 1, C), greater than 0
-    centre: Tensor  # of forecasts: (B or 1, S or 1, H or 1, C)
-    unit: Tensor  # of forecasts: (B or 1, 1, 1, C), greater than 0
-    season: int = 0
-    season_fed_back: int = 0
-
-    def encode(self, past: Tensor) -> Tensor:
-        return (past - self.past_centre) / self.past_scale
-
-    def encode_targets(self, inputs: Inputs, targets: Targets, origins: Origins) -> Tensor:
-        target = every_step(inputs.past_target, targets.target, origins)
-        return (target - self.centre) / self.unit
-
-    def decode(self, parameters: Tensor, head: Units) -> Tensor:
-        centre = self.centre if self.centre.shape[2] == 1 else self.centre[:, :, : parameters.shape[2]]
-        if self.season_fed_back:
-            centre = centre + earlier(head.mean(parameters), self.season_fed_back) * self.unit
-        return head.rescale(parameters, centre, self.unit)
-
-    def fed_back(self) -> "Affine":
-        return self._replace(centre=self.centre[:, -1:], season_fed_back=self.season)
-
-    def as_inputs(self, values: Tensor) -> Tensor:
-        return self.encode(values * self.unit[:, 0] + self.centre[:, -1])
-
-    def next_input(self, values: Sequence[Tensor]) -> Tensor:
-        lead, season = len(values), self.season_fed_back or len(values)
-        total = sum(values[lead - 1 :: -season], torch.zeros_like(values[-1]))
-        centre = self.centre[:, -1, min(lead, self.centre.shape[2]) - 1]
-        return (total * self.unit[:, 0, 0] + centre - self.past_centre[:, 0]) / self.past_scale[:, 0]
-
-
-def earlier(values: Tensor, season: int) -> Tensor:
-    """Of forecasts (B, S, H, C), for each lead the sum of those one, two, ... seasons before it."""
-    horizon = values.shape[2]
-    blocks = nn.functional.pad(values, (0, 0, 0, -horizon % season)).unflatten(2, (-1, season))
-    return (blocks.cumsum(dim=2) - blocks).flatten(2, 3)[:, :, :horizon]
 
 
 class Standard(Scaler):
@@ -103,38 +55,50 @@ class Identity(Scaler):
 class Window(Scaler):
     """Scale each window by its own past, so that series of every level and size look alike.
 
-    ``centre``: "mean" or "last" observed value; "season": the mean of one season for the past, and for the forecasts
-    the seasonal naive forecast of each origin, which the model then only corrects.
-    ``scale``: "deviation", "mean_absolute" (of the centred values), or the series' "seasonal_error", the unit of MASE.
+    ``centre`` of forecasts: "mean" or "last" observed value, or "season": the seasonal naive forecast of each origin,
+    which the model then only corrects. ``past_centre``, what is subtracted from the past: the same, where "season" is
+    the mean of one season; null: as ``centre``.
+    ``scale``: "deviation", "mean_absolute" (of the centred past), or the series' "seasonal_error", the unit of MASE.
+    ``asinh``: of what is scaled the inverse hyperbolic sine is taken, which leaves small values as they are and makes
+    logarithms of large ones; only for heads of one number per value.
 
     With forecasts from every step, statistics come from the first ``steps`` steps, and forecasts start behind them;
     with one forecast, from the whole past. Default for ``steps``: a quarter of the window and at least one season,
-    or just a season where nothing else is asked of the window (season, seasonal_error).
+    or just a season where nothing else is asked of the window (season, seasonal_error). What was not observed takes no
+    part; where nothing was, the first observed value after them is the centre, and before it the training mean.
     """
 
     per_window = True
     mean: Tensor
 
-    def __init__(self, spec: WindowSpec, centre: str = "mean", scale: str = "deviation", steps: int | None = None):
+    def __init__(
+        self,
+        spec: WindowSpec,
+        centre: str = "mean",
+        scale: str = "deviation",
+        steps: int | None = None,
+        past_centre: str | None = None,
+        asinh: bool = False,
+    ):
         super().__init__()
-        for name, value, choices in (("centre", centre, CENTRES), ("scale", scale, SCALES)):
-            if value not in choices:
-                raise InputError(f"model.scaler.{name} is {value!r}; it must be one of {', '.join(choices)}.")
+        self.centre, self.past_centre, self.scale, self.asinh = centre, past_centre or centre, scale, asinh
+        require_choice(CENTRES, "model.scaler", centre=centre, past_centre=self.past_centre)
+        require_choice(SCALES, "model.scaler", scale=scale)
+        self.in_own_units = not asinh
         self.season, self.horizon, self.missing = spec.season, spec.horizon, spec.missing
-        self.centre, self.scale = centre, scale
-        only_season = centre == "season" and scale == "seasonal_error"
-        least = spec.season if only_season else min(spec.past_steps, max(2, spec.season, spec.past_steps // 4))
-        self.steps = least if steps is None else steps
-        fewest = spec.season if centre == "season" else 1
+        self.steps = self._least(spec) if steps is None else steps
+        seasonal = "season" in (centre, self.past_centre)
+        fewest = spec.season if seasonal else 1
         if not fewest <= self.steps <= spec.past_steps:
             raise InputError(
                 f"model.scaler.steps is {self.steps}; it must be between {fewest} and data.past_steps={spec.past_steps}"
-                + (" (model.scaler.centre=season needs a whole season)." if centre == "season" else ".")
+                + (" (a centre of a season needs a whole one)." if seasonal else ".")
             )
         self.register_buffer("mean", torch.tensor(spec.target_statistics.mean), persistent=False)
 
     def extra_repr(self) -> str:
-        return f"centre={self.centre}, scale={self.scale}"
+        past = f", past_centre={self.past_centre}" if self.past_centre != self.centre else ""
+        return f"centre={self.centre}{past}, scale={self.scale}" + (", asinh" if self.asinh else "")
 
     def burn_in(self, spec: WindowSpec) -> int:
         return self.steps
@@ -142,43 +106,52 @@ class Window(Scaler):
     def forward(self, inputs: Inputs, origins: Origins) -> Affine:
         last_only = origins.first >= inputs.past_target.shape[1] - 1
         steps = inputs.past_target.shape[1] if last_only else self.steps
-        past, observed = inputs.past_target[:, :steps], inputs.past_observed[:, :steps]
-        centre = self._centre(past, observed)
-        scale = self._scale(past, observed, centre, inputs)
-        if self.centre != "season":
-            return Affine(centre, scale, centre.unsqueeze(1), scale.unsqueeze(1))
-        return Affine(centre, scale, self._seasonal(inputs, origins), scale.unsqueeze(1), self.season)
+        past_centre = self._centre(self.past_centre, inputs, steps)
+        scale = self._scale(inputs, steps, past_centre)
+        centre = self._reference(inputs, origins, steps, past_centre)
+        season = self.season if self.centre == "season" else 0
+        return Affine(past_centre, scale, centre, scale.unsqueeze(1), season, self.asinh)
 
-    def _seasonal(self, inputs: Inputs, origins: Origins) -> Tensor:
-        """The seasonal naive forecast, (B, S, H, C); before the first observed value, the training mean."""
-        forecast = seasonal_naive(inputs, self.season, self.horizon, origins, self.missing)
-        if not self.missing:
-            return forecast
-        known = (inputs.past_observed.cumsum(dim=1) > 0)[:, origins.first :: origins.stride]
-        return torch.where(known.unsqueeze(2), forecast, self.mean)
+    def _least(self, spec: WindowSpec) -> int:
+        """Steps that give the statistics, unless the user says otherwise."""
+        only_season = self.centre == "season" and self.past_centre != "mean" and self.scale == "seasonal_error"
+        return spec.season if only_season else min(spec.past_steps, max(2, spec.season, spec.past_steps // 4))
 
-    def _centre(self, past: Tensor, observed: Tensor) -> Tensor:
-        """(B, 1, C) from the observed values among ``past``; the training mean where there is none."""
-        if self.centre == "last":
-            value = (last_observed(past, observed) if self.missing else past)[:, -1:]
+    def _reference(self, inputs: Inputs, origins: Origins, steps: int, past_centre: Tensor) -> Tensor:
+        """What forecasts are centred on, (B, S or 1, H or 1, C); before the first observed value, the training mean."""
+        if self.centre == "season":
+            reference = seasonal_naive(inputs, self.season, self.horizon, origins, self.missing)
+        elif self.centre == self.past_centre:
+            reference = past_centre.unsqueeze(1)
         else:
-            span = self.season if self.centre == "season" else past.shape[1]
-            past, observed = past[:, -span:], observed[:, -span:]
-            value = masked_mean(past, observed)
-        return torch.where(observed.any(dim=1, keepdim=True), value, self.mean) if self.missing else value
+            reference = self._centre(self.centre, inputs, steps).unsqueeze(1)
+        return torch.where(begun(inputs.past_observed, origins), reference, self.mean) if self.missing else reference
 
-    def _scale(self, past: Tensor, observed: Tensor, centre: Tensor, inputs: Inputs) -> Tensor:
+    def _centre(self, kind: str, inputs: Inputs, steps: int) -> Tensor:
+        """(B, 1, C) from the observed values among the first ``steps`` steps."""
+        past, observed = inputs.past_target[:, :steps], inputs.past_observed[:, :steps]
+        if not self.missing and kind == "last":
+            return past[:, -1:]
+        span = slice(-self.season, None) if kind == "season" else slice(None)
+        mean = masked_mean(past[:, span], observed[:, span])
+        if not self.missing:
+            return mean
+        nearest = nearest_observed(inputs.past_target, inputs.past_observed, steps, self.mean)
+        return nearest if kind == "last" else torch.where(observed[:, span].any(dim=1, keepdim=True), mean, nearest)
+
+    def _scale(self, inputs: Inputs, steps: int, centre: Tensor) -> Tensor:
         """(B, 1, C), at least a tenth of the seasonal error of the series: a constant window must not divide by 0."""
         error = inputs.seasonal_error.unsqueeze(1)
         if self.scale == "seasonal_error":
             return error
+        past, observed = inputs.past_target[:, :steps], inputs.past_observed[:, :steps]
         if self.scale == "mean_absolute":
             size = masked_mean((past - centre).abs(), observed)
         else:
             mean = masked_mean(past, observed)
             size = masked_mean((past - mean).square(), observed).sqrt()
         if self.missing:
-            size = torch.where(observed.any(dim=1, keepdim=True), size, error)
+            size = torch.where(observed.sum(dim=1, keepdim=True) > 1, size, error)  # a single value has no spread
         return torch.maximum(size, LEAST * error)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from seqmodels.errors import InputError, require_at_least
 from seqmodels.references import last_observed
 from seqmodels.scalers.base import Scaler, Units
+from seqmodels.scalers.beginning import begun, first_observed
 from seqmodels.window import Inputs, Origins, Targets, WindowSpec, every_step
 
 
@@ -21,14 +22,14 @@ class Differences(NamedTuple):
 
     lag: int
     observed: Tensor | None  # (B, T, C) of the past; None where nothing can be missing
-    mean: Tensor  # (C,) of the training span: what counts as the value before the first observed one
+    start: Tensor  # (B, 1, C): what counts as the value before the first observed one
     unit: Tensor  # (1, 1, 1, C)
     levels: tuple[Tensor, ...]
 
     def encode(self, past: Tensor) -> Tensor:
         """(B, T, C); where there is nothing to subtract, at the beginning, 0."""
         order = len(self.levels)
-        taken = differences(filled(past, self.observed, self.mean), self.lag, order)[-1]
+        taken = differences(filled(past, self.observed, self.start), self.lag, order)[-1]
         if self.observed is not None:  # no jump where a series begins
             known = self.observed.cumsum(dim=1)[:, : -self.lag * order] > 0
             taken = taken * nn.functional.pad(known, (0, 0, self.lag * order, 0))
@@ -37,7 +38,7 @@ class Differences(NamedTuple):
     def encode_targets(self, inputs: Inputs, targets: Targets, origins: Origins) -> Tensor:
         values = torch.cat([inputs.past_target, targets.target], dim=1)
         observed = None if self.observed is None else torch.cat([inputs.past_observed, targets.observed], dim=1)
-        whole = differences(filled(values, observed, self.mean), self.lag, len(self.levels))[-1]
+        whole = differences(filled(values, observed, self.start), self.lag, len(self.levels))[-1]
         past, future = whole.split([inputs.past_target.shape[1], targets.target.shape[1]], dim=1)
         return every_step(past, future, origins) / self.unit
 
@@ -60,11 +61,11 @@ class Differences(NamedTuple):
         return values[-1]
 
 
-def filled(values: Tensor, observed: Tensor | None, mean: Tensor) -> Tensor:
-    """(B, T, C) with the newest observed value in place of missing ones, and ``mean`` before the first."""
+def filled(values: Tensor, observed: Tensor | None, start: Tensor) -> Tensor:
+    """(B, T, C) with the newest observed value in place of missing ones, and ``start`` (B, 1, C) before the first."""
     if observed is None:
         return values
-    return torch.where(observed.cumsum(dim=1) > 0, last_observed(values, observed), mean)
+    return torch.where(observed.cumsum(dim=1) > 0, last_observed(values, observed), start)
 
 
 def differences(values: Tensor, lag: int, order: int) -> list[Tensor]:
@@ -82,7 +83,8 @@ class Difference(Scaler):
 
     ``lag=None`` takes the season of the data. Lag 1 removes a trend (order d: a polynomial one of degree d), a
     seasonal lag the season. In units of the training deviation; the first lag x order origins carry no forecast.
-    Missing values count as the newest value before them, or a gap would make two jumps of the size of the level.
+    Missing values count as the newest value before them, or a gap would make two jumps of the size of the level; those
+    before the first one as the first one, and for the forecasts before it as the training mean.
     Only for heads of one number per value.
 
     Source: Box & Jenkins 1970; the integration of ARIMA.
@@ -117,6 +119,11 @@ class Difference(Scaler):
         past, observed = inputs.past_target, inputs.past_observed if self.missing else None
         chosen = list(origins.of(past.shape[1])) or [past.shape[1] - 1]
         rows = [origin - self.lag + 1 for origin in chosen]
-        taken = differences(filled(past, observed, self.mean), self.lag, self.order)[:-1]
-        levels = tuple(values.unfold(1, self.lag, 1)[:, rows].transpose(2, 3) for values in taken)
-        return Differences(self.lag, observed, self.mean, self.unit, levels)
+        start = self.mean if observed is None else first_observed(past, observed, self.mean)
+        taken = differences(filled(past, observed, start), self.lag, self.order)[:-1]
+        levels = [values.unfold(1, self.lag, 1)[:, rows].transpose(2, 3) for values in taken]
+        if observed is not None:
+            seen = begun(observed, Origins(0, 1))[:, chosen]
+            before = [self.mean, *[torch.zeros_like(self.mean)] * (self.order - 1)]
+            levels = [torch.where(seen, level, value) for level, value in zip(levels, before, strict=True)]
+        return Differences(self.lag, observed, start, self.unit, tuple(levels))

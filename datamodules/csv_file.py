@@ -1,0 +1,139 @@
+"""One CSV file: knows its header and separator, reads columns with polars, and on which line each cell stands."""
+
+import csv
+import gzip
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from datamodules.cells import Source, unreadable
+from datamodules.encode import clean
+from seqmodels.window import InputError
+
+
+@dataclass
+class CsvFile(Source):
+    """A file whose header has been read; ``kept`` maps rows to rows of the file once blank lines are out."""
+
+    path: Path = Path()
+    separator: str = ","
+    kept: np.ndarray | None = None
+
+    def load(self, numbers: Sequence[str], texts: Sequence[str], *, steps: bool) -> None:
+        """Read the columns at once: ``numbers`` are Float32, or String where a cell is neither number nor missing."""
+        wanted = [*texts, *numbers]
+        try:
+            frame = self._read(numbers, wanted).select(wanted)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise unreadable(self.name, error) from error
+        frame = self._without_blank(frame, steps)
+        self.frame = frame.with_columns(_as_number(frame[name]) for name in numbers)
+
+    def where(self, row: int) -> str:
+        return f"line {self._record(row)[0]}"
+
+    def cell(self, row: int, column: str) -> str:
+        fields = self._record(row)[1]
+        index = self.columns.index(column)
+        return fields[index] if index < len(fields) else ""
+
+    def _record(self, row: int) -> tuple[int, list[str]]:
+        """First line and fields of one row."""
+        number = 1 + int(row if self.kept is None else self.kept[row])  # record 0 is the header
+        return next(record for index, record in enumerate(self._records()) if index == number)
+
+    def _records(self) -> Iterator[tuple[int, list[str]]]:
+        return records(self.path, self.name, self.separator)
+
+    def _read(self, numbers: Sequence[str], wanted: Sequence[str]) -> pl.DataFrame:
+        types = {name: pl.Float32 if name in numbers else pl.String for name in wanted}
+        options: dict[str, Any] = {"separator": self.separator, "infer_schema_length": 0, "glob": False}
+        try:
+            frame = pl.read_csv(self.path, columns=wanted, schema_overrides=types, **options)
+        except pl.exceptions.ComputeError:
+            self.refuse_long_rows()
+            return pl.read_csv(self.path, columns=wanted, **options)
+        # polars counts the fields of a row only where it reads all of them.
+        if len(wanted) < len(self.columns):
+            self.refuse_long_rows()
+        return frame
+
+    def refuse_long_rows(self) -> None:
+        """Raise for the first row with more fields than the header; the quick count may suspect quoted separators."""
+        lines = pl.scan_csv(
+            self.path, has_header=False, separator="\x1f", quote_char=None, schema={"line": pl.String},
+            truncate_ragged_lines=True, glob=False,
+        )  # fmt: skip
+        suspect = pl.col("line").str.count_matches(self.separator, literal=True) >= len(self.columns)
+        if lines.filter(suspect).head(1).collect(engine="streaming").is_empty():
+            return
+        for line, fields in self._records():
+            if len(fields) > len(self.columns):
+                raise InputError(
+                    f"{self.name}, line {line} has {len(fields)} fields, "
+                    f"but the header names {len(self.columns)} columns."
+                )
+
+    def _without_blank(self, frame: pl.DataFrame, steps: bool) -> pl.DataFrame:
+        """Leave out blank lines: those at the end and, unless rows are ``steps``, all; ``where`` still counts them."""
+        if frame.height == 0 or not all(column.null_count() for column in frame.get_columns()):
+            return frame
+        full = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series().arg_true().to_numpy()
+        if len(full) == 0:
+            raise InputError(f"{self.name} has only empty cells in the columns {', '.join(map(repr, frame.columns))}.")
+        self.kept = np.arange(full[-1] + 1) if steps else full
+        return frame[self.kept]
+
+
+def _as_number(cells: pl.Series) -> pl.Series:
+    """Texts of numbers as Float32; of anything else as they are."""
+    if cells.dtype != pl.String:
+        return cells
+    text = clean(cells)
+    numbers = text.cast(pl.Float32, strict=False)
+    return numbers if numbers.null_count() == text.null_count() else cells
+
+
+def open_csv(path: Path, name: str) -> CsvFile:
+    """Read the header; the separator is the comma, semicolon or tab that it holds most often.
+
+    Raises ``InputError`` for an empty first line, two columns of one name, and a file that is damaged or not UTF-8.
+    """
+    header = next(records(path, name, "\n"), (1, []))[1]
+    if not header or not header[0].strip():
+        raise InputError(f"{name}, line 1 is empty: the first line must name the columns.")
+    bare = re.sub(r'"[^"]*"', "", header[0])
+    separator = max(",;\t", key=bare.count)  # the comma wins a tie
+    columns = next(records(path, name, separator))[1]
+    twice = next((column for column in columns if columns.count(column) > 1), None)
+    if twice is not None:
+        raise InputError(f"{name}, line 1 names column {twice!r} more than once: column names must differ.")
+    notes = () if separator == "," else (f"{name}: columns are separated by {separator!r}.",)
+    return CsvFile(name, tuple(columns), notes, path=path, separator=separator)
+
+
+def records(path: Path, name: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """First line and fields of every record of a CSV file, the header included; slow, for headers and messages only.
+
+    With the newline as separator the fields are whole lines.
+    """
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:
+            if separator == "\n":
+                yield from ((number, [line]) for number, line in enumerate(stream, start=1))
+                return
+            reader = csv.reader(stream, delimiter=separator)
+            line = 1
+            for fields in reader:
+                yield line, fields
+                line = reader.line_num + 1
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name} is not UTF-8 text: save it with that encoding.") from error
+    except (OSError, EOFError, csv.Error) as error:
+        raise unreadable(name, error) from error

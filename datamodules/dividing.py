@@ -1,0 +1,162 @@
+"""Divides a long table of any size into pieces of whole series that fit into memory; knows files, not their meaning.
+
+The table is read twice in the order of its rows, a batch at a time: once to count the rows of each series, once to
+write the rows of each piece into files of its own. Memory is that of a few batches and one entry for each series; on
+the disk the columns that are read stand twice while it lasts.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from datamodules.cells import Source, unreadable
+from datamodules.csv_file import CsvFile
+from datamodules.files import Files
+from datamodules.parquet_file import ParquetFile
+from datamodules.roles import Roles
+
+BATCH = 2**20  # rows
+# Names of columns that no table has
+ROW, PIECE, PIECES = "row of the table", "first piece of the series", "pieces of the series"
+FIRST, ROWS, SPAN = "first row of the series", "rows of the series", "rows from its first to its last"
+DONE = "divided.json"
+
+
+@dataclass
+class Part(Source):
+    """Some rows of another table, which say in messages where they stand there."""
+
+    whole: Source = field(kw_only=True)
+    rows: np.ndarray = field(kw_only=True)  # their numbers in the whole table
+
+    def load(self, numbers: Sequence[str], texts: Sequence[str], *, steps: bool) -> None:
+        self.frame = self.frame.select([*texts, *numbers])
+
+    def where(self, row: int) -> str:
+        self._count()
+        return self.whole.where(int(self.rows[row]))
+
+    def place(self, row: int) -> str:
+        self._count()
+        return self.whole.place(int(self.rows[row]))
+
+    def cell(self, row: int, column: str) -> str:
+        self._count()
+        return self.whole.cell(int(self.rows[row]), column)
+
+    @property
+    def is_part(self) -> bool:
+        return True
+
+    def _count(self) -> None:
+        """Let the files know how many rows each of them has, to find one of them."""
+        if isinstance(self.whole, Files) and not self.whole.heights:
+            self.whole.heights = [scanned(member).select(pl.len()).collect().item() for member in self.whole.members]
+
+
+def is_on_disk(source: Source) -> bool:
+    """Whether the table stands in files, so that it can be read a batch at a time."""
+    return all(isinstance(part, CsvFile | ParquetFile) for part in source.parts)
+
+
+def paths_of(source: Source) -> list[Path]:
+    """The files of such a table."""
+    return [part.path for part in source.parts if isinstance(part, CsvFile | ParquetFile)]
+
+
+def scanned(source: Source) -> pl.LazyFrame:
+    """All columns of a table in files, unread; those of a CSV file as texts."""
+    if isinstance(source, CsvFile):
+        return pl.scan_csv(source.path, separator=source.separator, infer_schema_length=0, glob=False)
+    if isinstance(source, ParquetFile):
+        return pl.scan_parquet(source.path, glob=False, hive_partitioning=False)
+    assert isinstance(source, Files)
+    members = []
+    for number, member in enumerate(source.members):
+        folders = {name: pl.lit(values[number], pl.String) for name, values in source.partitions.items()}
+        members.append(scanned(member).with_columns(**folders))
+    return pl.concat(members, how="vertical_relaxed")
+
+
+def divide(source: Source, roles: Roles, folder: Path, rows: int) -> list[bool]:
+    """Write the rows of each piece into ``folder``, unless that is done; whether each piece continues the one before.
+
+    A piece has whole series of about ``rows`` rows together; a longer series is cut in the order of the table.
+    Raises ``InputError`` for a file that is damaged.
+    """
+    done = folder / DONE
+    if not done.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            continues = _divide(_numbered(source, roles), list(roles.id), folder, rows)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise unreadable(source.name, error) from error
+        done.write_text(json.dumps(continues), encoding="utf-8")
+    return json.loads(done.read_text(encoding="utf-8"))
+
+
+def open_part(source: Source, folder: Path, number: int) -> Part:
+    """Piece ``number`` of a divided table."""
+    batches = sorted(folder.glob(f"{number}-*.parquet"), key=lambda path: int(path.stem.partition("-")[2]))
+    frame = pl.concat([pl.read_parquet(path) for path in batches])
+    cells, rows = frame.drop(ROW).lazy(), frame[ROW].to_numpy()
+    return Part(source.name, source.columns, source.notes, cells, whole=source, rows=rows)
+
+
+def _numbered(source: Source, roles: Roles) -> pl.LazyFrame:
+    """The columns that are needed, and the number of each row; without the lines of a CSV file that are empty."""
+    for part in source.parts:
+        if isinstance(part, CsvFile):
+            part.refuse_long_rows()
+    columns = [*roles.texts, *roles.numbers]
+    frame = scanned(source).select(columns).with_row_index(ROW)
+    if not any(isinstance(part, CsvFile) for part in source.parts):
+        return frame
+    full = pl.any_horizontal(pl.col(columns).is_not_null())
+    if roles.texts:
+        return frame.filter(full)
+    last = frame.filter(full).select(pl.col(ROW).max()).collect(engine="streaming").item()
+    return frame.head(0 if last is None else last + 1)  # an empty line between others is a missing step
+
+
+def _divide(frame: pl.LazyFrame, keys: list[str], folder: Path, rows: int) -> list[bool]:
+    series, continues = _assigned(_counted(frame, keys), rows)
+    for number, batch in enumerate(frame.collect_batches(chunk_size=BATCH, maintain_order=True)):
+        placed = batch.join(series, on=keys, how="left", nulls_equal=True) if keys else batch.join(series, how="cross")
+        cut = (pl.col(ROW).cast(pl.Int64) - pl.col(FIRST)) * pl.col(PIECES) // pl.col(SPAN)
+        placed = placed.select(*batch.columns, pl.col(PIECE) + cut)
+        for (piece,), part in placed.partition_by(PIECE, include_key=False, as_dict=True).items():
+            part.write_parquet(folder / f"{piece}-{number}.parquet", compression="lz4", statistics=False)
+    return continues
+
+
+def _counted(frame: pl.LazyFrame, keys: list[str]) -> pl.DataFrame:
+    """First row, rows, and rows from the first to the last one of each series, in order of first appearance."""
+    row = pl.col(ROW).cast(pl.Int64)
+    measures = [row.min().alias(FIRST), pl.len().cast(pl.Int64).alias(ROWS), (row.max() - row.min() + 1).alias(SPAN)]
+    counted = frame.group_by(keys).agg(measures) if keys else frame.select(measures)
+    return counted.collect(engine="streaming").sort(FIRST)
+
+
+def _assigned(counted: pl.DataFrame, rows: int) -> tuple[pl.DataFrame, list[bool]]:
+    """The series with their first piece and how many they have; whether each piece continues the one before."""
+    first: list[int] = []
+    pieces: list[int] = []
+    continues: list[bool] = []
+    room = 0
+    for length in counted[ROWS].to_list():
+        wanted = -(-length // rows)
+        if wanted > 1 or length > room:
+            continues += [False] + [True] * (wanted - 1)
+            room = rows if wanted == 1 else 0
+        first.append(len(continues) - wanted)
+        pieces.append(wanted)
+        room = max(0, room - length)
+    columns = [pl.Series(PIECE, first, dtype=pl.Int64), pl.Series(PIECES, pieces, dtype=pl.Int64)]
+    return counted.with_columns(columns), continues

@@ -1,0 +1,73 @@
+"""What a row knows of the target before it: lagged values, and statistics over the last steps."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
+
+import numpy as np
+import polars as pl
+
+from datamodules.columns import Column
+from datamodules.series import SeriesSet
+from datamodules.within import VALUE, within_series
+from seqmodels.window import InputError
+
+# Over the observed values among the last so many steps, as many as there are; missing where there is none.
+STATISTICS: dict[str, Callable[[int], pl.Expr]] = {
+    "mean": lambda steps: VALUE.rolling_mean(steps, min_samples=1),
+    "deviation": lambda steps: VALUE.rolling_std(steps, min_samples=1, ddof=0),
+    "min": lambda steps: VALUE.rolling_min(steps, min_samples=1),
+    "max": lambda steps: VALUE.rolling_max(steps, min_samples=1),
+    "sum": lambda steps: VALUE.rolling_sum(steps, min_samples=1),
+}
+
+
+class Lags:
+    """Of each lag L and each channel y a column ``y lag L`` whose row r holds y(r - L).
+
+    That is known L steps ahead: a lag of at least the horizon is known for every step of a forecast.
+    """
+
+    def __init__(self, lags: Sequence[int]):
+        for lag in lags:
+            if isinstance(lag, bool) or not isinstance(lag, int) or lag < 1:
+                raise InputError(f"data.lags holds {lag!r}; a lag is a whole number of steps of at least 1.")
+        self.lags = lags
+
+    def columns(self, series: SeriesSet, horizon: int) -> Iterator[Column]:
+        for lag in self.lags:
+            for name, values in _of_each_channel(series, VALUE.shift(lag), f"lag {lag}"):
+                yield Column(name, values, key="lags", known=lag >= horizon)
+
+
+class Rolling:
+    """Of each statistic over L steps and each channel y a column ``y mean L``: row r looks at y(r - L + 1) ... y(r)."""
+
+    def __init__(self, rolling: Sequence[str]):
+        self.statistics = [_parse(name) for name in rolling]
+
+    def columns(self, series: SeriesSet, horizon: int) -> Iterator[Column]:
+        for statistic, steps in self.statistics:
+            for name, values in _of_each_channel(series, STATISTICS[statistic](steps), f"{statistic} {steps}"):
+                yield Column(name, values, key="rolling")
+
+
+def _parse(name: str) -> tuple[str, int]:
+    """``mean_24`` -> mean, 24."""
+    found = re.fullmatch(r"([a-z]+)_([1-9]\d*)", str(name))
+    if found is None or found[1] not in STATISTICS:
+        near = get_close_matches(str(name).rpartition("_")[0] or str(name), STATISTICS, n=1, cutoff=0.4)
+        hint = f" (nearest: {near[0]})" if near else ""
+        raise InputError(
+            f"data.rolling holds {name!r}{hint}; it must be one of {', '.join(STATISTICS)} and a number of steps of at"
+            " least 1, such as mean_24."
+        )
+    if found[1] == "deviation" and found[2] == "1":
+        raise InputError(f"data.rolling holds {name!r}; a deviation needs at least 2 steps.")
+    return found[1], int(found[2])
+
+
+def _of_each_channel(series: SeriesSet, expression: pl.Expr, ending: str) -> Iterator[tuple[str, np.ndarray]]:
+    for index, channel in enumerate(series.channels):
+        observed = None if series.observed is None else series.observed[:, index]
+        yield f"{channel} {ending}", within_series(expression, series.values[:, index], series.offsets, observed)

@@ -1,0 +1,42 @@
+"""What the series themselves say about the data for models: names, training statistics, units of the errors."""
+
+import numpy as np
+from torch import Tensor
+
+from datamodules.derived import Derived, trained_series
+from datamodules.series import SeriesSet
+from datamodules.split import Span
+from datamodules.statistics import joined, seasonal_errors, statistics
+from seqmodels.window import WindowSpec
+
+
+def measured(derived: Derived, train: Span) -> WindowSpec:
+    """Names and training statistics of all columns; the sizes of a window are still to be set."""
+    series, rows = derived.series, joined(train.start, train.stop)
+    return WindowSpec(
+        past_steps=1,
+        horizon=1,
+        channels=series.channels,
+        past_covariates=series.past_covariate_names,
+        known_covariates=series.known_covariate_names,
+        statics=series.static_names,
+        series=len(series),
+        categories=derived.categories,
+        target_statistics=statistics(series.values, rows, series.observed),
+        past_statistics=derived.statistics(series.past_covariates, series.past_covariate_names, rows),
+        known_statistics=derived.statistics(series.known_covariates, series.known_covariate_names, rows),
+        static_statistics=derived.statistics(series.static, series.static_names, trained_series(train)),
+    )
+
+
+def units(series: SeriesSet, train: Span, short: np.ndarray, spec: WindowSpec) -> Tensor:
+    """(series, C) mean |y(t) - y(t - season)| over the training span of each series: ``Inputs.seasonal_error``.
+
+    A series outside the training span uses the history before its first target, ``short`` (series,) ones a single row.
+    Where this is 0 or cannot be computed, the training deviation of the channel stands in, so that the unit is never 0.
+    """
+    begin, end = series.offsets[:-1], series.offsets[1:]
+    history = np.minimum(end, begin + np.where(short, 1, spec.past_steps))
+    trained = train.stop > begin
+    start, stop = np.where(trained, train.start, begin), np.where(trained, train.stop, history)
+    return seasonal_errors(series, start, stop, spec.season, spec.target_statistics.deviation)

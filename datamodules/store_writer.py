@@ -1,0 +1,208 @@
+"""Writes a store piece by piece, so that one that was interrupted goes on: knows what pieces have in common."""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datamodules.appended import Appended, Extent, sync, write_json
+from datamodules.pieces import Piece, bridged
+from datamodules.series import SeriesSet
+from datamodules.store import FORMAT, LARGE, META, NAMES, PARTIAL, TEXTS, VERSION
+from datamodules.store_categories import MATRICES, SORTED, Dictionaries, file_of
+from seqmodels.errors import InputError
+
+PROGRESS = "progress.json"
+COMMON = ("channels", "past_covariate_names", "known_covariate_names", "static_names", "zone", "frequency", "season")
+MOST_NOTES = 50
+ARRAYS = (*LARGE, "static", "lengths")
+COLUMNS = {"values": "channels", "observed": "channels", **MATRICES}  # what names the columns of an array
+TYPES = {"lengths": "<i8", "time": "<i8", "observed": "|b1"}  # of the arrays that hold no 32-bit floats
+
+
+class StoreWriter:
+    """Appends pieces to a store that has another name until ``finish``.
+
+    ``made_from`` says from which files and settings the store is made, in JSON's types; an unfinished store of the
+    same is gone on with, and ``done`` pieces are there already. Raises ``InputError`` where it is of others.
+    """
+
+    def __init__(self, output: Path, made_from: Mapping[str, Any]):
+        self.output, self.folder = output, output.with_name(output.name + PARTIAL)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        progress = self._progress(made_from)
+        self.made_from, self.done = dict(made_from), progress["done"]
+        self.files = Appended(self.folder, {name: Extent(*extent) for name, extent in progress["extents"].items()})
+        self.common: dict[str, Any] = progress["common"]
+        self.categories = Dictionaries(progress["categories"], progress["blank"])
+        self.notes: dict[str, list] = progress["notes"]  # by what similar ones have in common: the first, how many
+        self.pending: int = progress["pending"]  # rows of the last series, which the next piece may continue
+        self.unobserved: int = progress["unobserved"]
+
+    def _progress(self, made_from: Mapping[str, Any]) -> dict[str, Any]:
+        file = self.folder / PROGRESS
+        if not file.exists():
+            return {"done": 0, "extents": {}, "common": {}, "categories": {}, "blank": [], "notes": {},
+                    "pending": 0, "unobserved": 0}  # fmt: skip
+        progress = json.loads(file.read_text(encoding="utf-8"))
+        if difference := differing(progress["made_from"], made_from):
+            raise InputError(
+                f"{self.folder} was begun with other {difference}: run the command it was begun with, or delete it."
+            )
+        return progress
+
+    def append(self, piece: Piece) -> None:
+        """Write one more piece; when this returns it is on the disk. Raises ``InputError`` where it does not fit."""
+        self._check(piece.series)
+        series = self.categories.encoded(piece.series)
+        if piece.continues:
+            series = bridged(piece._replace(series=series), self._last(series))
+        self._append_rows(series)
+        self._append_series(series, piece.continues)
+        self.unobserved += series.missing
+        self._note(series.notes)
+        self.done += 1
+        self._commit()
+
+    def _append_rows(self, series: SeriesSet) -> None:
+        observed = np.ones(series.values.shape, bool) if series.observed is None else series.observed
+        time = None if series.time is None else series.time.view(np.int64)
+        for name in LARGE:
+            array = {"observed": observed, "time": time}.get(name, getattr(series, name))
+            if array is not None:
+                self.files.append(file_of(name), array)
+
+    def _append_series(self, series: SeriesSet, continues: bool) -> None:
+        """Lengths, names and statics; the length of the last series waits, as the next piece may continue it."""
+        if continues:
+            self.pending += len(series.values)
+            self._check_static(series)
+            return
+        lengths = [self.pending, *series.lengths] if self.pending else series.lengths
+        self.pending = int(lengths[-1])
+        self.files.append(file_of("lengths"), np.array(lengths[:-1], np.int64))
+        self.files.append(NAMES, "".join(json.dumps(name) + "\n" for name in series.names).encode())
+        if series.static is not None:
+            self.files.append(file_of("static"), series.static)
+
+    def _check_static(self, series: SeriesSet) -> None:
+        """The rest of a series must have the statics of its first piece."""
+        static, before = series.static, self._last_row("static", series.static)
+        if before is None or static is None:
+            return
+        changed = np.flatnonzero(
+            (before != static)[0] & (np.nan_to_num(before) != 0)[0] & (np.nan_to_num(static) != 0)[0]
+        )
+        if len(changed):
+            raise InputError(
+                f"{series.source}: column {series.static_names[changed[0]]!r} changes within series {series.name(0)!r};"
+                " columns of data.statics do not: name it in data.past_covariates or data.known_covariates."
+            )
+
+    def _last(self, like: SeriesSet) -> SeriesSet:
+        """The last row that was written."""
+        names = ("values", "time", "past_covariates", "known_covariates")
+        row: dict[str, Any] = {name: self._last_row(name, getattr(like, name)) for name in names}
+        return SeriesSet(offsets=np.array([0, 1]), channels=like.channels, **row)
+
+    def _last_row(self, name: str, like: np.ndarray | None) -> np.ndarray | None:
+        if like is None:
+            return None
+        width = like.dtype.itemsize * int(np.prod(like.shape[1:]))
+        with (self.folder / file_of(name)).open("rb") as file:
+            file.seek(self.files.extents[file_of(name)].size - width)
+            return np.frombuffer(file.read(width), like.dtype).reshape(1, *like.shape[1:])
+
+    def _check(self, series: SeriesSet) -> None:
+        found = {key: _plain(getattr(series, key)) for key in COMMON}
+        found["time"] = None if series.time is None else str(series.time.dtype)
+        found["source"] = series.source
+        if not self.common:
+            self.common = found
+        if found != self.common:
+            key = next(key for key, value in found.items() if value != self.common[key])
+            raise InputError(
+                f"{series.source}: from {series.name(0)} on, {key} is {found[key]!r}, but {self.common[key]!r} before;"
+                " all series must agree."
+            )
+
+    def _note(self, notes: tuple[str, ...]) -> None:
+        for note in notes:
+            kept = self.notes.setdefault(re.sub(r"\d[\d,]*", "#", note), [note, 0])
+            kept[1] += note != kept[0]
+
+    def _commit(self) -> None:
+        self.files.sync()
+        progress = {
+            "made_from": self.made_from, "done": self.done, "extents": self.files.extents, "common": self.common,
+            "categories": self.categories.columns, "blank": self.categories.blank, "notes": self.notes,
+            "pending": self.pending, "unobserved": self.unobserved,
+        }  # fmt: skip
+        write_json(self.folder / PROGRESS, progress)
+
+    def finish(self) -> None:
+        """Give the store its name; nothing can be appended any more."""
+        self.files.append(file_of("lengths"), np.array([self.pending], np.int64))
+        self.categories.sort(self.files, self.common)
+        if not self.unobserved:
+            del self.files.extents[file_of("observed")]
+        self.files.sync()
+        write_json(self.folder / META, self._meta())
+        publish(self.output)
+
+    def _meta(self) -> dict[str, Any]:
+        common, extents = self.common, self.files.extents
+        files = {name: file for name in ARRAYS for file in (file_of(name), SORTED + file_of(name)) if file in extents}
+        return {
+            "format": FORMAT, "version": VERSION, **{key: common[key] for key in TEXTS if key != "notes"},
+            "notes": _told(self.notes), "time": common["time"], "categories": self.categories.sorted(),
+            "unobserved": self.unobserved, "arrays": {name: self._array(name, file) for name, file in files.items()},
+            "checksums": {name: extent.checksum for name, extent in extents.items()}, "made_from": self.made_from,
+        }  # fmt: skip
+
+    def _array(self, name: str, file: str) -> dict[str, Any]:
+        """What ``store.json`` says of an array."""
+        dtype = np.dtype(TYPES.get(name, "<f4"))
+        width = [len(self.common[COLUMNS[name]])] if name in COLUMNS else []
+        rows = self.files.extents[file].size // (dtype.itemsize * int(np.prod(width)))
+        return {"file": file, "dtype": dtype.str, "shape": [rows, *width]}
+
+
+def publish(output: Path) -> None:
+    """Give a store that is complete its name, and remove what was needed to write it."""
+    folder = output.with_name(output.name + PARTIAL)
+    needed = json.loads((folder / META).read_text(encoding="utf-8"))["checksums"]
+    for other in folder.iterdir():
+        if other.is_dir():
+            shutil.rmtree(other)
+        elif other.name not in (META, *needed):
+            other.unlink()
+    sync(folder)
+    folder.rename(output)
+    sync(output.parent)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _told(notes: dict[str, list]) -> list[str]:
+    """One line for each kind of note."""
+    lines = [note if not more else f"{note} (likewise in {more:,} more pieces)" for note, more in notes.values()]
+    return lines[:MOST_NOTES] + ([f"and {len(lines) - MOST_NOTES:,} more notes"] if len(lines) > MOST_NOTES else [])
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Where two descriptions of what a store is made from differ, for people; empty where they do not."""
+    for key in sorted({*one, *other}):
+        if one.get(key) != other.get(key):
+            inner: Any = one.get(key), other.get(key)
+            if all(isinstance(value, Mapping) for value in inner):
+                return f"{key}.{differing(*inner)}"
+            return f"{key} ({inner[0]!r} then, {inner[1]!r} now)"
+    return ""

@@ -1,0 +1,58 @@
+"""What a leak check has seen, as a record, as a table for people and as rows for files; it knows texts and numbers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from seqmodels.report import plain, write_file
+from seqmodels.wording import number
+
+STYLES = {"clean": "green", "leak": "bold red", "warning": "yellow", "not checked": "dim"}
+
+
+class Finding(NamedTuple):
+    """One check: what it did, the largest number it saw, and one sentence for each thing that is wrong."""
+
+    check: str
+    done: str  # what was changed or asked, and of how much
+    largest: float | None = None  # change or share, as ``done`` says; None where nothing was measured
+    leaks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """``leak``, ``warning``, ``clean``, or ``not checked`` where nothing was measured."""
+        if self.leaks or self.warnings:
+            return "leak" if self.leaks else "warning"
+        return "not checked" if self.largest is None else "clean"
+
+
+def table(findings: Sequence[Finding]) -> Table:
+    """One line for each check."""
+    shown = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="bold")
+    shown.add_column("check", no_wrap=True)
+    shown.add_column("what was done")
+    shown.add_column("largest", justify="right", no_wrap=True)
+    shown.add_column("verdict", no_wrap=True)
+    for finding in findings:
+        largest = "" if finding.largest is None else number(finding.largest)
+        verdict = Text(finding.verdict, style=STYLES[finding.verdict])
+        shown.add_row(finding.check, Text(finding.done), largest, verdict)
+    return shown
+
+
+def sentences(findings: Sequence[Finding], kind: str) -> list[str]:
+    """All ``leaks`` or all ``warnings``, each with the name of its check."""
+    return [f"{finding.check}: {said}" for finding in findings for said in getattr(finding, kind)]
+
+
+def write(findings: Sequence[Finding], directory: Path, summary: Mapping[str, Any]) -> None:
+    """Write ``metrics.json``: what ``summary`` holds, and the table as "findings"."""
+    rows = [{**finding._asdict(), "verdict": finding.verdict} for finding in findings]
+    content = json.dumps(plain({**summary, "findings": rows}), indent=2, allow_nan=False) + "\n"
+    write_file(directory / "metrics.json", content.encode())

@@ -1,0 +1,90 @@
+"""Which parts of a model fit together, and from which steps they forecast; knows the parts by their contracts."""
+
+from seqmodels.causal import Backbone
+from seqmodels.errors import InputError
+from seqmodels.heads import Point
+from seqmodels.readouts.base import Readout
+from seqmodels.scalers.base import Scaler
+from seqmodels.window import Origins, WindowSpec
+
+
+def available(backbone: Backbone) -> Origins:
+    """The past steps for which there are features."""
+    return Origins(backbone.offset, backbone.stride)
+
+
+def trained(spec: WindowSpec, scaler: Scaler, backbone: Backbone, readout: Readout) -> Origins:
+    """The past steps from which the loss sees forecasts.
+
+    Raises InputError for a backbone that sees the future with a forecast at every step, or a scaler whose statistics
+    need the whole window with forecasts from within it.
+    """
+    steps, every = spec.past_steps, readout.every_step
+    if every and not backbone.causal:
+        raise InputError(
+            "model.backbone sees the future, and model.readout (seq_to_seq, iterated) asks for a forecast at every"
+            " step, whose target it would have seen; use model/readout=seq_to_vector."
+        )
+    chosen = readout.origins(available(backbone), steps)
+    first = max(chosen.first, scaler.burn_in(spec) - 1) if every else chosen.first
+    skipped = -(-(first - chosen.first) // chosen.stride)
+    origins = Origins(chosen.first + skipped * chosen.stride, chosen.stride)
+    if len(origins.of(steps)) <= 1 < len(chosen.of(steps)):
+        raise InputError(
+            f"model.scaler takes its statistics from the first {scaler.burn_in(spec)} of"
+            f" data.past_steps={steps} steps, which leaves only the last one to forecast from;"
+            " use model/readout=seq_to_vector."
+        )
+    return origins
+
+
+def refuse_what_does_not_fit(
+    spec: WindowSpec, scaler: Scaler, backbone: Backbone, readout: Readout, head: Point
+) -> None:
+    """Raise InputError for two parts of which one needs what the other cannot give."""
+    if readout.recursive and backbone.stride > 1:
+        raise InputError(
+            f"model.backbone gives features every {backbone.stride} steps, and model.readout=iterated needs"
+            " them after each forecast that is fed back; use model/readout=seq_to_seq, or a stride of 1."
+        )
+    if readout.attends and len(available(backbone).of(spec.past_steps)) == 1:
+        raise InputError(
+            "model.readout.attention looks back over the features of model.backbone, which gives only those of the"
+            " last step; set it to false, or use a backbone with features at every step."
+        )
+    if scaler.in_own_units:
+        return
+    if head.relative:
+        raise InputError(
+            "model.head.loss=mape is relative to the data's own values, and model.scaler forecasts differences or"
+            " their asinh; choose another loss or scaler."
+        )
+    if head.parameters_per_value > 1:
+        raise InputError(
+            f"model.head describes each value by {head.parameters_per_value} numbers, and model.scaler, which forecasts"
+            " differences or their asinh, can bring back one; use model/head=point or another scaler."
+        )
+
+
+def refuse_too_short(steps: int, needed: int) -> None:
+    """Raise InputError for a window that is shorter than the statistics of its scaler need."""
+    if steps < needed:
+        raise InputError(
+            f"a window of {steps} past steps is too short for model.scaler, which takes its statistics from {needed}."
+        )
+
+
+def refuse_no_forecast(steps: int, origins: int) -> None:
+    """Raise InputError for a window that is shorter than what the backbone needs for its first features."""
+    if origins == 0:
+        raise InputError(f"a window of {steps} past steps is too short for the model; no forecast comes of it.")
+
+
+def refuse_a_carried_state(backbone: Backbone) -> None:
+    """Raise InputError for a backbone whose windows do not fit together where its state is carried on."""
+    first, stride = available(backbone)
+    if (first, stride) != (0, 1):
+        raise InputError(
+            f"model.backbone gives its first features after {first + 1} steps and then every"
+            f" {stride}, so that windows do not fit together where its state is carried on."
+        )

@@ -1,0 +1,109 @@
+"""Every bad input is refused in one sentence that says what, where and why, or repaired with one note that says so."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from bad_inputs import GOOD, Case, Refused, Repaired, asked, cells, opened, times
+from command_line import ROOT, files_in, forked
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from datamodules.base import WindowDataModule
+from seqmodels.config import build, check
+from seqmodels.errors import InputError
+from seqmodels.refusals import one_line
+from seqmodels.window import check as check_window
+
+GROUPS = (opened.CASES, cells.CASES, times.CASES, asked.CASES)
+CASES: dict[str, Case] = {name: case for group in GROUPS for name, case in group.items()}
+REFUSED = {name: case for name, case in CASES.items() if isinstance(case, Refused)}
+REPAIRED = {name: case for name, case in CASES.items() if isinstance(case, Repaired)}
+ALWAYS = ("data.path=data.csv", "data.target=y", "data.past_steps=5", "data.horizon=2")
+USUAL = re.compile(r"taken as (long|wide): ")  # what is said of every table
+COMMANDS = (
+    "decimal comma",
+    "irregular hour",
+    "static that changes",
+    "other columns in a file",
+    "fold that does not fit",
+)
+
+
+@pytest.fixture(scope="module")
+def composed() -> DictConfig:
+    """The config of ``train.py data=csv``; to compose it anew for each case would take most of the time."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("train", overrides=["data=csv", "model=naive"])
+
+
+def write(place: Path, case: Case) -> None:
+    for name, content in case.files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def opened_data(composed: DictConfig, case: Case) -> WindowDataModule:
+    """What ``train.py`` makes of the case: overrides parsed, keys and types checked, the data built and set up."""
+    config = OmegaConf.masked_copy(composed, ["data", "seed"])
+    for override in OverridesParser.create().parse_overrides([*ALWAYS, *case.overrides]):
+        OmegaConf.update(config, override.get_key_element().lstrip("+"), override.value(), force_add=True)
+    check(config, ("data", "seed"))
+    data = build(config.data)
+    data.setup()
+    return data
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str, composed: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, REFUSED[name])
+    before = files_in(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        opened_data(composed, REFUSED[name])
+    message = str(caught.value)
+    assert re.search(REFUSED[name].says, message), message
+    assert message == one_line(message) and message.endswith("."), "one sentence"
+    assert files_in(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", REPAIRED)
+def test_repaired(name: str, composed: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = REPAIRED[name]
+    write(tmp_path, case)
+    monkeypatch.chdir(tmp_path)
+    data = opened_data(composed, case)
+    series = data.series
+    said = [note for note in series.notes if not USUAL.search(note) or (case.says and re.search(case.says, note))]
+    assert [note for note in said if re.search(case.says or "$^", note)] or (not case.says and not said), said
+    assert (len(series.values), series.missing) == (case.rows, case.missing)
+    window = next(iter(data.train_dataloader()))
+    check_window(window, data.spec)
+    assert all(torch.isfinite(value).all() for value in window.inputs if value.is_floating_point())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_refused_on_the_command_line(name: str, tmp_path: Path) -> None:
+    place = tmp_path / "work"
+    place.mkdir()
+    write(place, REFUSED[name])
+    before = files_in(place)
+    ended = forked(place, "data=csv", "model=naive", *ALWAYS, *REFUSED[name].overrides)
+    assert ended.code == 2 and ended.out == "" and ended.err.startswith("error: ") and ended.err.count("\n") == 1
+    assert re.search(REFUSED[name].says, ended.err), ended.err
+    assert files_in(place) == before
+
+
+def test_the_table_that_cases_begin_with_is_good(
+    composed: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the refusals above could have another reason."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, good := Repaired(GOOD, ["data.time=t"], ""))
+    assert len(opened_data(composed, good).series.values) == 40
+
+
+def test_names_of_cases_are_told_apart_and_enough() -> None:
+    assert len(CASES) == sum(map(len, GROUPS)) >= 150

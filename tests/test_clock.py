@@ -1,0 +1,172 @@
+"""Time labels in every form: instants are kept in UTC with the zone they are read in, dates and numbers as they are."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lines import FILE, column, made
+
+from datamodules import chunks
+from datamodules.clock import read_clock
+from datamodules.rows import Rows
+from datamodules.zones import check_zone, local
+from seqmodels.window import InputError
+
+BERLIN = "Europe/Berlin"
+
+
+def labels(texts: list[Any], zone: str | None = None, codes: list[int] | None = None, form: str | None = None) -> list:
+    clock = read_clock(FILE, column(texts), form, zone, None if codes is None else np.array(codes, np.int32))
+    return [clock.labels.astype("datetime64[m]").astype(str).tolist(), clock.zone, clock.notes]
+
+
+def refusal(texts: list[Any], zone: str | None = None, codes: list[int] | None = None) -> str:
+    with pytest.raises(InputError) as caught:
+        labels(texts, zone, codes)
+    return str(caught.value)
+
+
+def wall(first: str, hours: int, zone: str = BERLIN) -> list[str]:
+    """What a clock on the wall shows hour by hour from an instant in UTC, by Python's own zones."""
+    start = datetime.fromisoformat(first + "+00:00")
+    shown = [(start + timedelta(hours=hour)).astimezone(ZoneInfo(zone)) for hour in range(hours)]
+    return [moment.strftime("%Y-%m-%d %H:%M") for moment in shown]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    zone=st.sampled_from([BERLIN, "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "America/Sao_Paulo"]),
+    first=st.datetimes(datetime(2005, 1, 1), datetime(2024, 1, 1)),
+    minutes=st.sampled_from([15, 30]),
+    turned=st.booleans(),
+    size=st.sampled_from([7, 1 << 20]),
+)
+def test_local_times_are_the_instants_they_mean(
+    zone: str, first: datetime, minutes: int, turned: bool, size: int
+) -> None:
+    """Steps around all changes of the clock in more than a year, in both orders of the file, two series at once."""
+    start = np.datetime64(first.replace(minute=0, second=0, microsecond=0), "us")
+    instants = start + np.arange(0, 550 * 24 * 60, minutes) * np.timedelta64(1, "m")
+    changes = np.flatnonzero(np.diff(local(instants, zone)) != np.timedelta64(minutes, "m"))
+    whole = changes[(changes > 9) & (changes < len(instants) - 9)]
+    kept = (whole[:, None] + np.arange(-6, 9)).ravel() if len(whole) else np.arange(20, 29)
+    instants = np.repeat(instants[kept], 2)[:: -1 if turned else 1]
+    patch = pytest.MonkeyPatch()
+    patch.setattr(chunks, "CHUNK", size)
+    clock = read_clock(FILE, pl.Series("t", local(instants, zone)), None, zone, np.arange(len(instants)) % 2)
+    patch.undo()
+    assert clock.zone == zone and (clock.labels == instants).all()
+
+
+def test_hours_of_both_changes_are_neither_lost_nor_doubled() -> None:
+    winter = wall("2020-10-24 22:00", 6)
+    assert winter[2:5] == ["2020-10-25 02:00", "2020-10-25 02:00", "2020-10-25 03:00"]
+    found, zone, notes = labels(winter, BERLIN)
+    assert found == [f"2020-10-2{4 if hour > 21 else 5}T{hour:02}:00" for hour in (22, 23, 0, 1, 2, 3)]
+    assert zone == BERLIN and notes == [
+        "data.csv: 2 rows lie in an hour that clocks in Europe/Berlin show twice (first: line 4, 2020-10-25 02:00):"
+        " 2 are told apart by their order, summer time first."
+    ]
+    summer = wall("2020-03-29 00:00", 3)
+    assert summer == ["2020-03-29 01:00", "2020-03-29 03:00", "2020-03-29 04:00"]
+    assert labels(summer, BERLIN) == [["2020-03-29T00:00", "2020-03-29T01:00", "2020-03-29T02:00"], BERLIN, []]
+
+
+def test_each_series_has_its_own_two_hours() -> None:
+    together = [label for label in wall("2020-10-24 23:00", 4) for _ in "ab"]
+    assert labels(together, BERLIN, [0, 1] * 4)[0] == [f"2020-10-2{day}" for day in
+        ("4T23:00", "4T23:00", "5T00:00", "5T00:00", "5T01:00", "5T01:00", "5T02:00", "5T02:00")]  # fmt: skip
+    backwards = wall("2020-10-24 23:00", 4)[::-1]
+    assert labels(backwards, BERLIN)[0] == ["2020-10-25T02:00", "2020-10-25T01:00", "2020-10-25T00:00",
+                                            "2020-10-24T23:00"]  # fmt: skip
+
+
+def test_one_of_the_two_hours_alone_is_summer_time_and_told() -> None:
+    found, _, notes = labels(["2020-10-24 02:00", "2020-10-25 02:00", "2020-10-26 02:00"], BERLIN)
+    assert found == ["2020-10-24T00:00", "2020-10-25T00:00", "2020-10-26T01:00"]
+    assert notes[0].endswith("1 stand alone and are taken as summer time.") and "1 row lies" in notes[0]
+
+
+def test_times_that_no_clock_showed_are_refused() -> None:
+    assert refusal(["2020-03-29 01:30", "2020-03-29 02:30"], BERLIN) == (
+        "data.csv, line 3: 2020-03-29 02:30 in column 't' does not exist in Europe/Berlin, where clocks jump over it;"
+        " for a clock that is never changed give data.time_zone a fixed offset such as Etc/GMT-1."
+    )
+    third = refusal(["2020-10-25 02:00"] * 3 + ["2020-10-25 03:00"], BERLIN)
+    assert "line 4: 2020-10-25 02:00 in column 't' stands here for the third time" in third
+    shuffled = [f"2020-10-{day} 02:00" for day in (25, 24, 26, 25, 27, 23)]
+    assert "line 2" in (message := refusal(shuffled, BERLIN)) and "no order of time" in message
+
+
+@pytest.mark.parametrize(
+    ("texts", "zone", "found", "kept"),
+    [
+        (["2020-01-31 05:30+02:00", "2020-02-01 05:30+02:00"], None, "2020-01-31T03:30", "Etc/GMT-2"),
+        (["2020-01-31 05:30-0300"], None, "2020-01-31T08:30", "Etc/GMT+3"),
+        (["2020-01-31 05:30+05:30"], None, "2020-01-31T00:00", "UTC"),
+        (["2020-01-31T05:30:00Z"], None, "2020-01-31T05:30", "UTC"),
+        (["2020-03-28 12:00+01:00", "2020-03-29 12:00+02:00"], None, "2020-03-28T11:00", "UTC"),
+        (["2020-03-28 12:00+01:00", "2020-03-29 12:00+02:00"], BERLIN, "2020-03-28T11:00", BERLIN),
+        (["2020-01-31 05:30"], None, "2020-01-31T05:30", ""),
+        (["2020-01-31 05:30"], "UTC", "2020-01-31T05:30", "UTC"),
+    ],
+)
+def test_offsets_and_zones(texts: list[str], zone: str | None, found: str, kept: str) -> None:
+    first, said, notes = labels(texts, zone)
+    assert (first[0], said, notes) == (found, kept, [])
+
+
+def test_zones_of_columns_are_kept() -> None:
+    times = column([datetime(2020, 7, 1, 12), datetime(2020, 7, 1, 13)])
+    clock = read_clock(FILE, times.dt.replace_time_zone("Asia/Tokyo"), None)
+    assert clock.labels[0] == np.datetime64("2020-07-01T03:00") and clock.zone == "Asia/Tokyo"
+    assert clock.notes == ["data.csv: time converted from Asia/Tokyo to UTC."]
+    assert read_clock(FILE, times.dt.replace_time_zone("Asia/Tokyo"), None, BERLIN).zone == BERLIN
+    naive = read_clock(FILE, times.cast(pl.Datetime("ns")), None, BERLIN)
+    assert naive.labels[0] == np.datetime64("2020-07-01T10:00") and naive.zone == BERLIN
+
+
+def test_dates_have_no_zone() -> None:
+    for texts in (["2020-03-28", "2020-03-29"], column(["2020-03-28", "2020-03-29"]).str.to_date()):
+        clock = read_clock(FILE, column(texts), None, "America/New_York")
+        assert clock.labels[0] == np.datetime64("2020-03-28") and clock.zone == ""
+        why = "data.time_zone=America/New_York changes nothing"
+        assert clock.notes == [f"data.csv: times are dates without a clock time, so {why}."]
+    assert "whole numbers" in refusal([1, 2, 3], BERLIN)
+
+
+@pytest.mark.parametrize(
+    ("first", "unit"),
+    [(10**9, "seconds"), (10**12, "milliseconds"), (10**15, "microseconds"), (10**18, "nanoseconds")],
+)
+@pytest.mark.parametrize("text", [True, False])
+def test_seconds_since_1970_and_parts_of_them(first: int, unit: str, text: bool) -> None:
+    step = 3600 * first // 10**9
+    cells = [first, first + step]
+    assert labels([str(cell) for cell in cells] if text else cells) == [
+        ["2001-09-09T01:46", "2001-09-09T02:46"], "UTC", [f"data.csv: time format detected: {unit} since 1970 (UTC)."]
+    ]  # fmt: skip
+
+
+def test_formats_of_seconds_and_plain_numbers() -> None:
+    assert labels(["1000000000"], "Asia/Tokyo", form="%s")[:2] == [["2001-09-09T01:46"], "Asia/Tokyo"]
+    mixed = read_clock(FILE, column([5, 10**9]), None)
+    assert mixed.labels.tolist() == [5, 10**9] and mixed.notes == []
+
+
+def test_unknown_zones_are_refused_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"data.time_zone=Europe/Berln is no time zone; .* Nearest: Europe/Berlin"):
+        check_zone("Europe/Berln")
+    check_zone(BERLIN)
+
+
+def test_messages_show_the_clock_on_the_wall() -> None:
+    instants = np.array(["2020-07-01T10:00"], "datetime64[us]")
+    rows: Rows = made([1.0], instants)
+    rows.zone = BERLIN
+    assert rows.label(0) == "2020-07-01 12:00"

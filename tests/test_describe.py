@@ -1,0 +1,467 @@
+"""The description of data before training: what is counted, what is suggested, and what its command leaves behind."""
+
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import ROOT, Ended, files_in, forked, metrics, only_run, python
+from data import Made, integers
+
+from datamodules.series import SeriesSet
+from datamodules.split import Span
+from datamodules.synthetic import TrendSeason, Waves
+from seqmodels.description import advice, counts, coverage, profile, sample, season_charts
+from seqmodels.description.charts import charts
+from seqmodels.description.columns import columns
+from seqmodels.description.components import behaviour, decompose, differences, strength
+from seqmodels.description.profile import Depth, Description, describe
+from seqmodels.description.sample import Curve, spread, training_curves
+from seqmodels.description.seasons import usual_seasons
+from seqmodels.description.tables import place, sheets
+from seqmodels.description.themes import DARK, LIGHT, encoded
+from seqmodels.errors import InputError
+
+DESCRIBE = ROOT / "describe.py"
+PICTURES = ["autocorrelation", "histogram", "missing", "season", "series"]
+DAY = np.datetime64("2024-01-01", "us")  # a Monday
+
+
+def ragged(seed: int = 0) -> SeriesSet:
+    """Series of very different lengths, one of them empty, with zeros, missing values, and constant ones among them."""
+    random = np.random.default_rng(seed)
+    lengths = [40, 3, 0, 25, 1, 31]
+    rows = sum(lengths)
+    values = random.integers(-2, 4, size=(rows, 2)).astype(np.float32)
+    values[43:68, 0] = 7
+    observed = random.random((rows, 2)) > 0.3
+    values[~observed] = 0
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return SeriesSet(values, offsets, channels=("a", "b"), observed=observed, source="ragged")
+
+
+def training(series: SeriesSet) -> Span:
+    """The first half of each series."""
+    return Span(series.offsets[:-1], series.offsets[:-1] + series.lengths // 2)
+
+
+def daily(steps: int, **fields: Any) -> SeriesSet:
+    """Days with a weekly season and a little noise."""
+    random = np.random.default_rng(0)
+    values = 1000 * (10 + np.tile([1.0, 2, 3, 2, 1, -4, -5], steps // 7 + 1)[:steps] + 0.3 * random.normal(size=steps))
+    offsets = np.array([0, steps], np.int64)
+    given: dict[str, Any] = {"channels": ("rides",), "source": "rides.csv", "frequency": "day", "season": 7} | fields
+    return SeriesSet(values[:, None].astype(np.float32), offsets, time=DAY + np.arange(steps) * 86_400_000_000, **given)
+
+
+def described(series: SeriesSet, depth: Depth | None = None, **windows: Any) -> Description:
+    data = Made(series, **{"past_steps": 3, "horizon": 1, **windows})
+    data.setup()
+    return describe(data, depth or Depth(), seed=0)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 64, 2**22])
+def test_ranges_are_those_of_all_values_at_once(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counts, "AT_ONCE", at_once)
+    series = ragged()
+    span = training(series)
+    assert series.observed is not None
+    for channel, found in enumerate(counts.ranges(series, span, seed=0)):
+        kept = [
+            series.values[low:high, channel][series.observed[low:high, channel]]
+            for low, high in zip(span.start, span.stop, strict=True)
+        ]
+        values = np.concatenate(kept).astype(np.float64)
+        figures = (found.mean, found.deviation, found.least, found.median, found.greatest)
+        expected = (values.mean(), values.std(), values.min(), np.median(values), values.max())
+        assert figures == pytest.approx(expected, abs=1e-9)
+        assert (found.values, found.zeros, found.negative) == (len(values), (values == 0).sum(), (values < 0).sum())
+        assert found.constant == sum(len(part) > 1 and len(set(part)) == 1 for part in kept)
+        assert sorted(found.drawn) == sorted(values)
+    assert counts.ranges(series, span, seed=0)[0].constant == 1
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 2**22])
+def test_gaps_end_where_a_series_ends(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counts, "AT_ONCE", at_once)
+    series = ragged()
+    assert series.observed is not None
+    for channel in range(2):
+        expected: list[list[int]] = []
+        for begin, end in zip(series.offsets[:-1], series.offsets[1:], strict=True):
+            for row in range(begin, end):
+                if not series.observed[row, channel]:
+                    goes_on = row > begin and not series.observed[row - 1, channel]
+                    expected = (
+                        [*expected[:-1], [expected[-1][0], expected[-1][1] + 1]] if goes_on else [*expected, [row, 1]]
+                    )
+        starts, steps = counts.gaps(series.observed[:, channel], series.offsets)
+        assert np.stack([starts, steps], axis=1).tolist() == expected
+        found = counts.gaps_of(series, channel)
+        assert (found["missing"], found["gaps"]) == ((~series.observed[:, channel]).sum(), len(expected))
+        assert found["longest"].steps == max(steps for _, steps in expected)
+    complete = counts.gaps_of(integers(5), 0)
+    assert complete == {"missing": 0, "gaps": 0, "longest": None}
+
+
+def test_many_values_are_drawn_from_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counts, "MOST", 2000)
+    monkeypatch.setattr(counts, "FEWEST", 500)
+    monkeypatch.setattr(counts, "AT_ONCE", 3000)
+    values = np.arange(20_000, dtype=np.float32)[:, None]
+    series = SeriesSet(values, np.array([0, 20_000]), channels=("y",))
+    (found,) = counts.ranges(series, Span(np.array([0]), np.array([20_000])), seed=3)
+    assert found.values == 20_000 and len(found.drawn) == pytest.approx(2000, abs=10)
+    assert found.median == pytest.approx(10_000, abs=800) and found.mean == pytest.approx(9999.5)
+
+
+def test_columns_of_numbers_and_of_categories() -> None:
+    series = SeriesSet(
+        np.zeros((6, 1), np.float32),
+        np.array([0, 3, 6]),
+        channels=("y",),
+        past_covariates=np.array([[1, 2], [0, np.nan], [2, 4], [2, 6], [2, np.nan], [1, 0]], np.float32),
+        past_covariate_names=("sky", "wind"),
+        static=np.array([[3.0], [5.0]], np.float32),
+        static_names=("size",),
+        categories={"sky": ("rain", "sun", "snow")},
+    )
+    sky, wind, size = columns(series)
+    assert (sky.role, sky.missing, sky.categories) == ("known up to now", 1, 3)
+    assert sky.most == (("sun", 0.5), ("rain", pytest.approx(1 / 3)))
+    assert (wind.missing, wind.least, wind.mean, wind.greatest, wind.categories) == (2, 0, 3, 6, 0)
+    assert (size.role, size.least, size.greatest) == ("static", 3, 5)
+
+
+@pytest.mark.parametrize(("candidates", "count"), [(1000, 10), (11, 10), (9, 10)])
+def test_the_sample_is_spread_evenly_and_depends_on_the_seed_only(candidates: int, count: int) -> None:
+    found = spread(np.arange(candidates) * 2, count, seed=1)
+    assert len(found) == min(candidates, count) == len(set(found.tolist()))
+    assert np.array_equal(found, spread(np.arange(candidates) * 2, count, seed=1))
+    borders = np.linspace(0, 2 * candidates, count + 1)
+    inside = [((found >= low - 2) & (found < high)).any() for low, high in zip(borders, borders[1:], strict=False)]
+    assert all(inside) or candidates < count
+    assert candidates < 1000 or not np.array_equal(found, spread(np.arange(candidates) * 2, count, seed=2))
+
+
+def test_close_looks_are_shared_among_channels_and_see_the_training_part_only() -> None:
+    series = integers(30, 20, 10, channels=3)
+    span = Span(series.offsets[:-1], series.offsets[:-1] + np.array([20, 0, 7]))
+    for count, channels, each in ((9, 3, 2), (3, 3, 1), (2, 2, 1)):
+        curves = training_curves(series, span, count, seed=0)
+        assert [len(channel) for channel in curves] == [each] * channels
+        for one in (one for channel in curves for one in channel):
+            expected = 1000 * one.series + np.arange(20 if one.series == 0 else 7) + one.channel / 10
+            assert one.values == pytest.approx(expected, abs=1e-4) and one.series != 1
+
+
+def test_of_very_long_curves_the_newest_steps_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "MOST", 100)
+    monkeypatch.setattr(sample, "FEWEST", 20)
+    found = described(integers(300, 30))
+    assert [(one.first, len(one.values)) for one in found.curves[0]] == [(160, 50), (300, 21)]
+    assert dict(found.facts)["autocorrelations"] == "of the newest 50 steps of long series"
+    assert found.ranges[0].values == 231
+
+
+def test_strengths_tell_trend_and_season_from_noise() -> None:
+    steps, noise = np.arange(280), np.random.default_rng(0).normal(size=280)
+    season = np.sin(2 * np.pi * steps / 7)
+    figures = {}
+    for name, values in {
+        "both": 0.1 * steps + 5 * season,
+        "season": 5 * season,
+        "trend": 0.1 * steps,
+        "": 0 * steps,
+    }.items():
+        found = behaviour("y", [Curve(0, 0, 0, values + 0.5 * noise)], 7)
+        figures[name] = (found.trend, found.season, found.seasonal_differences)
+    assert all(figures[name][0] > 0.97 for name in ("both", "trend")) and figures[""][0] < 0.3 > figures["season"][0]
+    assert all(figures[name][1] > 0.97 and figures[name][2] == 1 for name in ("both", "season"))
+    assert all(figures[name][1] < 0.5 and figures[name][2] == 0 for name in ("trend", ""))
+    assert strength(np.array([1.0, -1, 1, -1]), np.zeros(4)) == 1 and strength(np.zeros(4), np.zeros(4)) == 0
+
+
+@pytest.mark.parametrize("season", [1, 7, 12])
+def test_a_decomposition_adds_up(season: int) -> None:
+    values = np.random.default_rng(0).normal(size=100).cumsum()
+    found = decompose(values, season)
+    assert found is not None and found.trend + found.season + found.remainder == pytest.approx(values)
+    assert decompose(values[: max(9, 2 * season)], season) is None
+
+
+def test_differences_are_counted_until_the_level_stays() -> None:
+    random = np.random.default_rng(1)
+    noise = random.normal(size=400)
+    assert [differences(values) for values in (noise, noise.cumsum(), noise.cumsum().cumsum(), np.ones(50))] == [
+        0,
+        1,
+        2,
+        0,
+    ]
+
+
+@pytest.mark.parametrize("season", [1, 7])
+def test_outliers_are_found_where_they_are_and_only_there(season: int) -> None:
+    steps = np.arange(300)
+    values = 3 * np.sin(2 * np.pi * steps / 7) * (season > 1) + np.random.default_rng(0).uniform(-1, 1, 300)
+    assert behaviour("y", [Curve(0, 0, 0, values)], season).outliers == ()
+    values[[50, 200]] += [30, -20]
+    values[[10, 199]] = np.nan
+    found = behaviour("y", [Curve(3, 0, 1000, values)], season)
+    assert [(one.series, one.row) for one in found.outliers] == [(3, 1050), (3, 1200)] and found.checked == 298
+    assert all(abs(one.value - one.expected) > 10 for one in found.outliers)
+
+
+@pytest.mark.parametrize(
+    ("series", "windows", "expected"),
+    [
+        (daily(700), {}, (21, 7, 7)),
+        (daily(700), {"season": 1}, (None, 10, 1)),
+        (daily(60), {}, (14, 4, 7)),
+        (daily(20), {}, (6, 1, 1)),
+        (integers(*[60] * 30), {"context": "inside"}, (None, None, 1)),
+        (integers(9), {"split": [5, 2, 2]}, (1, 1, 1)),
+    ],
+)
+def test_what_is_suggested_trains(series: SeriesSet, windows: dict[str, Any], expected: tuple[int | None, ...]) -> None:
+    found = described(series, **{**windows, "past_steps": 1, "horizon": 1}).advice
+    values = (found.window.value, found.horizon.value, found.season.value)
+    assert [wanted in (None, value) for value, wanted in zip(values, expected, strict=True)] == [True] * 3, values
+    chosen = {one.key.removeprefix("data."): one.value for one in found}
+    data = Made(series, **{**windows, **chosen})
+    data.setup()
+    assert all(count > 0 for count in data.windows.values())
+    assert all(one.reason.endswith(".") and "\n" not in one.reason for one in found)
+
+
+def test_advice_follows_season_memory_and_room() -> None:
+    wide = advice.Room(training=10_000, evaluation=1000, inside=False, many=False)
+    given = {"season": None, "found": [], "room": wide}
+    for season, far, expected in (
+        (7, 35, (35, 7)),
+        (7, 0, (14, 7)),
+        (24, 49, (72, 24)),
+        (365, 6, (365, 30)),
+        (1, 30, (60, 10)),
+    ):
+        found = advice.advise(reach=far, given=season, **given)
+        assert (found.window.value, found.horizon.value) == expected
+        assert found.overrides == [
+            f"data.past_steps={expected[0]}",
+            f"data.horizon={expected[1]}",
+            f"data.season={season}",
+        ]
+    narrow = wide._replace(training=60, evaluation=20)
+    found = advice.advise(None, [], 35, narrow, 7)
+    assert (found.window.value, found.horizon.value) == (21, 7) and "would be 35" in found.window.reason
+
+
+def test_rows_after_the_training_part_change_nothing_that_is_suggested() -> None:
+    series = daily(200)
+    changed = series.values.copy()
+    changed[140:] = np.random.default_rng(5).normal(size=(60, 1)) * 1e6
+    before, after = (
+        described(SeriesSet(values, series.offsets, channels=("rides",), time=series.time, frequency="day", season=7))
+        for values in (series.values, changed)
+    )
+    assert before.advice == after.advice and before.behaviours == after.behaviours
+    for one, other in zip(before.ranges, after.ranges, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert before.ranges[0].values == 140
+
+
+def test_usual_seasons_are_those_of_the_calendar() -> None:
+    def of(frequency: str, step: np.timedelta64, season: int) -> list[tuple[int, str]]:
+        time = DAY + np.arange(50) * step
+        return usual_seasons(
+            SeriesSet(np.zeros((50, 1)), np.array([0, 50]), ("y",), time=time, frequency=frequency, season=season)
+        )
+
+    assert of("hour", np.timedelta64(1, "h"), 24) == [(24, "a day"), (168, "a week")]
+    assert of("15 minutes", np.timedelta64(15, "m"), 96) == [(4, "an hour"), (96, "a day"), (672, "a week")]
+    assert of("day", np.timedelta64(1, "D"), 7) == [(7, "a week"), (365, "a year")]
+    assert of("week", np.timedelta64(7, "D"), 52) == [(52, "a year")]
+    assert usual_seasons(integers(20)) == []
+
+
+def test_places_in_a_season_have_the_names_of_the_calendar() -> None:
+    series = daily(70)
+    found = season_charts.fold(series, Curve(0, 0, 2, series.values[2:, 0].astype(np.float64)), 7)
+    assert found.ticks[0] == "Mon" and found.quantiles[2] == pytest.approx(
+        [11e3, 12e3, 13e3, 12e3, 11e3, 6e3, 5e3], abs=400
+    )
+    hours = DAY + np.arange(48) * np.timedelta64(1, "h")
+    values = np.arange(48.0) % 24
+    abroad = SeriesSet(values[:, None], np.array([0, 48]), ("y",), time=hours, frequency="hour", zone="Asia/Tokyo")
+    there = season_charts.fold(abroad, Curve(0, 0, 0, values), 24)
+    assert there.label == "hour of the day" and there.quantiles[2].tolist() == [(hour - 9) % 24 for hour in range(24)]
+
+
+def test_rows_are_named_as_people_know_them() -> None:
+    assert place(integers(5, 5), 7) == "series 1, step 2"
+    assert place(daily(9), 3) == "2024-01-04"
+
+
+def test_the_map_of_missing_values_shows_single_ones_and_where_series_end() -> None:
+    series = ragged()
+    lines = coverage.choose(series, counts.ranges(series, training(series), 0))
+    assert [line.series for line in lines] == [0, 1, 3, 4, 5]
+    series = integers(10_000, observed=np.arange(10_000)[:, None] != 5000)
+    found = coverage.shares(series, coverage.Line("a", 0, 0), 0.0, 20_000.0)
+    assert (found > 0).sum() == 1 and np.isnan(found[201:]).all() and not np.isnan(found[:200]).any()
+    assert coverage.choose(integers(50, 50), counts.ranges(integers(50, 50), training(integers(50, 50)), 0)) == []
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        daily(400),
+        daily(4),
+        integers(*[9, 30, 12] * 20),
+        integers(2000, channels=3),
+        SeriesSet(np.ones((60, 1), np.float32), np.array([0, 60]), channels=("flat",)),
+        SeriesSet(np.zeros((60, 1), np.float32), np.array([0, 60]), ("nothing",), observed=np.zeros((60, 1), bool)),
+        ragged(),
+    ],
+    ids=["daily", "tiny", "panel", "channels", "constant", "unobserved", "ragged"],
+)
+def test_all_kinds_of_data_are_described_and_drawn(series: SeriesSet) -> None:
+    windows = {"past_steps": 1, "horizon": 1, "split": [2, 1, 1] if len(series.values) == 4 else [0.6, 0.2, 0.2]}
+    found = described(series, Depth(curves=5, drawn=2), **windows)
+    tables = {sheet.title: sheet for sheet in sheets(found)}
+    assert {"Values", "Behaviour"} <= set(tables) and len(tables["Values"].rows) == len(series.channels)
+    assert all(len(row) == len(sheet.header) for sheet in tables.values() for row in sheet.rows)
+    assert found.left_out or found.behaviours[0].curves
+    for chart in charts(found, 2):
+        assert encoded(chart.draw(DARK if chart.name in ("missing", "season") else LIGHT))[:4] == b"\x89PNG"
+
+
+def test_generated_data_are_described() -> None:
+    """A season that no frequency names, and series that begin anew after one window each."""
+    course = TrendSeason(past_steps=30, horizon=1, split=[1000, 461])
+    waves = Waves(series=100, past_steps=50, horizon=10, split_by="series", context="inside")
+    for data, season in ((course, 365), (waves, 1)):
+        data.setup()
+        assert describe(data, Depth(curves=20), seed=0).advice.season.value == season
+
+
+def test_what_cannot_be_said_is_said() -> None:
+    flat = described(SeriesSet(np.ones((60, 2), np.float32), np.array([0, 60]), channels=("a", "b")))
+    assert flat.left_out == (
+        "a never changes (training part), which is left out of what curves are like.",
+        "b never changes (training part), which is left out of what curves are like.",
+        "No autocorrelation of a, b: no two values in the training part differ.",
+    )
+    (short,) = described(integers(9), split=[5, 2, 2], past_steps=1).left_out
+    assert short == "No trend, season or differencing of a: that takes 10 training steps."
+    assert dict(described(integers(*[20] * 90)).facts)["a close look"] == "at 60 of 90 series, spread evenly over them"
+
+
+def test_senseless_settings_are_refused() -> None:
+    for setting in ("curves", "drawn", "lags"):
+        with pytest.raises(InputError, match=rf"description\.{setting} is 0; it must be at least 1"):
+            Depth(**{setting: 0})
+    assert profile.lags_for([Curve(0, 0, 0, np.zeros(900))], 1) == 40
+    assert [profile.lags_for([Curve(0, 0, 0, np.zeros(n))], 30) for n in (900, 30, 2)] == [90, 10, 1]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    made = tmp_path / "work"
+    made.mkdir()
+    return made
+
+
+def command(directory: Path, *arguments: str) -> Ended:
+    return forked(directory, *arguments, script=DESCRIBE)
+
+
+class Page(HTMLParser):
+    """What a page holds: how often each tag, addresses, and its text."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attributes if name in ("src", "srcset", "href")]
+        if tag not in ("meta", "img", "source"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def write_rides(path: Path, steps: int = 120) -> None:
+    """Days in random order with a gap, an exact duplicate and a column name that is no good HTML."""
+    series = daily(steps)
+    assert series.time is not None
+    rows = [f"{str(time)[:10]},{value:.1f},sun" for time, value in zip(series.time, series.values[:, 0], strict=True)]
+    rows = [*rows[:30], *rows[35:], rows[-1]]
+    np.random.default_rng(0).shuffle(rows)
+    path.write_text("day,<b>rides & more</b>,sky\n" + "\n".join(rows) + "\n")
+
+
+def test_the_command_leaves_a_page_pictures_and_a_command_that_trains(directory: Path) -> None:
+    write_rides(directory / "rides.csv")
+    given = ("data=csv", "data.path=rides.csv", "data.time=day", "data.target=['<b>rides & more</b>']",
+             "data.past_covariates=[sky]", "data.past_steps=1000")  # fmt: skip
+    ended = command(directory, *given)
+    assert (ended.code, ended.err) == (0, "")
+    run = only_run(directory)
+    pictures = [f"figures/{name}.png" for name in PICTURES]
+    texts = ["command.txt", "config.yaml", "description.html", "environment.json"]
+    assert files_in(run) == [*texts, *pictures, "metrics.json"]
+    assert f"Written: runs/{run.name}/description.html" in ended.out
+    page = Page((run / "description.html").read_text(encoding="utf-8"))
+    counted = [page.tags.count(tag) for tag in ("img", "b", "script")]
+    assert page.open == [] and counted == [len(PICTURES), 3, 0]  # three figures are bold, and no name of a column
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    written = metrics(run)
+    for words in ("<b>rides & more</b>", "exact duplicate row", "absent days", "1000", written["command"]):
+        assert words in page.text and words in " ".join(ended.out.split()), words
+    assert written["advice"]["data.season"]["value"] == 7 and written["ranges"][0]["missing"] == 5
+    assert written["command"].startswith("python train.py data=csv data.path=rides.csv")
+    assert written["command"].count("data.past_steps=") == 1
+    assert written["behaviours"][0]["season"] > 0.8 and written["autocorrelations"][0]["acf"][0] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("data=csv", "data.path=no.csv", "data.target=[y]"), "no.csv"),
+        (("data.series=20", "data.split=[20,0,0]", "data.split_by=series"), "validation"),
+    ],
+)
+def test_what_cannot_be_described_is_refused_in_one_sentence(
+    directory: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    ended = command(directory, *arguments)
+    assert ended.code == 2 and ended.err.startswith("error: ") and ended.err.count("\n") == 1 and words in ended.err
+    assert files_in(directory) == []
+
+
+def test_help_is_answered_at_once_and_without_torch(directory: Path) -> None:
+    code = (
+        "import runpy, sys\n"
+        "for name in ('torch', 'lightning', 'polars', 'matplotlib', 'statsmodels'): sys.modules[name] = None\n"
+        f"sys.argv[0] = {str(DESCRIBE)!r}\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        f"runpy.run_path({str(DESCRIBE)!r}, run_name='__main__')"
+    )
+    began = time.perf_counter()
+    ended = python(directory, "-c", code, "--help")
+    assert (ended.code, ended.err) == (0, "") and time.perf_counter() - began < 10
+    assert re.search(r"curves: 60", ended.out) and files_in(directory) == []

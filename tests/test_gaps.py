@@ -1,0 +1,127 @@
+"""Absent steps become rows, at any size of the pieces in which that is done; what lies on no grid is located."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lines import FILE, made
+
+from datamodules import chunks
+from datamodules.gaps import fill_gaps
+from datamodules.rows import Rows
+from datamodules.sorting import order_rows
+from seqmodels.window import InputError
+
+
+def filled(rows: Rows) -> tuple[Rows, Any, list[str]]:
+    return fill_gaps(FILE, order_rows(FILE, rows, ["y"])[0])
+
+
+def refusal(rows: Rows) -> str:
+    with pytest.raises(InputError) as caught:
+        filled(rows)
+    return str(caught.value)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    series=st.dictionaries(st.sampled_from("abc"), st.lists(st.integers(1, 4), max_size=12), min_size=1),
+    size=st.sampled_from([1, 2, 5, 1 << 20]),
+    unit=st.sampled_from(["h", "D", None]),
+)
+def test_every_step_of_the_grid_gets_its_row(series: dict[str, list[int]], size: int, unit: str | None) -> None:
+    """A first pair one step apart, and nothing but such pairs in a series of its own, keep the step known."""
+    steps = {name: [1, *gaps] for name, gaps in series.items()} | {"all": [1] * 40}
+    numbers = {name: np.cumsum([5, *gaps]) for name, gaps in steps.items()}
+    names = [name for name in numbers for _ in numbers[name]]
+    time = np.concatenate(list(numbers.values()))
+    labels = time if unit is None else np.datetime64("2020-03-01", "us") + time * np.timedelta64(1, unit)
+    values = np.arange(len(time)) + 1.0
+    patch = pytest.MonkeyPatch()
+    patch.setattr(chunks, "CHUNK", size)
+    rows = made(values, labels, names, known=values[:, None].astype(np.float32), known_names=("k",))
+    result, grid, notes = filled(rows)
+    patch.undo()
+    expected: list[tuple[str, int, float, float]] = []  # series, time, value, covariate
+    for name, present in numbers.items():
+        last = 0.0
+        for step in range(present[0], present[-1] + 1):
+            at = names.index(name) + int(np.searchsorted(present, step))
+            new = time[at] != step
+            last = last if new else values[at]
+            expected.append((name, step, 0.0 if new else last, last))
+    assert result.time is not None and result.offsets is not None
+    found = (
+        result.time if unit is None else (result.time - np.datetime64("2020-03-01", "us")) // np.timedelta64(1, unit)
+    )
+    owners = np.repeat(result.names, np.diff(result.offsets))
+    assert list(zip(owners, found.astype(int), result.values[:, 0], result.known[:, 0], strict=True)) == expected
+    absent = sum(value == 0 for _, _, value, _ in expected)
+    seen = np.ones(len(expected), bool) if result.observed is None else result.observed[:, 0]
+    assert seen.tolist() == [value > 0 for _, _, value, _ in expected]
+    assert grid.name == {"h": "hour", "D": "day", None: ""}[unit] and len(notes) == (absent > 0)
+    assert absent == 0 or f": {absent} absent " in notes[0]
+
+
+def test_only_the_first_absent_steps_are_named() -> None:
+    _, _, notes = filled(made([1, 2, 3, 4, 5, 6], np.array([0, 1, 2, 5, 6, 12])))
+    assert notes == ["data.csv: 7 absent steps made explicit as missing: 3, 4, 7, 8, 9 and 2 more."]
+
+
+def hours(*numbers: float) -> np.ndarray:
+    return np.datetime64("2020-01-01", "us") + (np.array(numbers) * 3600e6).astype("timedelta64[us]")
+
+
+def test_irregular_stamps_are_counted_and_located() -> None:
+    message = refusal(made(range(12), hours(0, 1, 2.5, 3, 4, 5, 6.25, 7, 8, 9, 10, 11)))
+    assert message == (
+        "data.csv, line 4: time 2020-01-01 02:30 is no whole number of steps (hour, the most common one) after"
+        " 2020-01-01 01:00: rows must lie on a regular grid; 4 rows do not (also line 5, line 8, line 9)."
+    )
+    many = refusal(made(range(60), hours(*range(40), *(np.arange(40, 60) + np.linspace(0.1, 0.9, 20)))))
+    assert (
+        "line 42" in many and "; 20 rows do not (also line 43, line 44, line 45, line 46, line 47 and 14 more)" in many
+    )
+    only = refusal(made(range(4), np.array([0, 5, 10, 12])))
+    assert "12 is no whole number of steps (step 5, " in only and only.endswith("rows must lie on a regular grid.")
+
+
+@pytest.mark.parametrize("first", ["fine", "coarse"])
+def test_series_of_different_steps_are_refused(first: str) -> None:
+    """Whichever is more common, and with a step left out here and there."""
+    hourly, daily = list(range(40)), [24 * day for day in (0, 1, 2, 4, 5, 6, 7)]
+    stamps, usual = (hourly + daily, ["a"] * 40 + ["b"] * 7) if first == "fine" else (
+        daily * 9 + hourly[:7], [name for name in "abcdefghi" for _ in daily] + ["z"] * 7)  # fmt: skip
+    message = refusal(made(range(len(stamps)), hours(*stamps), usual))
+    assert message.startswith(
+        "data.csv, line 42: series 'b' has a row every day, but series 'a' and most others every hour: all series need"
+        if first == "fine"
+        else "data.csv, line 65: series 'z' has a row every hour, but series 'a' and most others every day: all"
+    )
+
+
+def test_months_beside_days_are_refused_too() -> None:
+    days = np.arange("2020-01-01", "2020-03-01", dtype="datetime64[D]")
+    months = np.arange("2020-01", "2021-01", dtype="datetime64[M]").astype("datetime64[D]")
+    time = np.concatenate([days, months]).astype("datetime64[us]")
+    message = refusal(made(range(len(time)), time, ["a"] * len(days) + ["b"] * len(months)))
+    assert "series 'b' has a row every month, but series 'a' and most others every day" in message
+
+
+def test_series_with_many_holes_have_the_step_of_the_others() -> None:
+    """Sales on some days only, here and there every other day, are no series of another step."""
+    sparse = {"b": [0, 2, 5, 7, 12, 15, 19], "c": [1, 3, 5, 7, 9, 11], "d": [0, 3, 5, 9, 11, 14], "e": [3, 9]}
+    time = np.concatenate([np.arange(20), *sparse.values()])
+    names = ["a"] * 20 + [name for name, stamps in sparse.items() for _ in stamps]
+    result, grid, notes = filled(made(range(len(time)), hours(*24.0 * time), names))
+    assert grid.name == "day" and result.offsets is not None
+    assert np.diff(result.offsets).tolist() == [20, 20, 11, 15, 7]
+    assert notes[0].startswith("data.csv: 32 absent days")
+
+
+def test_too_many_absent_steps_are_refused() -> None:
+    message = refusal(made(range(5), hours(0, 1, 2, 3, 24 * 365)))
+    assert "line 6: time 2020-12-31 00:00" in message or "line 6: time 2020-12-31" in message
+    assert "8,757 steps after 2020-01-01 03:00" in message and "check the times" in message

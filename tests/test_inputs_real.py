@@ -1,0 +1,131 @@
+"""Public data sets are opened as they were published, with what is known of them; skipped where they are absent."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from datamodules.series import SeriesSet
+from datamodules.table import read_table
+
+DATA = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+def real(name: str) -> Path:
+    if not (DATA / name).is_file():
+        pytest.skip(f"real data {name} is absent")
+    return DATA / name
+
+
+def span(series: SeriesSet) -> tuple[str, str]:
+    assert series.time is not None
+    first, last = series.time[[0, -1]].astype("datetime64[h]").astype(str)
+    return str(first), str(last)
+
+
+def test_m4_hourly_goes_on_in_the_test_file() -> None:
+    """414 series of 700 to 960 steps, and 48 more in the second file, which are the test of the competition."""
+    train, test = real("m4_hourly/Hourly-train.csv"), real("m4_hourly/Hourly-test.csv")
+    short = read_table(train, target="*", series_id="V1")
+    assert len(short) == 414 and short.names[:2] == ("H1", "H2") and short.names[-1] == "H414"
+    assert (short.lengths.min(), short.lengths.max(), short.missing, short.time) == (700, 960, 0, None)
+    assert short.notes == (
+        "Hourly-train.csv: taken as rows: one row per series, its steps side by side (data.layout).",
+    )
+    whole = read_table([train, test], target="*", series_id="V1")
+    assert whole.names == short.names and (whole.lengths - short.lengths == 48).all() and whole.missing == 0
+    assert whole.values[700:748, 0].tolist()[:3] == [619, 565, 532], "H1 of the test file follows its 700 steps"
+    published = pl.read_csv(test).drop("V1").to_numpy()
+    assert pl.read_csv(test)["V1"].to_list() == list(whole.names)
+    ends = np.stack([whole.values[end - 48 : end, 0] for end in whole.offsets[1:]])
+    assert (ends == published.astype(np.float32)).all()
+    # sMAPE 13.912 of the seasonal naive forecast is published with the competition's results.
+    naive = np.stack([np.tile(short.values[end - 24 : end, 0], 2) for end in short.offsets[1:]]).astype(float)
+    errors = 200 * np.abs(naive - published) / (np.abs(naive) + np.abs(published))
+    assert errors.mean() == pytest.approx(13.912, abs=5e-4)
+
+
+def test_bike_sharing_has_date_and_hour_in_two_columns() -> None:
+    series = read_table(
+        real("bike_sharing/hour.csv"),
+        target="cnt",
+        time=["dteday", "hr"],
+        past_covariates=["temp", "hum"],
+        known_covariates=["holiday", "weathersit"],
+    )
+    assert span(series) == ("2011-01-01T00", "2012-12-31T23") and (series.frequency, series.season) == ("hour", 24)
+    assert (
+        len(series.values) == 17_379 + 165 and series.missing == 165 and series.values[:3, 0].tolist() == [16, 40, 32]
+    )
+    assert series.past_covariate_names == ("temp", "hum") and series.categories == {}
+    assert [note.partition(": ")[2][:26] for note in series.notes] == [
+        "taken as long: one row per", "165 absent hours made expl"
+    ]  # fmt: skip
+
+
+def test_air_quality_has_the_time_in_four_columns() -> None:
+    series = read_table(
+        real("air_quality/beijing_pm25.csv"),
+        target="pm2.5",
+        time=["year", "month", "day", "hour"],
+        past_covariates=["cbwd", "TEMP"],
+    )
+    assert span(series) == ("2010-01-01T00", "2014-12-31T23") and len(series.values) == 43_824
+    assert series.missing == 2067 and series.observed is not None and not series.observed[:24].any()
+    assert series.categories == {"cbwd": ("NE", "NW", "SE", "cv")} and series.past_covariates is not None
+    assert series.past_covariates[0].tolist() == [2, -11]
+    assert series.notes[1:] == ("beijing_pm25.csv: 2,067 missing values in column 'pm2.5' (first: line 2).",)
+
+
+def test_stallion_has_two_ids_statics_and_categories() -> None:
+    path = real("panel/stallion.parquet")
+    statics = ["avg_population_2017", "avg_yearly_household_income_2017", "agency"]
+    settings = {"target": "volume", "time": "date", "past_covariates": ["industry_volume", "avg_max_temp"]}
+    frame = pl.read_parquet(path).with_columns(agency_name="agency")
+    series = read_table(
+        frame.with_columns(agency_name=pl.col("agency")),
+        series_id=["agency_name", "sku"],
+        statics=statics,
+        known_covariates=["easter_day", "price_regular"],
+        **settings,
+    )
+    assert len(series) == 350 and series.names[0] == "Agency_22/SKU_01" and set(series.lengths) == {60}
+    assert span(series) == ("2013-01-01T00", "2017-12-01T00") and (series.frequency, series.season) == ("month", 12)
+    assert series.static is not None and series.static.shape == (350, 3) and series.missing == 0
+    assert series.static[0, :2].tolist() == [48151, 132110] and len(series.categories["agency"]) == 58
+    assert series.static[:, 2].min() == 1 and series.static[:, 2].max() == 58
+    assert series.values[0, 0] == np.float32(52.272) and not np.isnan(series.past_covariates).any()
+    again = read_table(path, series_id=["agency", "sku"], **settings)
+    assert again.names == series.names and (again.values == series.values).all()
+
+
+def test_etth1_may_be_seven_series_or_seven_channels() -> None:
+    path = real("etth1/ETTh1.csv")
+    wide = read_table(path, target="*", time="date")
+    assert wide.names == ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT") and set(wide.lengths) == {17_420}
+    assert wide.channels == ("value",) and (wide.frequency, wide.season) == ("hour", 24)
+    assert wide.notes == ("ETTh1.csv: taken as wide: one column per series (data.layout).",)
+    long = read_table(path, target=list(wide.names), time="date")
+    assert len(long) == 1 and (long.values.T.reshape(-1, 1) == wide.values).all()
+    assert long.notes == ("ETTh1.csv: taken as long: one row per step (data.layout).",)
+
+
+def test_ridership_has_kinds_of_days() -> None:
+    path = real("ridership/ridership.csv")
+    series = read_table(path, target=["bus", "rail_boardings"], time="service_date", known_covariates=["day_type"])
+    assert series.values.shape == (7639, 2) and series.categories == {"day_type": ("A", "U", "W")}
+    assert series.known_covariates is not None and series.time is not None
+    weekday = (series.time.astype("datetime64[D]").astype(int) + 3) % 7  # 1970-01-01 was a Thursday
+    kinds = series.known_covariates[:, 0]
+    assert (kinds[weekday == 6] == 2).all(), "U: Sundays and holidays"
+    assert set(kinds[weekday == 5]) <= {1, 2} and set(kinds[weekday < 5]) <= {2, 3}
+    frame = read_table(pl.read_csv(path), target="bus", time="service_date", layout="long")
+    assert (frame.values[:, 0] == series.values[:, 0]).all()
+
+
+def test_holes_in_ammonium() -> None:
+    holes = read_table(real("imputation/tsNH4.csv.gz"), target="value", time="t")
+    complete = read_table(real("imputation/tsNH4Complete.csv.gz"), target="value", time="t")
+    assert len(holes.values) == len(complete.values) == 4552 and complete.missing == 0 and holes.missing == 883
+    assert holes.observed is not None and (holes.values == complete.values)[holes.observed].all()

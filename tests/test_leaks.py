@@ -1,0 +1,484 @@
+"""The leak check: it finds leaks that were planted, each by the right check, and nothing in data without any."""
+
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import zoo
+from command_line import ROOT, files_in, forked, metrics
+from data import Made, real
+
+from datamodules.series import SeriesSet
+from datamodules.synthetic import TrendSeason, Waves
+from datamodules.tabular import Table
+from seqmodels.causal import Backbone
+from seqmodels.errors import InputError
+from seqmodels.forecaster import Forecaster
+from seqmodels.leaks.causality import causality
+from seqmodels.leaks.check import LeakCheck
+from seqmodels.leaks.finding import Finding, table
+from seqmodels.leaks.regression import Piece, gain
+from seqmodels.window import Inputs, Statistics
+
+LEAK_CHECK = ROOT / "leak_check.py"
+CHECKS = ["statistics", "features", "borders", "causality", "columns", "twins"]
+SMALL = {"past_steps": 12, "horizon": 3}
+
+
+def walk(rows: int, seed: int = 0, columns: int = 1) -> np.ndarray:
+    """An autoregressive process of weight 0.8 around 100: (rows, columns) float32."""
+    noise, values = np.random.default_rng(seed).normal(size=(rows, columns)), np.zeros((rows, columns))
+    for t in range(1, rows):
+        values[t] = 0.8 * values[t - 1] + noise[t]
+    return (100 + 10 * values).astype(np.float32)
+
+
+def walks(*lengths: int, **fields: Any) -> SeriesSet:
+    """Independent walks as series of these lengths."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return SeriesSet(walk(int(offsets[-1])), offsets, channels=("y",), source="walks", **fields)
+
+
+def model(data: Any, backbone: Any = zoo.BACKBONES["linear_short"], scaler: str = "standard") -> Forecaster:
+    """A fresh forecaster with a forecast at every step."""
+    torch.manual_seed(0)
+    return Forecaster(data.spec, zoo.SCALERS[scaler], backbone, zoo.READOUTS["seq_to_seq"], zoo.HEADS["huber"]())
+
+
+def checked(make: Callable[[], Any], trusted: tuple[str, ...] = (), **parts: Any) -> dict[str, Finding]:
+    """The findings of all checks by name."""
+    data = make()
+    data.setup()
+    found = LeakCheck(trusted).run(make, model(data, **parts))
+    assert [finding.check for finding in found] == CHECKS
+    return {finding.check: finding for finding in found}
+
+
+def complaints(found: dict[str, Finding]) -> dict[str, str]:
+    """Verdicts of the checks that are not content."""
+    return {name: one.verdict for name, one in found.items() if one.verdict in ("leak", "warning")}
+
+
+def only(found: dict[str, Finding], check: str, verdict: str = "leak") -> str:
+    """The one sentence of the one check that complains."""
+    assert complaints(found) == {check: verdict}
+    (sentence,) = found[check].leaks + found[check].warnings
+    assert sentence.endswith(".") and "\n" not in sentence
+    return sentence
+
+
+def table_of(path: Path, columns: dict[str, np.ndarray]) -> Path:
+    """A CSV file of these columns, written with the digits of a float32."""
+    rows = zip(*columns.values(), strict=True)
+    lines = [",".join(columns), *(",".join("" if value != value else repr(value) for value in row) for row in rows)]
+    path.write_text("\n".join(lines).replace("np.float32(", "").replace(")", "") + "\n", encoding="utf-8")
+    return path
+
+
+class ScaledOnAll(Made):
+    """Takes its statistics from all rows."""
+
+    def setup(self, stage: str | None = None) -> None:
+        super().setup(stage)
+        values = self.series.values.astype(np.float64)
+        self.spec = self.spec._replace(target_statistics=Statistics((float(values.mean()),), (float(values.std()),)))
+
+
+class CentredOnAll(Made):
+    """Subtracts the mean of all rows before anything is split."""
+
+    def setup(self, stage: str | None = None) -> None:
+        series = self.read()
+        self.read = lambda: replace(series, values=series.values - series.values.mean())
+        super().setup(stage)
+
+
+class AcrossTheBorder(Made):
+    """Trains on windows of a longer part than its split says."""
+
+    def setup(self, stage: str | None = None) -> None:
+        super().setup(stage)
+        longer = Made(self.read(), **SMALL, split=[0.75, 0.1, 0.15])
+        longer.setup()
+        self.loaders["train"].index = longer.loaders["train"].index
+
+
+class LooksBack(Made):
+    """Says that the past of a window lies within its part, and reaches across."""
+
+    def setup(self, stage: str | None = None) -> None:
+        super().setup(stage)
+        self.context = "inside"
+
+
+class CentredFeature(Made):
+    """Adds a centred mean of the target over some steps to what it has read."""
+
+    def __init__(self, *arguments: Any, steps: int, **windows: Any):
+        super().__init__(*arguments, **windows)
+        self.width = steps
+
+    def setup(self, stage: str | None = None) -> None:
+        series = self.read()
+        mean = np.convolve(series.values[:, 0], np.ones(self.width) / self.width, "same").astype(np.float32)[:, None]
+        self.read = lambda: replace(series, past_covariates=mean, past_covariate_names=("mean",))
+        super().setup(stage)
+
+
+class BothWays(Backbone):
+    """A bidirectional network that claims to see only the past."""
+
+    def __init__(self, features: int, past_steps: int):
+        super().__init__()
+        self.network, self.size = torch.nn.GRU(features, 4, batch_first=True, bidirectional=True), 8
+
+    def initial_state(self, x: torch.Tensor) -> tuple:
+        return ()
+
+    def unroll(self, x: torch.Tensor, state: tuple) -> tuple[torch.Tensor, tuple]:
+        return self.network(x)[0], ()
+
+
+class WholeWindow(zoo.affine.Standard):
+    """Centres each window on the mean of all its steps, also for forecasts from within it."""
+
+    def forward(self, inputs: Inputs, origins: Any) -> Any:
+        centre = inputs.past_target.mean(dim=1, keepdim=True)
+        return zoo.affine.Affine(centre, self.scale, centre.unsqueeze(1), self.scale.unsqueeze(1))
+
+
+def test_statistics_of_all_rows_are_found() -> None:
+    found = checked(lambda: ScaledOnAll(walks(300), **SMALL))
+    assert complaints(found) == {"statistics": "leak"}
+    mean, deviation = found["statistics"].leaks
+    assert "the mean of 'y' (spec.target_statistics) changes by" in mean and "the deviation of 'y'" in deviation
+    assert found["statistics"].largest > 10
+
+
+def test_values_scaled_by_all_rows_are_found() -> None:
+    found = checked(lambda: CentredOnAll(walks(300), **SMALL))
+    assert complaints(found) == {"statistics": "leak"}
+    assert found["statistics"].leaks[0].startswith("'y' (data.target, past_target) changes by")
+    assert "fitted on all rows" in found["statistics"].leaks[0]
+
+
+def test_training_windows_across_the_border_are_found() -> None:
+    found = checked(lambda: AcrossTheBorder(walks(300), **SMALL))
+    assert complaints(found) == {"borders": "leak"}
+    # The last origin lies 5 % of 300 steps further on: so many more windows, and H - 1 fewer in whose past it shows.
+    past, target = found["borders"].leaks
+    assert target.startswith("15 train windows of 211 hold rows of another part: 'y' (data.target, target)")
+    assert past.startswith("12 train windows of 211 ")
+
+
+def test_evaluation_windows_that_look_back_are_found() -> None:
+    found = checked(lambda: LooksBack(walks(300), **SMALL))
+    assert complaints(found) == {"borders": "leak"}
+    for stage, said in zip(("validation", "test"), found["borders"].leaks, strict=True):
+        assert said.startswith(f"12 {stage} windows of 43 ") and said.endswith("or set data.context=across.")
+
+
+@pytest.mark.parametrize("steps", [3, 5, 31])  # so that the last training windows see it change, or do not
+def test_features_that_look_ahead_are_found(steps: int) -> None:
+    """Among them are none of the columns as given, which are looked at for themselves."""
+    said = only(checked(lambda: CentredFeature(walks(300), steps=steps, **SMALL)), "features")
+    assert said.startswith("'mean' (data.past_covariates, past_covariates)") and "looks ahead" in said
+
+
+def test_lags_shorter_than_the_horizon_are_not_known_ahead() -> None:
+    class Lagged(Made):
+        def setup(self, stage: str | None = None) -> None:
+            series = self.read()
+            lags = np.concatenate([series.values[np.arange(300).clip(min=n) - n] for n in (2, 3)], axis=1)
+            self.read = lambda: replace(series, known_covariates=lags, known_covariate_names=("lag 2", "lag 3"))
+            super().setup(stage)
+
+    said = only(checked(lambda: Lagged(walks(300), **SMALL)), "features")
+    assert said.startswith("'lag 2' (data.known_covariates, ") and "lags of at least data.horizon" in said
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"backbone": BothWays}, "model.backbone (BothWays) reads steps after its own"),
+        ({"scaler": "whole"}, "model.scaler or model.readout looks at the whole window"),
+    ],
+)
+def test_forecasts_that_see_later_steps_are_found(monkeypatch: pytest.MonkeyPatch, parts: dict, words: str) -> None:
+    monkeypatch.setitem(zoo.SCALERS, "whole", WholeWindow)
+    said = only(checked(lambda: Made(walks(300), **SMALL), **parts), "causality")
+    assert words in said and "forecasts from step" in said
+
+
+def test_a_forecast_that_depends_on_other_windows_is_found() -> None:
+    class Pooled(zoo.baselines.Naive):
+        def forward(self, inputs: Inputs) -> torch.Tensor:
+            return super().forward(inputs) - inputs.past_target.mean()
+
+    found = causality(Pooled(zoo.RICH), zoo.window(zoo.RICH).inputs)
+    assert found.verdict == "leak" and "with the other windows of its batch" in found.leaks[0]
+
+
+def test_a_model_that_ignores_its_input_proves_nothing() -> None:
+    class Constant(zoo.baselines.Naive):
+        def forward(self, inputs: Inputs) -> torch.Tensor:
+            return torch.ones_like(super().forward(inputs))
+
+    found = causality(Constant(zoo.RICH), zoo.window(zoo.RICH).inputs)
+    assert found.verdict == "warning" and "nothing is proved" in found.warnings[0]
+
+
+@pytest.mark.parametrize("name", zoo.BACKBONES)
+def test_every_backbone_passes_as_far_as_it_may(name: str) -> None:
+    every_step = zoo.fits(name, "seq_to_seq")
+    forecaster = zoo.forecaster(name, "seq_to_seq" if every_step else "seq_to_vector", "standard", "rich")
+    found = causality(forecaster, zoo.window(zoo.RICH).inputs)
+    # Batch normalisation, in training mode, is the one that mixes steps.
+    assert found.verdict == ("warning" if name == "gru_noisy" else "clean")
+    assert "batch normalisation" in "".join(found.warnings) or name != "gru_noisy"
+
+
+def shifted(values: np.ndarray, steps: int) -> np.ndarray:
+    """At row r the value of row r + ``steps``; missing where there is none."""
+    moved = np.roll(values, -steps).astype(np.float32)
+    moved[-steps:] = np.nan
+    return moved
+
+
+def centred(values: np.ndarray, half: int) -> np.ndarray:
+    """The mean of ``half`` steps on either side and the step itself."""
+    result = np.full(len(values), np.nan, np.float32)
+    result[half:-half] = np.convolve(values, np.ones(2 * half + 1) / (2 * half + 1), "valid")
+    return result
+
+
+# x(t - 2) is looked at too, so that a mean over h steps on either side tells the sum of the next h - 2.
+PLANTED: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray], str]] = {
+    "the next value": ("past", lambda y: shifted(y, 1), "the next value of 'y'"),
+    "a value three steps on": ("past", lambda y: 5 - 2 * shifted(y, 3), "the next value of 'y'"),
+    "a centred mean": ("past", lambda y: centred(y, 3), "the next value of 'y'"),
+    "a wide centred mean": ("past", lambda y: centred(y, 14), "the sum of the next 12 values of 'y'"),
+    "other units": ("known", lambda y: y / 7 + 3, "the next value of 'y'"),
+    "a lag shorter than the horizon": ("known", lambda y: np.concatenate([[y[0]], y[:-1]]), "of 'y'"),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_columns_that_hold_the_future_are_found(name: str, tmp_path: Path) -> None:
+    kind, plant, words = PLANTED[name]
+    y = walk(1200)[:, 0]
+    y[17::100] = np.nan  # some values are missing
+    columns = {"y": y, "good": walk(1200, seed=1)[:, 0], "bad": plant(walk(1200)[:, 0])}
+    path = table_of(tmp_path / "planted.csv", {key: np.nan_to_num(value, nan=0) if key == "bad" else value
+                                               for key, value in columns.items()})  # fmt: skip
+    settings = {"target": "y", f"{kind}_covariates": ["good", "bad"], "split": [1000, 100, 80]} | SMALL
+    make = partial(Table, path=str(path), **settings)
+    said = only(checked(make), "columns")
+    assert said.startswith(f"'bad' (data.{kind}_covariates) gives ") and words in said
+    trusting = checked(make, trusted=("bad",))
+    assert complaints(trusting) == {} and trusting["columns"].largest < 0.3
+
+
+def test_columns_that_leak_only_together_are_named_together() -> None:
+    parts = walk(1200, columns=3)
+    total = parts[:, :1] + parts[:, 1:2]
+    made = walks(1200, known_covariates=parts, known_covariate_names=("a", "b", "c"))
+    said = only(checked(lambda: Made(replace(made, values=total), **SMALL)), "columns")
+    assert said.startswith("'a', 'b' (data.known_covariates) together give the next value of 'y' ")
+
+
+def test_a_leak_with_errors_in_some_rows_is_found() -> None:
+    y, random = walk(1500), np.random.default_rng(4)
+    ahead = np.roll(y, -1)
+    wrong = random.choice(1500, 60, replace=False)
+    ahead[wrong] = random.choice([0, 500], size=(60, 1))
+    made = walks(1500, past_covariates=ahead, past_covariate_names=("hint",))
+    said = only(checked(lambda: Made(made, **SMALL)), "columns")
+    assert said.startswith("'hint' (data.past_covariates) gives the next value of 'y' up to ")
+    assert " of its variance in 90% of the rows, and " in said
+
+
+def test_a_partial_leak_is_a_warning_with_its_number() -> None:
+    y = walk(1500, seed=0)
+    noise = np.random.default_rng(3).normal(scale=4, size=(1500, 1))  # next to innovations of deviation 10
+    made = walks(1500, past_covariates=(np.roll(y, -1) + noise).astype(np.float32), past_covariate_names=("hint",))
+    said = only(checked(lambda: Made(made, **SMALL)), "columns", "warning")
+    share = 100 * 10**2 / (10**2 + 4**2)  # of the innovation's variance, from one noisy look at it
+    assert any(f"explains {round(share) + wrong}%" in said for wrong in (-2, -1, 0, 1, 2)) and "'hint'" in said
+
+
+def test_many_short_series_are_looked_at_together() -> None:
+    count, steps = 60, 40
+    y = walk(count * steps)[:, 0] * np.repeat(np.random.default_rng(0).uniform(0.1, 10, count), steps).astype(
+        np.float32
+    )
+    ahead = np.concatenate([shifted(part, 1) for part in np.split(y, count)])[:, None]
+    base = walks(*[steps] * count, past_covariate_names=("x",))
+    settings = SMALL | {"split": [0.8, 0.2], "split_by": "series"}
+    leaky, clean = (replace(base, values=y[:, None], past_covariates=x) for x in (np.nan_to_num(ahead), 0 * ahead + 1))
+    for made, verdict in ((leaky, {"columns": "leak"}), (replace(clean, past_covariates=walk(2400, 5)), {})):
+        assert complaints(checked(partial(Made, made, **settings))) == verdict
+
+
+def test_the_gain_is_that_of_two_least_squares_fits() -> None:
+    y, x = walk(400)[:, 0].astype(np.float64), walk(400, seed=1).astype(np.float64)
+    x[:, 0] += 3 * np.roll(y, -2)
+    found = gain([Piece(y, x)], [0, -1, -2], most=3)
+    assert found is not None
+    past = np.array([[1, *y[t - 3 : t + 1]] for t in range(3, 397)])
+    both = np.concatenate([past, [x[[t, t - 1, t - 2], 0] for t in range(3, 397)]], axis=1)
+    shares = []
+    for k in (1, 2, 3):
+        sums = np.array([y[t + 1 : t + 1 + k].sum() for t in range(3, 397)])
+        errors = [float(np.linalg.lstsq(design, sums, rcond=None)[1][0]) for design in (past, both)]
+        shares.append((1 - errors[1] / errors[0], errors[1] / np.square(sums - sums.mean()).sum()))
+    best = next(k for k in range(3) if shares[k][0] >= 0.999 * max(shares)[0])
+    assert (found.share, found.rest, found.steps) == pytest.approx((*shares[best], best + 1), rel=1e-6)
+
+
+def test_the_same_series_under_two_names_is_reported() -> None:
+    y = walk(120)
+    made = SeriesSet(np.concatenate([y[:60], walk(60, 4), y[:60]]), np.array([0, 60, 120, 180]), ("y",), source="two",
+                     names=("a", "b", "copy"))  # fmt: skip
+    make = partial(Made, made, **SMALL, split=[1, 1, 1], split_by="series")
+    said = only(checked(make), "twins", "warning")
+    assert (
+        said.startswith("46 test windows of 46 also stand in train") and "that of copy up to 11 is that of a up" in said
+    )
+    assert checked(make)["twins"].largest == 46
+
+
+def test_windows_without_movement_are_no_twins() -> None:
+    quiet = np.zeros((300, 1), np.float32)
+    quiet[::40] = 1
+    found = checked(lambda: Made(replace(walks(300), values=quiet), **SMALL))
+    assert complaints(found) == {}
+
+
+HOLES = np.random.default_rng(2).random((300, 1)) > 0.1
+DAYS = np.arange("2020-01-01", "2020-10-27", dtype="datetime64[D]").astype("datetime64[us]")
+LETTERS = np.random.default_rng(6).integers(0, 4, (530, 1)).astype(np.float32)
+CLEAN: dict[str, Callable[[], Any]] = {
+    "waves": partial(Waves, series=120, past_steps=20, horizon=5, split=[0.7, 0.2, 0.1], split_by="series",
+                     context="inside"),
+    "trend_season": partial(TrendSeason, steps=400, split=[300, 100], period=30, harmonics=2, **SMALL),
+    "noise free": partial(TrendSeason, steps=400, noise=0.0, period=31, harmonics=3, split=[300, 60, 40], **SMALL),
+    "several series": partial(Made, walks(150, 90, 200), **SMALL),
+    "inside": partial(Made, walks(200, 300), context="inside", **SMALL),
+    "dates": partial(Made, walks(300, time=DAYS), split=["2020-02-01", "2020-08-01", "2020-09-01", "2020-10-01"],
+                     **SMALL),
+    "missing": partial(Made, replace(walks(300), values=walk(300) * HOLES, observed=HOLES), **SMALL),
+    "covariates": partial(Made, walks(300, past_covariates=walk(300, 1, 2), past_covariate_names=("a", "b"),
+                                      known_covariates=walk(300, 2), known_covariate_names=("c",)), **SMALL),
+    "lanes": partial(Made, walks(400, 300), lanes=4, **SMALL),
+    "short series": partial(Made, walks(200, 13, 20, 8, 150), **SMALL),
+    "derived columns": partial(Made, walks(300, time=DAYS), calendar=["weekday", "month"], holidays="US", lags=[2, 14],
+                               rolling=["mean_7", "deviation_14"], **SMALL),
+    "drawn": partial(Made, walks(300, 120), sampling="length", epoch_windows=100, fold=1, winsorise=0.02, **SMALL),
+    "rich": partial(Made, walks(200, 150, 180, static=np.float32([[1, 1], [2, 5], [1, 9]]),
+                                static_names=("kind", "size"),
+                                past_covariates=LETTERS, past_covariate_names=("letter",),
+                                known_covariates=np.where(LETTERS > 2, np.nan, walk(530, 3)),
+                                known_covariate_names=("holes",),
+                                categories={"letter": ("a", "b", "c"), "kind": ("k", "l")}), **SMALL),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_what_has_no_leak_passes(name: str) -> None:
+    found = checked(CLEAN[name])
+    # A season without noise comes back value for value, which is worth a word.
+    assert {key: said for key, said in complaints(found).items() if name != "noise free"} == {}
+    assert all(one.verdict != "leak" and one.done for one in found.values())
+    assert all((one.largest is None) == (one.verdict == "not checked") for one in found.values())
+    assert table(list(found.values())).row_count == len(CHECKS)
+
+
+def test_the_real_ridership_passes() -> None:
+    settings = {"target": ["rail_boardings", "bus"], "time": "service_date", "known_covariates": ["day_type"]}
+    found = checked(partial(Table, path=str(real("ridership/ridership.csv")), past_steps=28, horizon=7, **settings))
+    assert complaints(found) == {} and 0.3 < found["columns"].largest < 0.9
+
+
+def test_the_parts_of_a_real_sum_are_known_only_afterwards() -> None:
+    path = str(real("bike_sharing/hour.csv"))
+    make = partial(Table, path=path, target="cnt", past_steps=24, horizon=6)
+    for kind, verdict in (("past", {}), ("known", {"columns": "leak"})):
+        found = checked(partial(make, **{f"{kind}_covariates": ["temp", "casual", "registered"]}))
+        assert complaints(found) == verdict
+    assert "'casual', 'registered' (data.known_covariates)" in found["columns"].leaks[0]
+
+
+def test_what_is_trusted_must_exist() -> None:
+    made = walks(300, past_covariates=walk(300, 1), past_covariate_names=("wind",))
+    with pytest.raises(InputError, match=r"leaks\.trusted holds 'win', which is no covariate.* Nearest: wind\."):
+        checked(lambda: Made(made, **SMALL), trusted=("win",))
+
+
+def test_rows_that_disappear_cannot_be_followed() -> None:
+    class Shorter(Made):
+        def setup(self, stage: str | None = None) -> None:
+            series = self.read()
+            self.read = lambda: replace(series, values=series.values[1:], offsets=np.array([0, len(series.values) - 1]))
+            super().setup(stage)
+
+    with pytest.raises(InputError, match=r"walks: data\.setup\(\) leaves 299 of 300 rows"):
+        checked(lambda: Shorter(walks(300), **SMALL))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """An empty working directory beside the table that the guide speaks of."""
+    directory, rides = tmp_path / "work", walk(600)[:, 0]
+    directory.mkdir()
+    days = np.arange("2020-01-01", "2021-08-23", dtype="datetime64[D]")
+    smooth = np.convolve(np.pad(rides, 3, "edge"), np.ones(7) / 7, "valid")
+    lines = [f"{day},{value},{mean:.7g}" for day, value, mean in zip(days, rides, smooth, strict=True)]
+    (tmp_path / "rides.csv").write_text("\n".join(["date,rides,smooth", *lines]) + "\n")
+    return directory
+
+
+GUIDE = (ROOT / "docs/leaks.md").read_text(encoding="utf-8")
+COMMANDS = [shlex.split(line)[2:] for line in re.findall(r"^python leak_check\.py .*", GUIDE, re.MULTILINE)]
+CSV = ("data=csv", "data.path=../rides.csv", "data.time=date", "data.target=[rides]")
+QUICK = ("model=linear", "data.past_steps=12", "data.horizon=3")
+
+
+def test_the_command_ends_with_0_where_nothing_leaks(place: Path) -> None:
+    ended = forked(place, *CSV, *QUICK, "hydra.run.dir=run", script=LEAK_CHECK)
+    assert (ended.code, ended.err) == (0, "") and "Everything about this check is in run" in ended.out
+    assert files_in(place / "run") == ["command.txt", "config.yaml", "environment.json", "metrics.json"]
+    written = metrics(place / "run")
+    assert [row["check"] for row in written["findings"]] == CHECKS and written["monitor"]["value"] == 0
+    assert (place / "run/command.txt").read_text().startswith("python leak_check.py data=csv ")
+
+
+def test_the_command_ends_with_1_and_a_sentence_for_each_leak(place: Path) -> None:
+    """The guide's own commands and sentences."""
+    found, trusted = COMMANDS
+    ended = forked(place.parent, *found, "hydra.run.dir=run", script=LEAK_CHECK)
+    (sentence,) = re.findall(r"^leak: (?:.|\n)*?\.$", GUIDE, re.MULTILINE)
+    assert ended.code == 1 and re.sub(r"\d[\d.e-]*", "0", ended.err) == re.sub(r"\d[\d.e-]*", "0", sentence) + "\n"
+    assert metrics(place.parent / "run")["monitor"] == {"name": "leaks", "value": 1}
+    ended = forked(place.parent, *trusted, script=LEAK_CHECK)
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_what_the_command_refuses(place: Path) -> None:
+    ended = forked(place, *CSV, *QUICK, "leaks.trust=[x]", script=LEAK_CHECK)
+    assert ended.code == 2 and ended.err.startswith("error: ") and "Nearest: leaks.trusted" in ended.err
+    assert files_in(place) == []
+
+
+def test_trained_weights_can_be_looked_at(place: Path) -> None:
+    short = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none", "hydra.run.dir=train")
+    assert forked(place, *CSV, *short, *QUICK).code == 0
+    ended = forked(place, *CSV, *QUICK, "ckpt_path=train/checkpoints/best.ckpt", "hydra.run.dir=run", script=LEAK_CHECK)
+    assert (ended.code, ended.err) == (0, "") and "metrics.json" in files_in(place / "run")

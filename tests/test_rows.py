@@ -1,0 +1,179 @@
+"""Rows in any order become ordered series: grouped, sorted, each time once, by the rule that was asked for."""
+
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lines import FILE, made
+
+from datamodules import chunks
+from datamodules.duplicates import check_duplicates
+from datamodules.rows import Rows, split_columns
+from datamodules.sorting import order_rows
+from seqmodels.window import InputError
+
+
+@pytest.fixture(params=[1 << 20, 3], ids=["one piece", "pieces of 3 rows"])
+def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done piece by piece must not depend on the pieces."""
+    monkeypatch.setattr(chunks, "CHUNK", request.param)
+    monkeypatch.setattr("datamodules.sorting.CHUNK", request.param)
+
+
+def ordered(rows: Rows, **arguments: Any) -> tuple[Rows, list[str]]:
+    return order_rows(FILE, rows, ["y", "z"][: rows.values.shape[1]], **arguments)
+
+
+def series_of(rows: Rows) -> dict[str, list[tuple[int, float, int]]]:
+    """(time, value, row of the file) of each series."""
+    assert rows.time is not None and rows.offsets is not None
+    numbers = [(int(rows.time[i]), float(rows.values[i, 0]), rows.line(i)) for i in range(len(rows.time))]
+    return {
+        name: numbers[begin:end]
+        for name, begin, end in zip(rows.names, rows.offsets[:-1], rows.offsets[1:], strict=True)
+    }
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    keys=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 9)), min_size=1, max_size=40, unique=True),
+    size=st.sampled_from([2, 5, 1 << 20]),
+)
+def test_any_order_becomes_the_order_of_series_and_time(keys: list[tuple[str, int]], size: int) -> None:
+    patch = pytest.MonkeyPatch()
+    patch.setattr(chunks, "CHUNK", size)
+    patch.setattr("datamodules.sorting.CHUNK", size)
+    names, times = zip(*keys, strict=True)
+    values = np.arange(len(keys)) + 0.5
+    extra = (values * 3).astype(np.float32)[:, None]
+    rows = made(values, np.array(times), names, known=extra, known_names=("k",))
+    result, notes = ordered(rows)
+    patch.undo()
+    found = series_of(result)
+    assert list(found) == list(dict.fromkeys(names))
+    for name, part in found.items():
+        assert part == sorted((time, i + 0.5, i) for i, (own, time) in enumerate(keys) if own == name)
+    assert (result.known == 3 * result.values).all()
+    unsorted = any([t for n, t in keys if n == name] != sorted(t for n, t in keys if n == name) for name in names)
+    assert notes == ([f"data.csv: {len(keys)} rows were not in time order: sorted."] if unsorted else [])
+
+
+@pytest.mark.usefixtures("pieces")
+def test_the_arrays_of_an_ordered_file_are_not_touched() -> None:
+    rows = made([1, 2, 3, 4], np.array([5, 6, 1, 2]), "aabb")
+    before = rows.values, rows.time
+    for array in before:
+        array.flags.writeable = False
+    result, notes = ordered(rows)
+    assert result.values is before[0] and result.time is before[1]
+    assert notes == [] and result.lines is None and result.offsets is not None and result.offsets.tolist() == [0, 2, 4]
+
+
+@pytest.mark.usefixtures("pieces")
+def test_rows_without_time_are_only_grouped() -> None:
+    result, notes = ordered(made([1, 2, 3, 4, 5, 6, 7], None, "abacaba"))
+    assert result.values[:, 0].tolist() == [1, 3, 5, 7, 2, 6, 4] and notes == []
+    assert result.offsets is not None and result.offsets.tolist() == [0, 4, 6, 7]
+    assert [result.name(row) for row in range(7)] == list("aaaabbc") and result.line(6) == 3
+
+
+def test_more_series_than_sixteen_bits_can_count() -> None:
+    number = 70_000
+    names = [str(i) for i in range(number)]
+    rows = made(np.arange(2 * number), np.repeat([1, 2], number))
+    rows.codes, rows.names = np.tile(np.arange(number), 2), tuple(names)
+    result, notes = ordered(rows)
+    assert notes == [] and (result.values.reshape(number, 2) == [[i, i + number] for i in range(number)]).all()
+
+
+DUPLICATED: dict[str, tuple[list[Any], list[Any], str]] = {
+    # rule: (values of a at time 1, what becomes of them, what the note says)
+    "exact": ([7, 7], [7], "1 exact duplicate rows dropped (first: line 5, 1 of series 'a')"),
+    "first": (
+        [7, 8, 9],
+        [7],
+        "2 rows have the time of another (first: line 5, 1 of series 'a'): the first in the file",
+    ),
+    "last": ([7, 8, 9], [9], "the last in the file is kept (data.duplicates=last)"),
+    "mean": ([7, 7, 1], [5], "their means are taken (data.duplicates=mean)"),
+    "sum": ([7, 7, np.nan, 1], [15], "3 rows have the time of another"),
+}
+
+
+@pytest.mark.usefixtures("pieces")
+@pytest.mark.parametrize("rule", DUPLICATED)
+def test_rules_for_rows_of_one_time(rule: str) -> None:
+    given_values, left, words = DUPLICATED[rule]
+    more = len(given_values) - 1
+    values = [1, given_values[0], 3, *given_values[1:], 5]
+    times = np.array([0, 1, 5, *[1] * more, 7])
+    covariate = np.arange(len(values), dtype=np.float32)[:, None]
+    if rule == "exact":
+        covariate[3] = covariate[1]
+    rows = made(values, times, ["a", "a", "b", *"a" * more, "b"], past=covariate, past_names=("c",))
+    result, notes = ordered(rows, duplicates="refuse" if rule == "exact" else rule)
+    assert result.values[:, 0].tolist() == [1, *left, 3, 5] and result.time is not None
+    assert result.time.tolist() == [0, 1, 5, 7] and result.offsets is not None and result.offsets.tolist() == [0, 2, 4]
+    assert result.past[1, 0] == (1 if rule != "last" else len(values) - 2)
+    assert result.observed is None or result.observed.all()
+    assert words in notes[-1] and sum("time of another" in note or "duplicate" in note for note in notes) == 1
+
+
+@pytest.mark.usefixtures("pieces")
+@settings(max_examples=60, deadline=None)
+@given(
+    cells=st.lists(st.tuples(st.integers(0, 4), st.none() | st.integers(-9, 9)), min_size=1, max_size=25),
+    rule=st.sampled_from(["first", "last", "mean", "sum"]),
+)
+def test_merged_rows_equal_python_s(cells: list[tuple[int, int | None]], rule: str) -> None:
+    rows = made([np.nan if value is None else value for _, value in cells], np.array([time for time, _ in cells]))
+    result, _ = ordered(rows, duplicates=rule)
+    expected: list[float | None] = []
+    for _, group in groupby(sorted(cells, key=lambda cell: cell[0]), key=lambda cell: cell[0]):
+        found = [value for _, value in group]
+        seen = [value for value in found if value is not None]
+        total = sum(seen) if seen else None
+        mean = None if total is None else total / len(seen)
+        expected.append({"first": found[0], "last": found[-1], "mean": mean, "sum": total}[rule])
+    assert result.values[:, 0].tolist() == pytest.approx([value or 0 for value in expected])
+    seen_rows = np.ones(len(expected), bool) if result.observed is None else result.observed[:, 0]
+    assert seen_rows.tolist() == [value is not None for value in expected]
+
+
+def test_missing_cells_are_equal_and_a_conflict_names_both_cells() -> None:
+    covariate = np.array([[np.nan], [np.nan], [2]], np.float32)
+    both = made([[1, 4], [1, 4], [3, 5]], np.array([1, 1, 2]), past=covariate, past_names=("c",))
+    assert len(ordered(both)[0].values) == 2
+    with pytest.raises(
+        InputError,
+        match=r"line 3 and line 2 have the same time 1 but .*'c' is 'cell 0 of c' and 'cell 1 of c'\): .*data.id may",
+    ):
+        ordered(made([1, 1, 3], np.array([1, 1, 2]), past=covariate[[0, 2, 2]], past_names=("c",)))
+    with pytest.raises(InputError, match=r"\('z' is .*\): one row per series and time"):
+        ordered(made([[1, 4], [1, np.nan]], np.array([1, 1])))
+    with pytest.raises(
+        InputError, match=r"line 4 and line 2 .*time 1 of series 'a' .*\('y' is 'cell 0 of y' and 'cell 2 of y'\)"
+    ):
+        ordered(made([1, 5, 2], np.array([1, 1, 1]), "aba"))
+
+
+def test_a_sum_beyond_float32_and_an_unknown_rule_are_refused() -> None:
+    with pytest.raises(InputError, match=r"data.csv, line 2: the sum of the rows of 1 is beyond 3.4e38"):
+        ordered(made([3e38, 3e38], np.array([1, 1])), duplicates="sum")
+    with pytest.raises(InputError, match="data.duplicates=median is unknown; it must be one of refuse, first, last"):
+        check_duplicates("median")
+
+
+def test_columns_become_series_from_first_to_last_value() -> None:
+    rows = made([[1, np.nan, 3], [np.nan, 2, 4], [5, 6, np.nan]], np.array([7, 8, 9]))
+    rows.known, rows.known_names = np.array([[1], [2], [3]], np.float32), ("k",)
+    result = split_columns(ordered(rows)[0], ("a", "b", "c"))
+    assert series_of(result) == {"a": [(7, 1, 0), (8, 0, 1), (9, 5, 2)], "b": [(8, 2, 3), (9, 6, 4)],
+                                 "c": [(7, 3, 5), (8, 4, 6)]}  # fmt: skip
+    assert result.observed is not None and np.flatnonzero(~result.observed).tolist() == [1]
+    assert result.known[:, 0].tolist() == [1, 2, 3, 2, 3, 1, 2] and result.names == ("a", "b", "c")
+    full = split_columns(ordered(made([[1, 2]], np.array([7])))[0], ("a", "b"))
+    assert full.observed is None and full.values.tolist() == [[1], [2]]

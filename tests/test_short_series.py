@@ -1,0 +1,251 @@
+"""Series shorter than a window: padded on the left, left out or refused; all others keep their windows."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from data import Made, integers, made
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from datamodules.series import SeriesSet
+from datamodules.split import STAGES
+from seqmodels.errors import InputError
+from seqmodels.window import check
+
+
+def rich(lengths, past, horizon, missing, **windows) -> Made:
+    """Random series with two channels, covariates of both kinds, and a tenth of the values missing where wanted."""
+    random, rows = np.random.default_rng(sum(lengths)), sum(lengths)
+    observed = random.random((rows, 2)) > 0.1
+    values = random.normal(3, 2, size=(rows, 2)).astype(np.float32)
+    series = SeriesSet(
+        values=values * observed if missing else values,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        channels=("a", "b"),
+        observed=observed if missing else None,
+        past_covariates=random.normal(50, 1, size=(rows, 1)).astype(np.float32),
+        known_covariates=random.normal(2000, 9, size=(rows, 2)).astype(np.float32),
+        past_covariate_names=("wind",),
+        known_covariate_names=("year", "plan"),
+    )
+    data = Made(series, past_steps=past, horizon=horizon, **windows)
+    data.setup()
+    return data
+
+
+def first_targets(data, stage, number):
+    """The rule in plain words: where the targets of each window of one series begin, and how much past there is."""
+    start, stop = (int(side[number]) for side in data.spans[stage])
+    inside = stage == "train" or data.context == "inside"
+    earliest = start if inside else int(data.series.offsets[number])
+    found = [(row, row - earliest) for row in range(start, stop - data.horizon + 1)]
+    whole = [(row, past) for row, past in found if past >= data.past_steps]
+    first_part = next((rows for part in STAGES if (rows := data.spans[part].lengths[number])), 0)
+    short = 0 < first_part < data.past_steps + data.horizon
+    if data.short_series != "pad" or not short or (start == earliest and whole):
+        return whole
+    return [(row, past) for row, past in found if past >= 1]
+
+
+def slowly(data, stage):
+    """All windows of a stage, one value after the other; padding is added to the left of what there is."""
+    series, spec, windows = data.series, data.spec, []
+    for number in range(len(series)):
+        for target, past in first_targets(data, stage, number):
+            there = slice(target - min(past, spec.past_steps), target + spec.horizon)
+            lacking = max(0, spec.past_steps - past)
+            mask = np.ones_like(series.values, dtype=bool) if series.observed is None else series.observed
+            parts = [(series.values, (0, 0)), (mask, (False, False))]
+            parts += [(series.past_covariates, spec.past_statistics.mean)]
+            parts += [(series.known_covariates, spec.known_statistics.mean)]
+            windows.append(
+                [np.concatenate([np.full((lacking, len(pad)), pad, rows.dtype), rows[there]]) for rows, pad in parts]
+                + [number, target - 1]
+            )
+    return windows
+
+
+def check_against_the_slow_construction(data, stage):
+    wanted, given = slowly(data, stage), list(data.loaders[stage])
+    assert sum(len(window.origin) for window in given) == len(wanted) == data.windows[stage]
+    by_place = {(number, origin): rest for *rest, number, origin in wanted}
+    for window in given:
+        check(window, data.spec)
+        for row, place in enumerate(zip(window.inputs.series.tolist(), window.origin.tolist(), strict=True)):
+            values, observed, past_covariates, known_covariates = by_place.pop(place)  # and each exactly once
+            steps = data.past_steps
+            inputs, targets = window.inputs, window.targets
+            for mine, rows in [
+                (inputs.past_target, values[:steps]),
+                (inputs.past_observed, observed[:steps]),
+                (inputs.past_covariates, past_covariates[:steps]),
+                (inputs.known_covariates, known_covariates),
+                (targets.target, values[steps:]),
+                (targets.observed, observed[steps:]),
+            ]:
+                assert np.array_equal(mine[row].numpy(), rows)
+    assert by_place == {}
+
+
+SPLITS = st.sampled_from([(0.6, 0.2, 0.2), (0.5, 0.5), (0.5, 0.3, 0.1), (-9, -4), (-5,), (-30, -3)])
+
+
+@given(
+    lengths=st.lists(st.integers(1, 45), min_size=1, max_size=6).map(lambda lengths: [*lengths, 70]),
+    past=st.integers(1, 12),
+    horizon=st.integers(1, 4),
+    context=st.sampled_from(["inside", "across"]),
+    split=SPLITS,
+    split_by=st.sampled_from(["time", "series"]),
+    fold=st.integers(0, 2),
+    short_series=st.sampled_from(["pad", "pad", "exclude", "refuse"]),
+    missing=st.booleans(),
+)
+@example([20, 23], 2, 3, "inside", (0.6, 0.2, 0.2), "time", 0, "pad", False)  # long, but not in validation
+@example([45, 35], 5, 2, "inside", (-30, -3), "time", 0, "pad", False)  # short, but not in validation
+@settings(max_examples=150, deadline=None)
+def test_batches_are_what_a_slow_construction_gives(
+    lengths, past, horizon, context, split, split_by, fold, short_series, missing
+):
+    try:
+        data = rich(lengths, past, horizon, missing, context=context, split=split, split_by=split_by, fold=fold,
+                    short_series=short_series, batch_size=7, evaluation_batch_size=5)  # fmt: skip
+    except InputError as error:
+        assert "\n" not in str(error) and "data." in str(error)
+        return
+    for stage in STAGES:
+        check_against_the_slow_construction(data, stage)
+    padded = [
+        past > there for stage in STAGES for i in range(len(lengths)) for _, there in first_targets(data, stage, i)
+    ]
+    assert data.spec.missing == (data.series.missing > 0 or any(padded))
+    assert any("padded on the left" in note for note in data.series.notes) == any(padded)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=5),
+    split=SPLITS,
+    context=st.sampled_from(["inside", "across"]),
+    fold=st.integers(0, 2),
+    short_series=st.sampled_from(["pad", "exclude"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_law_6_nothing_but_the_training_span_decides_statistics_and_no_target_is_in_two_parts(
+    lengths, split, context, fold, short_series
+):
+    choice = {"split": split, "context": context, "fold": fold, "short_series": short_series, "season": 3}
+    try:
+        data = made(*lengths, **choice)
+    except InputError:
+        return
+    targets = {
+        stage: set(itertools.chain(*(window.targets.target.flatten().tolist() for window in data.loaders[stage])))
+        for stage in STAGES
+    }
+    assert not (targets["train"] & targets["validation"] or targets["train"] & targets["test"])
+    assert not targets["validation"] & targets["test"]
+    series, train = integers(*lengths), data.spans["train"]
+    outside = np.ones(len(series.values), dtype=bool)
+    for start, stop in zip(train.start, train.stop, strict=True):
+        outside[start:stop] = False
+    # A series that nobody trains on measures its unit on the history before its first target.
+    trained = np.repeat(train.lengths > 0, lengths)
+    series.values[outside & trained] *= -17
+    changed = Made(series, past_steps=5, horizon=2, **choice)
+    changed.setup()
+    assert changed.spec == data.spec
+    before, after = (d.loaders["train"].store.seasonal_error for d in (data, changed))
+    assert torch.equal(before, after)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=5),
+    context=st.sampled_from(["inside", "across"]),
+    split=SPLITS,
+)
+@settings(max_examples=60, deadline=None)
+def test_law_7_alignment_holds_and_padding_stands_only_at_the_left(lengths, context, split):
+    try:
+        data = made(*lengths, context=context, split=split)
+    except InputError:
+        return
+    for window in itertools.chain(*(data.loaders[stage] for stage in STAGES)):
+        past, observed = window.inputs.past_target[..., 0], window.inputs.past_observed[..., 0]
+        torch.testing.assert_close(past[:, -1:] + 1, window.targets.target[:, :1, 0])
+        assert observed[:, -1].all(), "at least one past step is there"
+        assert (observed[:, 1:] >= observed[:, :-1]).all() and not past[~observed].any()
+        steps = past.diff(dim=1)[observed[:, :-1]]
+        assert (steps == 1).all()
+        assert window.targets.observed.all() and window.inputs.fresh.all()
+
+
+def test_windows_of_long_series_are_the_same_with_and_without_a_short_one():
+    alone = made(60, 80, split=[-20, -10], batch_size=16)
+    beside = made(60, 80, 9, 25, split=[-20, -10], batch_size=16)
+    assert not alone.spec.missing and beside.spec.missing and alone.series.notes == ()
+    for stage in STAGES:
+        mine, theirs = (torch.cat([w.inputs.past_target for w in d.loaders[stage]]) for d in (alone, beside))
+        long = torch.cat([w.inputs.series for w in beside.loaders[stage]]) < 2
+        key = [values[:, -1, 0].argsort() for values in (mine, theirs[long])]
+        assert torch.equal(mine[key[0]], theirs[long][key[1]])
+
+
+def test_what_becomes_of_short_series_is_said():
+    def notes(rule, *lengths, **more):
+        return made(*lengths, short_series=rule, **{"split": [-8, -4], **more}).series.notes
+
+    assert notes("pad", 40, 30) == notes("exclude", 40, 30) == notes("refuse", 40, 30) == ()
+    assert notes("pad", 40, 12, 2) == (
+        "2 of 3 series have too few rows for a window of 7 steps: the past of 2 train, 1 validation windows is"
+        " padded on the left; 1 without any window",
+    )
+    assert notes("exclude", 40, 12, 2) == ("2 of 3 series have too few rows for a window of 7 steps and are left out",)
+    assert notes("pad", 40, 12, 2, lanes=1)[0] == notes("exclude", 40, 12, 2)[0]
+
+
+@pytest.mark.parametrize("rule", ["pad", "exclude", "refuse"])
+def test_a_series_that_no_part_takes_is_not_short(rule):
+    assert made(40, 40, 40, split=[1, 1], split_by="series", short_series=rule).series.notes == ()
+
+
+def test_excluded_series_have_no_part_in_anything():
+    data = made(40, 12, 2, short_series="exclude", split=[-8, -4])
+    assert data.windows == made(40, split=[-8, -4]).windows
+    assert data.spec.target_statistics == made(40, split=[-8, -4]).spec.target_statistics and not data.spec.missing
+    lanes = made(40, 12, 2, split=[-8, -4], lanes=2)
+    assert lanes.windows == made(40, split=[-8, -4], lanes=2).windows and not lanes.spec.missing
+
+
+def test_a_new_short_series_has_the_unit_of_its_one_past_row_and_not_of_another_series():
+    data = made(30, 30, 4, 30, split=[2, 1, 1], split_by="series", season=1)
+    data.made.values[:60] *= 2
+    data.made.values[60:] *= 1000
+    data.loaders = {}
+    data.setup()
+    error = data.loaders["validation"].store.seasonal_error[:, 0]
+    assert error[2].item() == pytest.approx(data.spec.target_statistics.deviation[0]), "no difference is known"
+    assert error[:2].tolist() == [2, 2] and error[3].item() == pytest.approx(1000, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "change", "words"),
+    [
+        ((5,), {}, r"series 0 has 5 steps, but one window needs 7 \(data.past_steps=5 \+ data.horizon=2\)"),
+        ((5, 6), {}, "the longest series, series 1, has 6 steps, but one window needs 7"),
+        ((5, 40), {"short_series": "refuse"}, "integers: series 0 has 5 steps, but one window needs 7"),
+        ((40, 9), {"short_series": "refuse"}, r"series 1 has 6 rows in the train part .* needs 7 there"),
+        ((9, 9), {}, "the train part .* has 12 rows and no window; a series needs at least 7"),
+        ((9, 9), {"short_series": "exclude"}, "the train part .* has 12 rows and no window; a series needs at least 7"),
+        ((40,), {"short_series": "drop"}, "data.short_series is 'drop'; it must be one of pad, exclude, refuse"),
+        ((), {}, "there are no rows"),
+    ],
+)
+def test_what_cannot_be_padded_is_refused_in_one_sentence(lengths, change, words):
+    with pytest.raises(InputError, match=words) as refusal:
+        series = (
+            integers(*lengths) if lengths else SeriesSet(np.zeros((0, 1), np.float32), np.zeros(1, np.int64), ("a",))
+        )
+        Made(series, past_steps=5, horizon=2, **{"split": [0.7, 0.15, 0.15], **change}).setup()
+    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 300

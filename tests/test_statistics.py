@@ -1,0 +1,115 @@
+"""Statistics of the training span: what slow and simple formulas give, whatever the length of a piece."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datamodules import statistics as module
+from datamodules.series import SeriesSet
+from datamodules.statistics import joined, seasonal_errors, statistics
+
+
+@pytest.fixture(params=[7, 64, 2**20])
+def pieces(request, monkeypatch) -> None:
+    monkeypatch.setattr(module, "VALUES_AT_ONCE", request.param)
+
+
+def random_series(seed: int, channels: int = 2, missing: bool = True) -> SeriesSet:
+    random = np.random.default_rng(seed)
+    lengths = random.integers(1, 60, size=random.integers(1, 12))
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    values = random.normal(1000 * random.normal(), 3, size=(offsets[-1], channels)).astype(np.float32)
+    observed = random.random(values.shape) > 0.2 if missing else None
+    if observed is not None:
+        values[~observed] = 0
+    return SeriesSet(values, offsets, tuple("abcdef"[:channels]), observed)
+
+
+def random_spans(series: SeriesSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A piece of each series, sometimes empty, sometimes whole."""
+    random = np.random.default_rng(seed)
+    start = series.offsets[:-1] + (random.random(len(series)) * series.lengths * random.integers(0, 2)).astype(int)
+    stop = start + (random.random(len(series)) * 1.3 * (series.offsets[1:] - start)).astype(int)
+    return start, np.minimum(stop, series.offsets[1:])
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("missing", [False, True])
+def test_mean_and_deviation_are_those_of_the_values_put_together(seed: int, missing: bool, pieces: None) -> None:
+    series = random_series(seed, missing=missing)
+    start, stop = random_spans(series, seed)
+    rows = np.concatenate([np.arange(low, high) for low, high in zip(start, stop, strict=True)]).astype(int)
+    found = statistics(series.values, joined(start, stop), series.observed)
+    for channel in range(2):
+        mask = np.ones(len(rows), bool) if series.observed is None else series.observed[rows, channel]
+        there = series.values[rows, channel][mask].astype(np.float64)
+        assert found.mean[channel] == pytest.approx(there.mean() if len(there) else 0, rel=1e-6)
+        assert found.deviation[channel] == pytest.approx((len(there) and there.std()) or 1, rel=1e-6)
+
+
+def test_a_large_constant_part_does_not_hide_the_deviation(pieces: None) -> None:
+    values = (1e5 + np.arange(500)[:, None] % 2).astype(np.float32)
+    found = statistics(values, [slice(0, 200), slice(300, 500)])
+    assert found.mean[0] == pytest.approx(1e5 + 0.5) and found.deviation[0] == pytest.approx(0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, 5.1, -1e20])
+def test_a_constant_channel_has_the_deviation_one(value: float, pieces: None) -> None:
+    found = statistics(np.full((100, 1), value, np.float32), [slice(0, 90)])
+    assert found.deviation == (1.0,) and found.mean[0] == pytest.approx(value, rel=1e-6)
+
+
+def test_nothing_to_measure_is_mean_zero_and_deviation_one() -> None:
+    assert statistics(np.ones((3, 1), np.float32), []) == ((0.0,), (1.0,))
+    assert statistics(np.ones((3, 1), np.float32), [slice(0, 2)], np.zeros((3, 1), bool)) == ((0.0,), (1.0,))
+    assert statistics(None, [slice(0, 2)]) == ((), ())
+
+
+def test_nan_counts_nowhere(pieces: None) -> None:
+    values = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+    values[::7, 1] = np.nan
+    found = statistics(values, [slice(0, 100)])
+    assert found.mean == pytest.approx(np.nanmean(values, axis=0, dtype=np.float64), rel=1e-6)
+    assert found.deviation == pytest.approx(np.nanstd(values, axis=0, dtype=np.float64), rel=1e-6)
+
+
+def slow_error(series: SeriesSet, low: int, high: int, season: int, channel: int) -> float:
+    found = []
+    for row in range(low + season, high):
+        if series.observed is None or series.observed[[row, row - season], channel].all():
+            found.append(abs(float(series.values[row, channel]) - float(series.values[row - season, channel])))
+    return math.fsum(found) / len(found) if found else 0.0
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("season", [1, 7, 40])
+@pytest.mark.parametrize("missing", [False, True])
+def test_seasonal_errors_are_those_of_a_loop(seed: int, season: int, missing: bool, pieces: None) -> None:
+    series = random_series(seed, missing=missing)
+    start, stop = random_spans(series, seed)
+    found = seasonal_errors(series, start, stop, season, (11.0, 12.0))
+    for number, (low, high) in enumerate(zip(start, stop, strict=True)):
+        for channel, otherwise in enumerate((11.0, 12.0)):
+            error = slow_error(series, low, high, season, channel)
+            assert found[number, channel].item() == pytest.approx(error or otherwise, rel=1e-6)
+
+
+def test_a_series_of_tiny_values_keeps_its_unit_beside_one_of_huge_values() -> None:
+    values = np.concatenate([1e12 * (np.arange(1000) % 2), 1e-3 * (np.arange(1000) % 2)]).astype(np.float32)[:, None]
+    series = SeriesSet(values, np.array([0, 1000, 2000]), ("y",))
+    found = seasonal_errors(series, series.offsets[:-1], series.offsets[1:], 1, (1e-9,))
+    assert found[:, 0].tolist() == pytest.approx([1e12, 1e-3], rel=1e-6)
+
+
+@given(lengths=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_joined_ranges_hold_the_same_rows_and_do_not_touch(lengths: list[tuple[int, int]]) -> None:
+    stops = np.cumsum([gap + length for gap, length in lengths]).astype(int)
+    starts = stops - np.array([length for _, length in lengths], dtype=int)
+    parts = joined(starts, stops)
+    rows = [row for part in parts for row in range(part.start, part.stop)]
+    assert rows == [row for low, high in zip(starts, stops, strict=True) for row in range(low, high)]
+    assert all(one.stop < two.start for one, two in zip(parts, parts[1:], strict=False))

@@ -1,0 +1,503 @@
+"""Stores: the data of their source whatever interrupts their writing, refused where damaged, read in little memory."""
+
+import json
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from command_line import ROOT, forked
+from data import integers
+from small_runs import fit, small_module
+
+from datamodules import store_writer, stored
+from datamodules.convert import Conversion
+from datamodules.order import Blockwise
+from datamodules.panel import Panel
+from datamodules.pieces import Piece
+from datamodules.series import SeriesSet
+from datamodules.store import StoredSeries, open_store, verify
+from datamodules.store_writer import StoreWriter
+from datamodules.stored import Stored
+from datamodules.tabular import Table
+from datamodules.windows import WindowStore
+from seqmodels.errors import InputError
+
+WINDOWS: dict[str, Any] = {"past_steps": 5, "horizon": 2}
+COLUMNS: dict[str, Any] = {"target": ["y", "z"], "time": "t", "id": "id", "statics": ["shop"],
+                           "past_covariates": ["weather", "load"], "known_covariates": ["price"]}  # fmt: skip
+START = datetime(2021, 1, 4)
+ARRAYS = ("values", "offsets", "time", "past_covariates", "known_covariates", "static")
+PLAIN = ("channels", "names", "past_covariate_names", "known_covariate_names", "static_names", "zone", "frequency",
+         "season", "source", "missing")  # fmt: skip
+
+
+def table(series: int = 12, seed: int = 0) -> pl.DataFrame:
+    """Series of 20 to 60 days with absent days, missing cells, and categories that appear late."""
+    random = np.random.default_rng(seed)
+    frames = []
+    for number in range(series):
+        kept = [day for day in range(random.integers(20, 60)) if day < 2 or random.random() > 0.05]
+        rows = len(kept)
+        weather = random.choice(["sun", "rain", "fog"] if number > 4 else ["sun", "rain"], rows)
+        frames.append(
+            pl.DataFrame(
+                {
+                    "id": [f"s{number}"] * rows,
+                    "t": [START + timedelta(days=day) for day in kept],
+                    "y": pl.Series(random.normal(size=rows).round(4)).set(pl.Series(random.random(rows) < 0.1), None),
+                    "z": random.normal(size=rows).round(4),
+                    "shop": [f"shop {9 - number % 4}"] * rows,
+                    "weather": pl.Series(weather).set(pl.Series(random.random(rows) < 0.1 + (number < 2)), None),
+                    "load": pl.Series(random.normal(size=rows)).set(pl.Series(random.random(rows) < 0.1), None),
+                    "price": random.random(rows),
+                }
+            )
+        )
+    return pl.concat(frames)
+
+
+def converted(data: Any, output: Path, part_rows: int = 100, **settings: Any) -> StoredSeries:
+    list(Conversion(output=str(output), part_rows=part_rows).run(data, settings))
+    return open_store(output)
+
+
+def assert_same(found: SeriesSet, expected: SeriesSet) -> None:
+    for name in PLAIN:
+        assert getattr(found, name) == getattr(expected, name), name
+    assert dict(found.categories) == dict(expected.categories)
+    for name in ARRAYS:
+        one, other = getattr(found, name), getattr(expected, name)
+        assert (one is None) == (other is None), name
+        if one is not None:
+            assert one.dtype == other.dtype
+            np.testing.assert_array_equal(one, other, err_msg=name)
+    everywhere = np.ones(expected.values.shape, bool)
+    observed = [everywhere if series.observed is None else series.observed for series in (found, expected)]
+    np.testing.assert_array_equal(*observed)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def write(frame: pl.DataFrame, path: Path) -> Path:
+    frame.write_csv(path) if path.suffix == ".csv" else frame.write_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+@pytest.mark.parametrize("order", ["by series", "by time", "none"])
+@pytest.mark.parametrize("part_rows", [60, 10**6])
+def test_a_store_holds_what_the_reader_reads(name: str, order: str, part_rows: int, tmp_path: Path) -> None:
+    frame = {
+        "by series": table(),
+        "by time": table().sort("t"),
+        "none": table().sample(fraction=1, shuffle=True, seed=1),
+    }
+    data = Table(path=write(frame[order], tmp_path / name), **COLUMNS, **WINDOWS)
+    found = converted(data, tmp_path / "a.store", part_rows)
+    assert_same(found, data.read())
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, "a.store"]
+    assert verify(tmp_path / "a.store") > 0
+    assert any("absent days made explicit" in note for note in found.notes)
+    assert any("likewise in" in note for note in found.notes) == (part_rows == 60)
+
+
+@pytest.mark.parametrize("part_rows", [7, 50])
+def test_a_series_longer_than_memory_is_cut_and_joined_again(part_rows: int, tmp_path: Path) -> None:
+    """Also where days are absent just where it is cut: every third day is, here and there."""
+    frame = table(1, seed=3).drop("id").filter(pl.int_range(pl.len()) % 3 != 2)
+    data = Table(path=write(frame, tmp_path / "a.csv"), **{**COLUMNS, "id": None}, **WINDOWS)
+    assert_same(converted(data, tmp_path / "a.store", part_rows), data.read())
+    plain = Table(path=tmp_path / "a.csv", target=["z"], past_covariates="load", **WINDOWS)
+    assert_same(converted(plain, tmp_path / "plain.store", part_rows), plain.read())
+
+
+def test_absent_steps_between_pieces_repeat_the_category_before(tmp_path: Path) -> None:
+    weather = ["sun"] * 10 + ["fog", "sun"] * 10 + ["rain"] * 10
+    for cut in (10, 20, 30):  # where three days are absent
+        frame = days(40, s=weather).with_columns(pl.col("t") + pl.duration(days=3 * (pl.int_range(pl.len()) >= cut)))
+        data = Table(path=write(frame, tmp_path / "a.parquet"), target="y", time="t", past_covariates="s", **WINDOWS)
+        assert_same(converted(data, tmp_path / f"{cut}.store", 10), data.read())
+
+
+def test_long_and_short_series_stand_beside_one_another(tmp_path: Path) -> None:
+    long = table(1, seed=5).with_columns(id=pl.lit("long"))
+    frame = pl.concat([table(3), long, table(2, seed=9).with_columns(pl.col("id") + "x")])
+    data = Table(path=write(frame, tmp_path / "a.parquet"), **COLUMNS, **WINDOWS)
+    assert_same(converted(data, tmp_path / "a.store", len(long) // 2), data.read())
+
+
+def test_partitions_and_several_columns_of_names(tmp_path: Path) -> None:
+    for region, seed in (("north", 1), ("south", 2)):
+        (tmp_path / "data" / f"region={region}").mkdir(parents=True)
+        table(6, seed).write_parquet(tmp_path / "data" / f"region={region}" / "part.parquet")
+    data = Table(path=tmp_path / "data", **{**COLUMNS, "id": ["region", "id"]}, **WINDOWS)
+    found = converted(data, tmp_path / "a.store", 70)
+    assert_same(found, data.read())
+    assert found.names[:2] == ("north/s0", "north/s1") and found.names[-1] == "south/s5"
+
+
+def test_what_is_no_long_table_in_files_is_converted_as_a_whole(tmp_path: Path) -> None:
+    wide = pl.DataFrame({"a": range(30), "b": range(30, 60)})
+    data = Table(path=write(wide, tmp_path / "wide.csv"), target="*", **WINDOWS)
+    assert_same(converted(data, tmp_path / "wide.store", 5), data.read())
+    frame = Table(path=table(), **COLUMNS, **WINDOWS)
+    assert_same(converted(frame, tmp_path / "frame.store", 5), frame.read())
+
+
+def test_a_generated_panel_is_converted_piece_by_piece(tmp_path: Path) -> None:
+    data = Panel(series=30, least_steps=10, most_steps=50, dates=True, **WINDOWS)
+    lines = list(Conversion(output=str(tmp_path / "p.store"), part_rows=100).run(data, {}))
+    assert len(lines) > 5 and lines[-1].startswith(f"Written: {tmp_path / 'p.store'} (30 series, ")
+    assert_same(open_store(tmp_path / "p.store"), data.read())
+    assert not (tmp_path / "p.store" / "observed.bin").exists(), "nothing is missing, so there is no mask"
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupted_at(piece: int, monkeypatch) -> None:
+    """The process dies while a piece is half written."""
+    commit = StoreWriter._commit
+
+    def die(self: StoreWriter) -> None:
+        if self.done > piece:
+            raise Interrupted
+        commit(self)
+
+    monkeypatch.setattr(StoreWriter, "_commit", die)
+
+
+@pytest.mark.parametrize("piece", [0, 1, 4])
+@pytest.mark.parametrize("name", ["a.csv", "one.csv"])
+def test_an_interrupted_conversion_goes_on(piece: int, name: str, tmp_path: Path, monkeypatch) -> None:
+    one = name == "one.csv"
+    path = write(table(1, seed=2) if one else table(), tmp_path / name)
+    rows = 6 if one else 60
+    converted(Table(path=path, **COLUMNS, **WINDOWS), tmp_path / "whole.store", rows)
+    with monkeypatch.context() as patched:
+        interrupted_at(piece, patched)
+        with pytest.raises(Interrupted):
+            converted(Table(path=path, **COLUMNS, **WINDOWS), tmp_path / "a.store", rows)
+    with pytest.raises(InputError, match="a.store is not finished: run the same convert.py command again"):
+        open_store(tmp_path / "a.store")
+    read = []
+    monkeypatch.setattr(StoreWriter, "append", _recorded(StoreWriter.append, read))
+    converted(Table(path=path, **COLUMNS, **WINDOWS), tmp_path / "a.store", rows)
+    assert files_of(tmp_path / "a.store") == files_of(tmp_path / "whole.store")
+    assert read[0] == piece and read == list(range(piece, len(read) + piece)), "finished pieces are not read again"
+
+
+def _recorded(append, read: list[int]):
+    def recorded(self: StoreWriter, piece: Piece) -> None:
+        read.append(self.done)
+        append(self, piece)
+
+    return recorded
+
+
+@pytest.mark.parametrize("step", ["_meta", "write_json", "publish"])
+def test_an_interruption_at_the_very_end_costs_nothing(step: str, tmp_path: Path, monkeypatch) -> None:
+    path = write(table(), tmp_path / "a.csv")
+    data = Table(path=path, **COLUMNS, **WINDOWS)
+    converted(data, tmp_path / "whole.store", 60)
+
+    def die(*arguments: Any) -> None:
+        if step != "write_json" or arguments[0].name == "store.json":
+            raise Interrupted
+        write_json(*arguments)
+
+    with monkeypatch.context() as patched:
+        write_json = store_writer.write_json
+        patched.setattr(StoreWriter if step == "_meta" else store_writer, step, die)
+        with pytest.raises(Interrupted):
+            converted(data, tmp_path / "a.store", 60)
+    assert not (tmp_path / "a.store").exists()
+    converted(data, tmp_path / "a.store", 60)
+    assert files_of(tmp_path / "a.store") == files_of(tmp_path / "whole.store")
+
+
+def test_a_store_that_is_there_is_checked_and_belongs_to_its_source(tmp_path: Path) -> None:
+    path, output = write(table(), tmp_path / "a.csv"), tmp_path / "a.store"
+    settings = {"target": ["y"], "seed": 1, "past_steps": 3}
+
+    def run(**changed: Any) -> list[str]:
+        data = Table(path=path, **COLUMNS, **WINDOWS)
+        return list(Conversion(output=str(output)).run(data, {**settings, **changed}))
+
+    assert run()[-1].startswith("Written:")
+    (line,) = run(past_steps=17, seed=0)  # what concerns windows only is no matter
+    assert line.startswith(f"{output} is there already: ") and line.endswith("all checksums right.")
+    with pytest.raises(InputError, match=r"was made from other settings.target \(\['y'\] then, \['z'\] now\)"):
+        run(target=["z"])
+    write(table(seed=1), path)
+    with pytest.raises(InputError, match=r"was made from other files\..*a.csv.bytes \(\d+ then, \d+ now\)"):
+        run()
+    output.joinpath("store.json").unlink()
+    with pytest.raises(InputError, match="exists and is no store"):
+        run()
+
+
+def test_an_unfinished_store_of_another_table_is_not_gone_on_with(tmp_path: Path, monkeypatch) -> None:
+    data = Table(path=write(table(), tmp_path / "a.csv"), **COLUMNS, **WINDOWS)
+    with monkeypatch.context() as patched:
+        interrupted_at(2, patched)
+        with pytest.raises(Interrupted):
+            converted(data, tmp_path / "a.store", 60)
+    with pytest.raises(InputError, match=r"a.store.partial was begun with other part_rows \(60 then, 70 now\)"):
+        converted(data, tmp_path / "a.store", 70)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    converted(Table(path=write(table(), tmp_path / "a.csv"), **COLUMNS, **WINDOWS), tmp_path / "a.store")
+    return tmp_path / "a.store"
+
+
+@pytest.mark.parametrize("file", ["values.bin", "time.bin", "lengths.bin", "known_covariates.bin"])
+def test_a_truncated_or_absent_file_is_named(file: str, small: Path) -> None:
+    size = (small / file).stat().st_size
+    with (small / file).open("r+b") as opened:
+        opened.truncate(size - 3)
+    with pytest.raises(InputError, match=f"{file} has {size - 3:,} bytes, but {size:,} were written: the store is dam"):
+        open_store(small)
+    (small / file).unlink()
+    with pytest.raises(InputError, match=f"{file} is absent, but {size:,} were written"):
+        open_store(small)
+
+
+@pytest.mark.parametrize("file", ["values.bin", "observed.bin", "names.jsonl"])
+def test_a_changed_byte_is_found_by_the_checksum(file: str, small: Path) -> None:
+    content = bytearray((small / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (small / file).write_bytes(content)
+    open_store(small)
+    with pytest.raises(InputError, match=rf"{file} has the CRC-32 [0-9a-f]{{8}}, but [0-9a-f]{{8}} was written"):
+        verify(small)
+    with pytest.raises(InputError, match="CRC-32"):
+        Stored(path=str(small), verify=True, **WINDOWS).setup()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"format": "series store", "version": 2}', "has format version 2, but 1 is read"),
+        ('{"format": "other"}', "does not describe a series store"),
+        ("{", "is no JSON"),
+    ],
+)
+def test_another_format_is_refused(content: str, words: str, small: Path) -> None:
+    (small / "store.json").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=words):
+        open_store(small)
+
+
+def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist .* make a store with convert.py"):
+        open_store(tmp_path / "a.store")
+    with pytest.raises(InputError, match="is a directory without store.json"):
+        open_store(tmp_path)
+
+
+def test_a_message_names_the_line_of_the_table_and_not_of_the_piece(tmp_path: Path) -> None:
+    lines = table().write_csv().splitlines()
+    lines[250] = lines[250].replace(lines[250].split(",")[3], "3,5".replace(",", ";"))
+    (tmp_path / "a.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    data = Table(path=tmp_path / "a.csv", **COLUMNS, **WINDOWS)
+    with pytest.raises(InputError, match=r"a.csv, line 251: '3;5' in column 'z' is not a number"):
+        converted(data, tmp_path / "a.store", 60)
+    lines[250] = lines[250] + ",1"
+    (tmp_path / "b.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match="b.csv, line 251 has 9 fields, but the header names 8 columns"):
+        converted(Table(path=tmp_path / "b.csv", **COLUMNS, **WINDOWS), tmp_path / "b.store", 60)
+
+
+def days(count: int, **columns: Any) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"t": [START + timedelta(days=day) for day in range(count)], "y": [1.0, 2.0] * (count // 2), **columns}
+    )
+
+
+@pytest.mark.parametrize(
+    ("frame", "roles", "words"),
+    [
+        (days(40).reverse(), {}, "comes later in the table than .* sort the table first"),
+        (days(40, s=["a"] * 30 + ["b"] * 10), {"statics": ["s"]}, "column 's' changes within series"),
+        (
+            days(40, s=["1"] * 20 + ["b"] * 20),
+            {"past_covariates": ["s"]},
+            "column 's' holds texts such as 'b' in some series and nothing but numbers in others",
+        ),
+        (
+            pl.concat([days(20), days(20).with_columns(pl.col("t").dt.offset_by("3000d"))]),
+            {},
+            "lies 2,981 steps after 2021-01-23: check the times",
+        ),
+        (
+            pl.concat([days(20), days(20).with_columns(pl.col("t").dt.offset_by("20d7h"))]),
+            {},
+            "is no whole number of steps after 2021-01-23",
+        ),
+    ],
+)
+def test_pieces_that_do_not_fit_together_are_refused(frame, roles, words: str, tmp_path: Path) -> None:
+    data = Table(path=write(frame, tmp_path / "a.parquet"), target="y", time="t", **roles, **WINDOWS)
+    with pytest.raises(InputError, match=words) as refusal:
+        converted(data, tmp_path / "a.store", 10)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_column_that_is_empty_in_some_pieces_takes_the_kind_of_the_others(tmp_path: Path) -> None:
+    blank: list[str | None] = [None] * 20
+    for values in (["b", "a"] * 10, ["2", "1"] * 10):
+        for column in (blank + values, values + blank):
+            frame = days(40, s=column, w=[None] * 10 + [2.5] * 30)
+            data = Table(
+                path=write(frame, tmp_path / "a.csv"), target=["y", "w"], time="t", past_covariates="s", **WINDOWS
+            )
+            output = tmp_path / f"{''.join(map(str, column)).replace('None', '-')}.store"
+            assert_same(converted(data, output, 10), data.read())
+
+
+def test_a_mapped_store_is_no_warning_to_torch_and_cannot_be_changed(small: Path) -> None:
+    before = files_of(small)
+    series = open_store(small)
+    tensor = torch.from_numpy(series.values)
+    expected = tensor.clone()
+    tensor += 1
+    assert files_of(small) == before and not torch.equal(tensor, expected)
+    series.release()
+    assert torch.equal(tensor, expected), "what is given back is read anew from the file"
+
+
+def by_origin(loader) -> dict[int, list[list[float]]]:
+    found = {}
+    for window in loader:
+        for row, origin in enumerate(window.origin.tolist()):
+            assert origin not in found
+            fields = (*window.inputs, *window.targets)
+            found[origin] = [field[row].flatten().tolist() for field in fields]
+    return found
+
+
+def test_windows_are_those_of_the_table(small: Path) -> None:
+    data, again = Table(path=small.parent / "a.csv", **COLUMNS, **WINDOWS), Stored(path=str(small), **WINDOWS)
+    data.setup()
+    again.setup()
+    assert again.spec == data.spec and again.windows == data.windows
+    for stage, loader in data.loaders.items():
+        assert by_origin(loader) == by_origin(again.loaders[stage])
+    origins = [torch.cat([window.origin for window in again.train_dataloader()]).tolist() for _ in range(2)]
+    assert origins[0] == origins[1] != sorted(origins[0])
+    again.train_dataloader().sampler.set_epoch(1)
+    other = torch.cat([window.origin for window in again.train_dataloader()]).tolist()
+    assert other != origins[0] and sorted(other) == sorted(origins[0])
+
+
+def test_a_run_that_is_trained_from_a_store_resumes_amid_an_epoch(small: Path) -> None:
+    data, again = (Stored(path=str(small), batch_size=16, **WINDOWS) for _ in range(2))
+    data.setup()
+    fit(small_module(data), data, [], max_epochs=2, max_steps=len(data.train_dataloader()) + 3, limit_val_batches=0)
+    assert data.state_dict()["epoch"] == 1 and data.state_dict()["position"] >= 3
+    again.setup()
+    again.load_state_dict({"epoch": 1, "position": 3})
+    data.load_state_dict({"epoch": 1, "position": 0})
+    whole = [window.origin.tolist() for window in data.train_dataloader()]
+    assert [window.origin.tolist() for window in again.train_dataloader()] == whole[3:]
+
+
+def test_training_windows_come_blockwise_unless_in_order(small: Path) -> None:
+    order = Stored(path=str(small), block=8, blocks_together=3, **WINDOWS)
+    order.setup()
+    found = order.train_dataloader().sampler.order
+    assert isinstance(found, Blockwise) and (found.block, found.together) == (8, 3)
+    plain = Stored(path=str(small), shuffle=False, **WINDOWS)
+    plain.setup()
+    origins = torch.cat([window.origin for window in plain.train_dataloader()]).tolist()
+    assert origins == sorted(origins)
+    with pytest.raises(InputError, match="data.block is 0"):
+        Stored(path=str(small), block=0, **WINDOWS)
+
+
+def test_batches_go_to_the_device_and_the_series_do_not(small: Path) -> None:
+    data = Stored(path=str(small), **WINDOWS)
+    data.setup()
+    data._move(torch.device("meta"))
+    window = next(iter(data.train_dataloader()))
+    assert {field.device.type for field in (*window.inputs, *window.targets)} == {"meta"}
+    store = data.train_dataloader().store
+    assert isinstance(store, WindowStore) and store.values is not None and store.values.device.type == "cpu"
+
+
+def resident(file: Path) -> int:
+    """Bytes of a file that this process has in memory."""
+    total, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
+        if "-" in line.split(" ")[0]:
+            inside = line.endswith(str(file))
+        elif inside and line.startswith("Rss:"):
+            total += 1024 * int(line.split()[1])
+    return total
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which file takes which memory")
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_little_of_a_large_store_is_in_memory_at_a_time(shuffle: bool, tmp_path: Path, monkeypatch) -> None:
+    output, most = (tmp_path / "large.store").resolve(), 2**23
+    values = np.random.default_rng(0).standard_normal((2**24, 1), np.float32)
+    writer = StoreWriter(output, {})
+    writer.append(Piece(SeriesSet(values, np.array([0, len(values)]), ("y",))))
+    writer.finish()
+    monkeypatch.setattr(stored, "MOST_MAPPED", most)
+    data = Stored(path=str(output), past_steps=50, horizon=10, shuffle=shuffle, batch_size=1024, blocks_together=4)
+    data.setup()
+    file = output / "values.bin"
+    assert resident(file) == 0, "what was read for the statistics has been given back"
+    peak, loader = 0, data.train_dataloader()
+    for number, _ in enumerate(loader):
+        if number % 50 == 49:
+            peak = max(peak, resident(file))
+        if number == 600:
+            break
+    assert 0 < peak < 3 * most < file.stat().st_size / 2
+
+
+def test_a_series_that_no_window_can_be_made_of_is_refused_as_from_a_table(tmp_path: Path) -> None:
+    writer = StoreWriter(tmp_path / "a.store", {})
+    writer.append(Piece(integers(4)))
+    writer.finish()
+    with pytest.raises(InputError, match="series 0 has 4 steps, but one window needs 7"):
+        Stored(path=str(tmp_path / "a.store"), **WINDOWS).setup()
+
+
+def test_the_command_converts_and_checks(tmp_path: Path) -> None:
+    write(table(), tmp_path / "a.csv")
+    keys = ["data.path=a.csv", "data.id=id", "data.time=t", "data.target=[y,z]", "conversion.part_rows=100"]
+    first = forked(tmp_path, *keys, "output=a.store", script=ROOT / "convert.py")
+    assert first.code == 0 and first.err == ""
+    lines = first.out.splitlines()
+    assert lines[0].startswith("piece 1: ") and lines[-1].startswith("Written: ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.store"]
+    again = forked(tmp_path, *keys, "output=a.store", script=ROOT / "convert.py")
+    assert again.code == 0 and "all checksums right" in again.out and not (tmp_path / "a.store.partial").exists()
+
+
+def test_a_command_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
+    for keys, words in (([], "output has no value: give one with output=..."), (["output=a.store"], "does not exist")):
+        ended = forked(tmp_path, "data.path=a.csv", "data.target=[y]", *keys, script=ROOT / "convert.py")
+        assert ended.code == 2 and words in ended.err and ended.err.count("\n") == 1
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_store_json_tells_people_what_the_store_was_made_from(small: Path) -> None:
+    meta = json.loads((small / "store.json").read_text(encoding="utf-8"))
+    assert meta["made_from"]["part_rows"] == 100
+    ((path, seen),) = meta["made_from"]["files"].items()
+    assert path == str(small.parent / "a.csv") and seen["bytes"] == Path(path).stat().st_size
