@@ -1,6 +1,7 @@
 """What the series themselves say about the data for models: names, training statistics, units of the errors."""
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from datamodules.derived import Derived, trained_series
@@ -33,10 +34,34 @@ def units(series: SeriesSet, train: Span, short: np.ndarray, spec: WindowSpec) -
     """(series, C) mean |y(t) - y(t - season)| over the training span of each series: ``Inputs.seasonal_error``.
 
     A series outside the training span uses the history before its first target, ``short`` (series,) ones a single row.
-    Where this is 0 or cannot be computed, the training deviation of the channel stands in, so that the unit is never 0.
+    Where this is 0 or cannot be computed, the mean change from one step to the next stands in, then the mean size of
+    the series' values, then the training deviation of the channel: units of the series' own size, and never 0.
     """
     begin, end = series.offsets[:-1], series.offsets[1:]
     history = np.minimum(end, begin + np.where(short, 1, spec.past_steps))
     trained = train.stop > begin
     start, stop = np.where(trained, train.start, begin), np.where(trained, train.stop, history)
-    return seasonal_errors(series, start, stop, spec.season, spec.target_statistics.deviation)
+    errors = seasonal_errors(series, start, stop, spec.season)
+    for stand_in in (changes, sizes):
+        lacking = np.isnan(errors)
+        if lacking.any():
+            rows = np.where(lacking.any(axis=1), stop, start)  # nothing is read of the others
+            errors = np.where(lacking, stand_in(series, start, rows), errors)
+    errors = np.where(np.isnan(errors), spec.target_statistics.deviation, errors)
+    return torch.from_numpy(errors.astype(np.float32))
+
+
+def changes(series: SeriesSet, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """(series, C) mean |y(t) - y(t - 1)|, NaN where it is 0 or there is none."""
+    return seasonal_errors(series, start, stop, 1)
+
+
+def sizes(series: SeriesSet, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """(series, C) mean |y(t)| of what is observed, NaN where it is 0 or there is none."""
+    found = np.full((len(series), len(series.channels)), np.nan)
+    for i in np.flatnonzero(stop > start):
+        rows = slice(start[i], stop[i])
+        count = stop[i] - start[i] if series.observed is None else series.observed[rows].sum(axis=0)
+        total = np.abs(series.values[rows]).sum(axis=0, dtype=np.float64)  # what is not observed is 0
+        found[i] = np.where(total > 0, total / np.maximum(1, count), np.nan)
+    return found

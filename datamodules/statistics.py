@@ -6,8 +6,6 @@ It reads a million values at a time, so that nothing grows with the data, and gi
 from collections.abc import Iterator
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from datamodules.mapped import release
 from datamodules.series import SeriesSet
@@ -92,37 +90,41 @@ def _counted(numbers: np.ndarray, inside: np.ndarray | None, observed: np.ndarra
     return counts
 
 
-def seasonal_errors(
-    series: SeriesSet, start: np.ndarray, stop: np.ndarray, season: int, otherwise: tuple[float, ...]
-) -> Tensor:
-    """(series, C) float32 mean |y(t) - y(t - season)| over rows ``start[i]:stop[i]``, ``otherwise`` where it is 0."""
+def seasonal_errors(series: SeriesSet, start: np.ndarray, stop: np.ndarray, season: int) -> np.ndarray:
+    """(series, C) mean |y(t) - y(t - season)| over rows ``start[i]:stop[i]``; NaN where that is 0 or there is none.
+
+    Less than a millionth of the values themselves counts as 0: it is what rounding to float32 leaves.
+    """
     channels = len(series.channels)
-    total, count = np.zeros((2, channels, len(series)))
+    total, sizes, count = np.zeros((3, channels, len(series)))
     long = np.flatnonzero(stop - start > season)
     spans = np.stack([start + season, stop], axis=1)[long]  # the rows that have one a season before them
-    size = max(1, VALUES_AT_ONCE // channels)
-    for first in range(int(spans.min(initial=len(series.values))), int(spans.max(initial=0)), size):
-        last = min(first + size, len(series.values))
+    at_once = max(1, VALUES_AT_ONCE // channels)
+    for first in range(int(spans.min(initial=len(series.values))), int(spans.max(initial=0)), at_once):
+        last = min(first + at_once, len(series.values))
         low, high = np.searchsorted(spans[:, 1], first, side="right"), np.searchsorted(spans[:, 0], last)
         chosen, parts = long[low:high], spans[low:high].clip(first, last) - first
-        difference, counts = _differences(series, first, last, season)
+        difference, size, counts = _differences(series, first, last, season)
         total[:, chosen] += _sums(difference, parts)
+        sizes[:, chosen] += _sums(size, parts)
         count[:, chosen] += parts[:, 1] - parts[:, 0] if counts is None else _sums(counts, parts)
         release(series.values)
         release(series.observed)
-    mean = (total / np.maximum(1, count)).T
-    errors = np.where(mean > 1e-6 * np.asarray(otherwise), mean, otherwise)  # rounding noise is no unit
-    return torch.from_numpy(errors.astype(np.float32))
+    found = total > 1e-6 * sizes
+    return np.where(found, total / np.maximum(1, count), np.nan).T
 
 
-def _differences(series: SeriesSet, first: int, last: int, season: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """|y(t) - y(t - season)| (C, n) for the rows from ``first`` on, 0 where one is not observed, and where both are."""
+def _differences(
+    series: SeriesSet, first: int, last: int, season: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """|y(t) - y(t - season)| and |y(t)|, (C, n) for the rows from ``first`` on, 0 where one of both values is not
+    observed, and where both are (None: everywhere)."""
     late, early = slice(first, last), slice(first - season, last - season)
-    difference = np.abs(series.values[late] - series.values[early]).T
+    difference, size = np.abs(series.values[late] - series.values[early]).T, np.abs(series.values[late]).T
     if series.observed is None:
-        return difference, None
+        return difference, size, None
     both = (series.observed[late] & series.observed[early]).T
-    return difference * both, both
+    return difference * both, size * both, both
 
 
 def _sums(numbers: np.ndarray, pieces: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from published import FILES, ROWS, TITLES, TRAPS, Row
+from protocols import PROTOCOLS
+from published import FILES, ROWS, TITLES, TRAPS, Row, as_list
 
 ROOT = Path(__file__).parent.parent
 JSON, PAGE, CONF = ROOT / "docs" / "results.json", ROOT / "docs" / "results.md", ROOT / "conf" / "experiment"
@@ -19,9 +20,9 @@ REFERENCES = ("seasonal naive", "naive")
 HEAD = """# Results
 
 Written by `make slow`, which runs every command below with the seeds 0, 1 and 2; `pytest -m slow -k lstm` refreshes
-only the rows with that name. Figures are on the validation windows of the source, in the data's own units, with the
-weights of the best epoch there; naive is the better of the naive and the seasonal naive forecast on the same windows.
-Since these windows also chose the epoch and, mostly with the same seeds, the recipe, they flatter, as the printed
+only the rows with that name. Figures are on the validation windows of the source, or on the test windows where the
+title or the note says so, in the data's own units, with the weights of the epoch that was best in validation; naive is the better of the naive and the seasonal naive forecast on the same windows.
+Since the validation windows also chose the epoch and, mostly with the same seeds, the recipe, they flatter, as the printed
 figures do; a run's `metrics.csv` has the test windows too, where the source keeps any. Seconds are those of one seed
 on one CPU core that others shared. In bold is the figure that must reach the limit: the median over the seeds, or the
 best of them.
@@ -31,19 +32,27 @@ COLUMNS = ("model", "command", "printed", "limit", "ours, median (smallest ... l
            "seconds", "note")  # fmt: skip
 
 
-def run(row: Row, directory: Path, data: Path | None) -> None:
+def run(row: Row, directory: Path, files: list[Path]) -> None:
     """Train ``row`` with each of its seeds, as a user would, in ``directory``."""
     seeds = f"seed={','.join(map(str, row.seeds))}"
     overrides = [f"experiment={row.experiment}", *row.overrides, seeds, "threads=1"]
-    path = [] if data is None else [f"data.path={data}"]
+    path = [f"data.path={files[0] if len(files) == 1 else as_list(files)}"] if files else []
     command = [sys.executable, str(ROOT / "train.py"), "-m", *overrides, *path, f"hydra.sweep.dir={directory}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=directory.parent)
 
 
-def read(row: Row, directory: Path) -> Figures:
+def read(row: Row, directory: Path, files: list[Path]) -> Figures:
     """What the runs below ``directory`` measured, in the order of the seeds."""
     jobs = sorted(directory.glob("*/metrics.json"), key=lambda path: int(path.parent.name.partition("_")[0]))
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in jobs]
+    if row.metric in PROTOCOLS:
+        reported = [PROTOCOLS[row.metric](path.parent / "checkpoints" / "best.ckpt", files) for path in jobs]
+        return {
+            "values": [one.value for one in reported],
+            "naive": reported[0].naive,
+            "windows": reported[0].windows,
+            "seconds": [run["seconds"] for run in runs],
+        }
     measured = [
         {r["row"]: r for r in run["rows"] if (r["stage"], r["channel"]) == (row.stage, row.channel)} for run in runs
     ]
@@ -161,7 +170,8 @@ def gives(rows: list[Row], kept: dict[str, Figures]) -> str:
     first = kept.get(rows[0].name)
     parts = [given(row, kept.get(row.name)) for row in rows]
     parts += [f"naive {shown(first['naive'])}"] if first else []
-    return f"Gives: validation {rows[0].metric.upper()}: {'; '.join(parts)}."
+    metric = rows[0].metric if rows[0].metric in PROTOCOLS else rows[0].metric.upper()
+    return f"Gives: {rows[0].stage} {metric}: {'; '.join(parts)}."
 
 
 def given(row: Row, figures: Figures | None) -> str:
@@ -172,6 +182,6 @@ def given(row: Row, figures: Figures | None) -> str:
     return f"{row.model} {found}{limit}{printed}"
 
 
-def file_of(row: Row) -> str | None:
-    """The file of real data that a row needs, below the folder of all of them."""
-    return FILES.get(row.experiment.split("/")[0])
+def files_of(row: Row) -> tuple[str, ...]:
+    """The files of real data that a row needs, below the folder of all of them."""
+    return FILES.get(row.experiment.split("/")[0], ())

@@ -99,12 +99,11 @@ def sweeps() -> dict[str, Path]:
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_experiment_reaches_its_figure(row: Row, sweeps, tmp_path):
-    file = results.file_of(row)
-    data = None if file is None else real(file)
+    files = [real(file) for file in results.files_of(row)]
     if row.command not in sweeps:
-        results.run(row, tmp_path / "sweep", data)
+        results.run(row, tmp_path / "sweep", files)
         sweeps[row.command] = tmp_path / "sweep"
-    figures = results.read(row, sweeps[row.command])
+    figures = results.read(row, sweeps[row.command], files)
     results.record(row, figures)
     assert len(figures["values"]) == len(row.seeds)
     assert results.figure(row, figures) <= allowed(row)

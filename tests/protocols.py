@@ -1,0 +1,81 @@
+"""Figures that a field reports in its own way, from the checkpoint of a run: what others print can be compared."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules.base import WindowDataModule
+from datamodules.tabular import Table
+from seqmodels.baselines import SeasonalNaive
+from seqmodels.checkpoint import load
+from seqmodels.window import AbstractForecaster
+
+
+class Reported(NamedTuple):
+    """A model, the seasonal naive forecast, and the number of windows."""
+
+    value: float
+    naive: float
+    windows: int
+
+
+def errors(data: WindowDataModule, model: AbstractForecaster) -> tuple[Tensor, Tensor]:
+    """Forecast minus truth of every test window, (windows, H), and the series of each."""
+    found, series = [], []
+    model.eval()
+    with torch.no_grad():
+        for window in data.test_dataloader():
+            forecast = model.mean(model(window.inputs))[:, -1, :, 0]
+            found.append((forecast - window.targets.target[:, :, 0]).double())
+            series.append(window.inputs.series)
+    return torch.cat(found), torch.cat(series)
+
+
+def scaled_mse(checkpoint: Path, files: Sequence[Path]) -> Reported:
+    """ETTh1: mean over all test windows, leads and channels of squared errors over the training variance (Zhou 2021)."""
+    model = load(checkpoint)
+    data = Table(
+        path=files[0], time="date", target="*", layout="wide", past_steps=model.spec.past_steps, horizon=96,
+        split=[8640, 2880, 2880],
+    )  # fmt: skip
+    data.setup()
+    starts, stops = data.spans["train"]
+    variance = [data.series.values[a:b].astype(np.float64).var() for a, b in zip(starts, stops, strict=True)]
+    unit = torch.tensor(variance)[:, None]
+
+    def figure(model: AbstractForecaster) -> float:
+        error, series = errors(data, model)
+        return float((error**2 / unit[series]).mean())
+
+    return Reported(figure(model), figure(SeasonalNaive(data.spec)), data.windows["test"])
+
+
+def m4_mase(checkpoint: Path, files: Sequence[Path]) -> Reported:
+    """M4: absolute errors over the in-sample error of repeating the last season, of all that came before the test."""
+    model = load(checkpoint)
+    data = Table(
+        path=files, id="V1", target="*", layout="rows", past_steps=model.spec.past_steps, horizon=48, season=24,
+        split=[-96, -48],
+    )  # fmt: skip
+    data.setup()
+    starts = data.series.offsets[:-1]
+    stops = data.spans["test"].start
+    in_sample = [_seasonal_error(data.series.values[a:b, 0]) for a, b in zip(starts, stops, strict=True)]
+    unit = torch.tensor(in_sample)
+
+    def figure(model: AbstractForecaster) -> float:
+        error, series = errors(data, model)
+        return float((error.abs().mean(dim=1) / unit[series]).mean())
+
+    return Reported(figure(model), figure(SeasonalNaive(data.spec)), data.windows["test"])
+
+
+def _seasonal_error(values: np.ndarray) -> float:
+    return float(np.abs(values[24:].astype(np.float64) - values[:-24]).mean())
+
+
+PROTOCOLS: dict[str, Callable[[Path, Sequence[Path]], Reported]] = {"scaled MSE": scaled_mse, "M4 MASE": m4_mase}
