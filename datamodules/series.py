@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from datamodules.zones import local
+
 
 @dataclass(frozen=True, eq=False)
 class SeriesSet:
@@ -50,6 +52,11 @@ class SeriesSet:
     def missing(self) -> int:
         """Number of target values that are not observed."""
         return 0 if self.observed is None else int(self.observed.size - np.count_nonzero(self.observed))
+
+    def clock(self, rows: np.ndarray | slice) -> np.ndarray:
+        """Time labels (n,) of these rows as the clocks in ``zone`` show them; needs ``time``."""
+        assert self.time is not None
+        return local(self.time[rows], self.zone)
 
     def name(self, index: int) -> str:
         """What to call series ``index`` in a message."""

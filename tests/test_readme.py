@@ -9,6 +9,8 @@ from command_line import ROOT, python
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 OTHERS = {"make train", "make test", "source .venv/bin/activate", "tensorboard --logdir runs"}
+SHOWN = {"train.py": "naive", "learning_rate.py": "Suggested", "describe.py": "description.html",
+         "leak_check.py": "clean", "convert.py": "data=store"}  # fmt: skip
 SHORT = ["trainer.max_epochs=1", "trainer.limit_train_batches=3", "trainer.accelerator=cpu"]
 
 
@@ -41,7 +43,7 @@ def workplace(tmp_path_factory):
 
 
 def test_every_command_is_known():
-    assert len(RUNS) == 10
+    assert len(RUNS) == 13
     assert set(commands()) - set(RUNS) == OTHERS
     assert len(README.splitlines()) <= 120
     assert not [line for line in README.splitlines() if line.isupper()], "something was to be filled in"
@@ -50,7 +52,7 @@ def test_every_command_is_known():
 @pytest.mark.parametrize("command", RUNS)
 def test_commands_run(command, workplace):
     done = python(workplace, *shorter(command))
-    wanted = "Suggested" if "learning_rate.py" in command else "naive"
+    wanted = SHOWN[shlex.split(command)[1]]
     assert (done.code, done.err) == (0, "") and wanted in done.out
     if " -m " in command:
         assert len(list(workplace.glob("runs/sweep_*/summary.csv"))) == 1

@@ -78,7 +78,7 @@ def _legend_of_parts(figure: Figure, axes: Axes, spans: Any, theme: Theme) -> No
 
 def times(series: Any, start: int, stop: int) -> np.ndarray:
     """Labels of rows, or their steps from 0 where the data have no time."""
-    return np.arange(stop - start) if series.time is None else series.time[start:stop]
+    return np.arange(stop - start) if series.time is None else series.clock(slice(start, stop))
 
 
 def date_axis(axes: Axes, theme: Theme) -> None:

@@ -87,7 +87,8 @@ def facts(data: Any, curves: Sequence[Sequence[Curve]]) -> list[tuple[str, str]]
     if names:
         found.append(("covariates", listed(names)))
     if series.time is not None:
-        begin, end = label(series.time.min()), label(series.time.max())
+        first, last = series.offsets[:-1], series.offsets[1:] - 1
+        begin, end = label(series.clock(first).min()), label(series.clock(last).max())
         zone = f", read in {series.zone}" if series.zone else ""
         step = f", one step per {series.frequency}" if series.frequency else ""
         found.append(("time", f"{begin} ... {end}{zone}{step}"))

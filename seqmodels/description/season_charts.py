@@ -93,7 +93,7 @@ def calendar(series: Any, curve: Curve, season: int) -> tuple[np.ndarray, str, t
     steps = np.arange(len(curve.values)) + curve.first - int(series.offsets[curve.series])
     kind = (series.frequency, season)
     if series.time is not None and series.time.dtype.kind == "M":
-        time = local(series.time[curve.first : curve.first + len(curve.values)], series.zone)
+        time = series.clock(slice(curve.first, curve.first + len(curve.values)))
         days = time.astype("datetime64[D]").astype(np.int64)
         if kind == ("day", 7):
             return (days + 3) % 7, "day of the week", DAYS  # 1970-01-01 was a Thursday
@@ -105,16 +105,6 @@ def calendar(series: Any, curve: Curve, season: int) -> tuple[np.ndarray, str, t
         if kind == ("month", 12):
             return time.astype("datetime64[M]").astype(np.int64) % 12, "month", MONTHS
     return steps % season, f"step in the season of {season:,}", ()
-
-
-def local(time: np.ndarray, zone: str) -> np.ndarray:
-    """Labels in UTC as the clocks of a time zone show them."""
-    if not zone or zone == "UTC":
-        return time
-    import polars as pl
-
-    there = pl.Series(time).dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
-    return there.dt.replace_time_zone(None).to_numpy()
 
 
 def season_figure(panels: Sequence[Folded], theme: Theme) -> Figure:
