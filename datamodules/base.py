@@ -11,7 +11,7 @@ from datamodules.checks import check_lengths, check_windows
 from datamodules.derived import derive, makers
 from datamodules.lanes import LaneIndex, StretchLoader
 from datamodules.loader import WindowLoader
-from datamodules.measures import measured, units
+from datamodules.measures import measured, sizes_differ, units
 from datamodules.order import Order, every_window
 from datamodules.outliers import check_share, pull_in
 from datamodules.sampling import Drawn, check_sampling, first
@@ -193,9 +193,11 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             missing=self.series.missing > 0 or any(index.whole < len(index) for index in self.indexes.values()),
             stateful=self.lanes is not None,
         )
+        self.units = units(self.series, train, self.short, self.spec)
+        self.spec = self.spec._replace(sizes_differ=sizes_differ(self.units))
 
     def _loaders(self) -> dict[str, Loader]:
-        store = WindowStore(self.series, self.spec, units(self.series, self.spans["train"], self.short, self.spec))
+        store = WindowStore(self.series, self.spec, self.units)
         loaders: dict[str, Loader] = {"train": self._training_loader(store)}
         for stage in STAGES[1:]:
             index, size = self.indexes[stage], self.evaluation_batch_size

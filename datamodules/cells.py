@@ -1,7 +1,7 @@
 """Where the cells of a table come from: what the reader asks of a file, of several files and of a data frame."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -20,6 +20,8 @@ class Source(ABC):
     columns: tuple[str, ...]
     notes: tuple[str, ...] = ()
     frame: pl.DataFrame | pl.LazyFrame = field(default_factory=pl.DataFrame)  # what was made ready
+    # What columns of texts hold, see ``encode.kinds_of``, where that was found from more rows than these
+    kinds: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     @abstractmethod
     def load(self, numbers: Sequence[str], texts: Sequence[str], *, steps: bool) -> None:

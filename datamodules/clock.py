@@ -17,6 +17,7 @@ _ISO = re.compile(r"\d{4}([-/])\d{1,2}(?:\1\d{1,2}" + _CLOCK + ")?")
 _DAY_OR_MONTH_FIRST = re.compile(r"\d{1,2}([-/.])\d{1,2}\1\d{4}" + _CLOCK)
 _INTEGER = re.compile(r"[+-]?\d+")
 _COMPACT_YEARS = (1700_01_01, 2199_12_31)  # integers within this range that are all dates are not an index
+_COMPACT_MONTHS = (1700_01, 2199_12)
 _EPOCH_YEARS = (315_532_800, 4_102_444_800)  # seconds since 1970 of 1980 and 2100; times 1,000 they are milliseconds
 _EPOCH_UNITS = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}
 
@@ -111,18 +112,26 @@ def _offset_zone(cells: pl.Series) -> str | None:
 def _from_integers(table: Source, cells: pl.Series, time_format: str | None) -> tuple[pl.Series, list[str]]:
     if time_format is not None:
         return _parse(table, cells.cast(pl.String), time_format), []
-    lowest, highest = _COMPACT_YEARS
-    if cells.is_between(lowest, highest).all():
-        dates = _try(cells.cast(pl.String), "%Y%m%d")
+    numbers = cells.cast(pl.Int64, strict=False)  # a shorter type cannot be compared with the bounds
+    _refuse_unread(table, cells, numbers, "within the range of 64-bit integers")
+    if numbers.is_between(*_COMPACT_YEARS).all():
+        dates = _try(numbers.cast(pl.String), "%Y%m%d")
         if not dates.null_count():
             return dates, [f"{table.name}: time format detected: %Y%m%d."]
-    numbers = cells.cast(pl.Int64, strict=False)
-    _refuse_unread(table, cells, numbers, "within the range of 64-bit integers")
+    if _are_months(numbers):
+        return _try(numbers.cast(pl.String), "%Y%m"), [f"{table.name}: time format detected: %Y%m."]
     first, last = _EPOCH_YEARS
     for unit, size in _EPOCH_UNITS.items():
         if numbers.is_between(size * first, size * last).all():
             return _since_1970(numbers, size), [f"{table.name}: time format detected: {unit} since 1970 (UTC)."]
     return numbers, []
+
+
+def _are_months(numbers: pl.Series) -> bool:
+    """Whether all are like 201912 and 202001 follows it somewhere: an index would go on with 201913."""
+    if not numbers.is_between(*_COMPACT_MONTHS).all() or not (numbers % 100).is_between(1, 12).all():
+        return False
+    return bool((numbers.unique().sort().diff() == 1_01 - 12).any())
 
 
 def _since_1970(numbers: pl.Series, size: int) -> pl.Series:

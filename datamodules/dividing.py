@@ -7,7 +7,7 @@ the disk the columns that are read stand twice while it lasts.
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from datamodules.roles import Roles
 BATCH = 2**20  # rows
 # Names of columns that no table has
 ROW, PIECE, PIECES = "row of the table", "first piece of the series", "pieces of the series"
-FIRST, ROWS, SPAN = "first row of the series", "rows of the series", "rows from its first to its last"
+FIRST, ROWS, SERIES = "first row of the series", "rows of the series", "number of the series"
 DONE = "divided.json"
 
 
@@ -83,6 +83,11 @@ def scanned(source: Source) -> pl.LazyFrame:
     return pl.concat(members, how="vertical_relaxed")
 
 
+def batches(source: Source, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Some columns of a table in files, a batch of rows at a time."""
+    yield from scanned(source).select(columns).collect_batches(chunk_size=BATCH, maintain_order=True)
+
+
 def divide(source: Source, roles: Roles, folder: Path, rows: int) -> list[bool]:
     """Write the rows of each piece into ``folder``, unless that is done; whether each piece continues the one before.
 
@@ -101,12 +106,12 @@ def divide(source: Source, roles: Roles, folder: Path, rows: int) -> list[bool]:
     return json.loads(done.read_text(encoding="utf-8"))
 
 
-def open_part(source: Source, folder: Path, number: int) -> Part:
-    """Piece ``number`` of a divided table."""
-    batches = sorted(folder.glob(f"{number}-*.parquet"), key=lambda path: int(path.stem.partition("-")[2]))
-    frame = pl.concat([pl.read_parquet(path) for path in batches])
+def open_part(source: Source, folder: Path, number: int, kinds: Mapping[str, str]) -> Part:
+    """Piece ``number`` of a divided table, of whose columns ``kinds`` says what they hold."""
+    files = sorted(folder.glob(f"{number}-*.parquet"), key=lambda path: int(path.stem.partition("-")[2]))
+    frame = pl.concat([pl.read_parquet(path) for path in files])
     cells, rows = frame.drop(ROW).lazy(), frame[ROW].to_numpy()
-    return Part(source.name, source.columns, source.notes, cells, whole=source, rows=rows)
+    return Part(source.name, source.columns, source.notes, cells, kinds=kinds, whole=source, rows=rows)
 
 
 def _numbered(source: Source, roles: Roles) -> pl.LazyFrame:
@@ -127,25 +132,34 @@ def _numbered(source: Source, roles: Roles) -> pl.LazyFrame:
 
 def _divide(frame: pl.LazyFrame, keys: list[str], folder: Path, rows: int) -> list[bool]:
     series, continues = _assigned(_counted(frame, keys), rows)
+    before = np.zeros(len(series), np.int64)  # rows of each series in earlier batches
     for number, batch in enumerate(frame.collect_batches(chunk_size=BATCH, maintain_order=True)):
-        placed = batch.join(series, on=keys, how="left", nulls_equal=True) if keys else batch.join(series, how="cross")
-        cut = (pl.col(ROW).cast(pl.Int64) - pl.col(FIRST)) * pl.col(PIECES) // pl.col(SPAN)
-        placed = placed.select(*batch.columns, pl.col(PIECE) + cut)
+        placed = _joined(batch, series, keys)
+        members = placed[SERIES].to_numpy()
+        rank = pl.lit(pl.Series(before[members])) + pl.int_range(pl.len()).over(SERIES)
+        placed = placed.select(*batch.columns, pl.col(PIECE) + rank * pl.col(PIECES) // pl.col(ROWS))
+        before += np.bincount(members, minlength=len(before))
         for (piece,), part in placed.partition_by(PIECE, include_key=False, as_dict=True).items():
             part.write_parquet(folder / f"{piece}-{number}.parquet", compression="lz4", statistics=False)
     return continues
 
 
+def _joined(batch: pl.DataFrame, series: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """The rows of a batch, in their order, with what is known of their series."""
+    if not keys:
+        return batch.join(series, how="cross")
+    return batch.join(series, on=keys, how="left", nulls_equal=True, maintain_order="left")
+
+
 def _counted(frame: pl.LazyFrame, keys: list[str]) -> pl.DataFrame:
-    """First row, rows, and rows from the first to the last one of each series, in order of first appearance."""
-    row = pl.col(ROW).cast(pl.Int64)
-    measures = [row.min().alias(FIRST), pl.len().cast(pl.Int64).alias(ROWS), (row.max() - row.min() + 1).alias(SPAN)]
+    """First row and rows of each series, in order of first appearance."""
+    measures = [pl.col(ROW).min().alias(FIRST), pl.len().cast(pl.Int64).alias(ROWS)]
     counted = frame.group_by(keys).agg(measures) if keys else frame.select(measures)
     return counted.collect(engine="streaming").sort(FIRST)
 
 
 def _assigned(counted: pl.DataFrame, rows: int) -> tuple[pl.DataFrame, list[bool]]:
-    """The series with their first piece and how many they have; whether each piece continues the one before."""
+    """The numbered series with their first piece and how many they have; whether each continues the one before."""
     first: list[int] = []
     pieces: list[int] = []
     continues: list[bool] = []
@@ -159,4 +173,4 @@ def _assigned(counted: pl.DataFrame, rows: int) -> tuple[pl.DataFrame, list[bool
         pieces.append(wanted)
         room = max(0, room - length)
     columns = [pl.Series(PIECE, first, dtype=pl.Int64), pl.Series(PIECES, pieces, dtype=pl.Int64)]
-    return counted.with_columns(columns), continues
+    return counted.with_row_index(SERIES).with_columns(columns), continues

@@ -1,6 +1,6 @@
 """Columns of cells become float32 numbers: knows what counts as missing, as a number and as a category."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,9 @@ MISSING = (
     "", "NA", "N/A", "n/a", "na", "#N/A", "<NA>", "NaN", "nan", "NAN", "NaT",
     "null", "NULL", "Null", "None", "none", "-", "--", "?", ".",
 )  # fmt: skip
+
+NUMBERS, TRUTHS, CATEGORIES = "numbers", "truths", "categories"  # what texts may be meant as
+ENOUGH = 100_000  # different numbers of a column that are told apart: hardly any has as many other texts beside them
 
 Marks = Sequence[str | float]  # cells that mean "no value" in a certain table, such as -999
 MissingValues = Marks | Mapping[str, Marks]  # the same for all columns, or by column
@@ -53,13 +56,29 @@ def to_covariate(table: Source, cells: pl.Series) -> Column:
         return Column(cells.name, to_numbers(table, cells))
     text = clean(cells.cast(pl.String))
     values = text.drop_nulls().unique()
-    if cells.dtype == pl.String and _mostly_numbers(values):
+    kind = table.kinds.get(cells.name) or _kind(values, cells.dtype)
+    if kind == NUMBERS or values.is_empty():
         return Column(cells.name, to_numbers(table, cells))
-    if set(values.str.to_lowercase()) <= {"true", "false"}:
+    if kind == TRUTHS:
         return Column(cells.name, (text.str.to_lowercase() == "true").cast(pl.Float32).to_numpy())
     names = sorted(values)
     numbers = text.cast(pl.Enum(names)).to_physical().cast(pl.Float32) + 1
     return Column(cells.name, numbers.fill_null(0).to_numpy(), tuple(names))
+
+
+def kinds_of(batches: Iterable[pl.DataFrame], missing_values: MissingValues) -> dict[str, str]:
+    """What ``to_covariate`` would take each column of texts for if it had the rows of all batches at once."""
+    texts: dict[str, pl.Series] = {}
+    numbers: dict[str, pl.Series] = {}
+    types: dict[str, pl.DataType] = {}
+    for cells in (cells for batch in batches for cells in batch if _is_text(cells)):
+        values = clean(without_marks(cells, missing_values)[0].cast(pl.String)).drop_nulls()
+        is_number = values.cast(pl.Float32, strict=False).is_not_null()
+        types[cells.name], nothing = cells.dtype, values.clear()
+        texts[cells.name] = pl.concat([texts.get(cells.name, nothing), values.filter(~is_number)]).unique()
+        if len(known := numbers.get(cells.name, nothing)) < ENOUGH:
+            numbers[cells.name] = pl.concat([known, values.filter(is_number)]).unique()
+    return {name: _kind(pl.concat([texts[name], numbers[name]]), dtype) for name, dtype in types.items()}
 
 
 def clean(cells: pl.Series) -> pl.Series:
@@ -114,6 +133,13 @@ def _parse(table: Source, cells: pl.Series) -> pl.Series:
             "(decimal point, no thousands separator, no unit)."
         )
     return numbers
+
+
+def _kind(values: pl.Series, dtype: pl.DataType) -> str:
+    """What a column of these different texts is meant as."""
+    if dtype == pl.String and _mostly_numbers(values):
+        return NUMBERS
+    return TRUTHS if set(values.str.to_lowercase()) <= {"true", "false"} else CATEGORIES
 
 
 def _mostly_numbers(values: pl.Series) -> bool:

@@ -56,15 +56,20 @@ def _parse(name: str) -> tuple[str, int]:
     """``mean_24`` -> mean, 24."""
     found = re.fullmatch(r"([a-z]+)_([1-9]\d*)", str(name))
     if found is None or found[1] not in STATISTICS:
-        near = get_close_matches(str(name).rpartition("_")[0] or str(name), STATISTICS, n=1, cutoff=0.4)
-        hint = f" (nearest: {near[0]})" if near else ""
         raise InputError(
-            f"data.rolling holds {name!r}{hint}; it must be one of {', '.join(STATISTICS)} and a number of steps of at"
-            " least 1, such as mean_24."
+            f"data.rolling holds {name!r}; it must be one of {', '.join(STATISTICS)} and a number of steps of at least"
+            f" 1; nearest: {_nearest(str(name))}."
         )
     if found[1] == "deviation" and found[2] == "1":
         raise InputError(f"data.rolling holds {name!r}; a deviation needs at least 2 steps.")
     return found[1], int(found[2])
+
+
+def _nearest(name: str) -> str:
+    """``men_7`` -> mean_7; what the name lacks is that of mean_24."""
+    found = re.search(r"(?<![\d.-])([2-9]|[1-9]\d+)$", name)  # not 1: of one step there is no deviation
+    near = get_close_matches(re.sub(r"[^a-z]", "", name), STATISTICS, n=1, cutoff=0.4)
+    return f"{near[0] if near else 'mean'}_{found[0] if found else 24}"
 
 
 def _of_each_channel(series: SeriesSet, expression: pl.Expr, ending: str) -> Iterator[tuple[str, np.ndarray]]:

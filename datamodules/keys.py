@@ -27,7 +27,8 @@ def read_series(table: Source, columns: Sequence[str]) -> tuple[np.ndarray | Non
     """Number of the series of each row, (rows,) int32 in order of first appearance, and the names of the series.
 
     Several columns make a name such as ``Agency_22/SKU_01``; 'NA' is a name like any other. Without columns there is
-    one series without a name, and the numbers are None. Raises ``InputError`` for an empty cell.
+    one series without a name, and the numbers are None. Raises ``InputError`` for an empty cell, and where two series
+    would have the same name.
     """
     if not columns:
         return None, ()
@@ -39,7 +40,21 @@ def read_series(table: Source, columns: Sequence[str]) -> tuple[np.ndarray | Non
         pairs += more
         codes, kept = _numbered(pl.Series(pairs))
         names = tuple(f"{names[pair // count]}/{labels[pair % count]}" for pair in kept)
+    if len(columns) > 1:
+        _refuse_equal_names(table, columns, codes, names)
     return codes, names
+
+
+def _refuse_equal_names(table: Source, columns: Sequence[str], codes: np.ndarray, names: tuple[str, ...]) -> None:
+    """'x/y' with 'z' and 'x' with 'y/z' are two series that nobody could tell apart."""
+    first: dict[str, int] = {}
+    for number, name in enumerate(names):
+        if (other := first.setdefault(name, number)) != number:
+            here, there = (table.place(int((codes == one).argmax())) for one in (number, other))
+            raise InputError(
+                f"{here}: id columns {', '.join(map(repr, columns))} make the series {name!r}, as other values of"
+                f" them do in {there}; each series needs a name of its own."
+            )
 
 
 def _series(table: Source, column: str) -> tuple[np.ndarray, tuple[str, ...]]:

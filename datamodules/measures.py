@@ -51,6 +51,12 @@ def units(series: SeriesSet, train: Span, short: np.ndarray, spec: WindowSpec) -
     return torch.from_numpy(errors.astype(np.float32))
 
 
+def sizes_differ(errors: Tensor) -> bool:
+    """Whether the units (series, C) of some channel lie more than tenfold apart, a twentieth at either end left out."""
+    low, high = np.quantile(errors.numpy(), (0.05, 0.95), axis=0)
+    return bool((high > 10 * low).any())
+
+
 def changes(series: SeriesSet, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
     """(series, C) mean |y(t) - y(t - 1)|, NaN where it is 0 or there is none."""
     return seasonal_errors(series, start, stop, 1)

@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datamodules.grid import Grid
 from datamodules.series import SeriesSet
+from datamodules.steps import find_grid
 from seqmodels.errors import InputError
 
 STAGES = ("train", "validation", "test")
@@ -38,8 +40,9 @@ def split_spans(
     test start], or [start, validation start, test start, end] with the end excluded.
 
     ``fold`` k moves all borders but the first back by k times the rows of the test part of each series (of the
-    validation part where there is no test part): rolling-origin cross-validation with a growing training span. Rows
-    behind the last border are not used.
+    validation part where there is no test part): rolling-origin cross-validation with a growing training span. Dates
+    and integer times are the same for all series, so they move by the most rows that a series has there. Rows behind
+    the last border are not used.
 
     Raises InputError where the setting is none of these, asks for more than there is, or where a fold leaves no series
     ``least`` training rows.
@@ -49,7 +52,7 @@ def split_spans(
     if fold and by == "series":
         raise InputError(f"data.fold is {fold}, but data.split_by is 'series': only borders in time can move back.")
     if any(isinstance(part, str) for part in split):
-        return _spans(_moved_back(_by_time_label(series, split, by), split, fold, least))
+        return _spans(_moved_in_time(series, _by_time_label(series, split, by), split, fold, least))
     split = _check_numbers(split)
     if by == "series":
         return _by_series(series, split)
@@ -163,16 +166,57 @@ def _moved_back(borders: np.ndarray, split: Sequence[int | float | str], fold: i
     if not fold:
         return borders
     first, training = borders[:, :1], borders[:, 1] - borders[:, 0]
-    test = borders[:, 3] - borders[:, 2]
-    length = test if test.any() else borders[:, 2] - borders[:, 1]
+    length = _moving_rows(borders)
     moving = (length > 0) & (training >= least)
     fitting = int(((training[moving] - least) // length[moving]).max()) if moving.any() else fold
     if fold > fitting:
-        raise InputError(
-            f"data.fold is {fold}, but only {f'folds 0 to {fitting}' if fitting else 'fold 0'} of"
-            f" data.split={list(split)} leave a series the {least:,} training rows that one window needs."
-        )
+        raise _too_far_back(split, fold, fitting, least)
     return np.maximum(first, borders - fold * length[:, None])
+
+
+def _moved_in_time(series: SeriesSet, borders: np.ndarray, split: Sequence, fold: int, least: int) -> np.ndarray:
+    """The same where borders are times: a series that ends early must not train on times others are evaluated on."""
+    length = int(_moving_rows(borders).max(initial=0))
+    if not fold or not length:
+        return borders
+    assert series.time is not None
+    begin, end = series.offsets[:-1], series.offsets[1:]
+    grid = find_grid(series.time, begin, series.zone)
+    if grid is None:
+        raise _too_far_back(split, fold, 0, least)
+    stamps = np.array([_stamp(series, rows, grid) for rows in borders.T[1:]])
+    enough = borders[:, 1] - borders[:, 0] >= least
+    if enough.any():
+        needed = series.time[borders[enough, 0] + least - 1].min()  # with it the first series has its training rows
+        for back in range(1, fold + 1):
+            if grid.advance(stamps[:1], np.array([-back * length]))[0] <= needed:
+                raise _too_far_back(split, fold, back - 1, least)
+    labels = grid.advance(stamps, np.full(len(stamps), -fold * length))
+    rows = [_first_at(series.time, begin, end, label) for label in labels]
+    return np.maximum(borders[:, :1], np.stack([borders[:, 0], *rows], axis=1))
+
+
+def _stamp(series: SeriesSet, rows: np.ndarray, grid: Grid) -> np.datetime64 | int:
+    """The first time on the grid at or after a border, which is row ``rows[i]`` of series i; a date may lie between."""
+    assert series.time is not None
+    end = series.offsets[1:]
+    if (rows < end).any():
+        return series.time[rows[rows < end]].min()
+    last = series.time[end[series.lengths > 0] - 1].max()
+    return grid.advance(np.array([last]), np.array([1]))[0]
+
+
+def _moving_rows(borders: np.ndarray) -> np.ndarray:
+    """Rows by which one fold moves each series back, (series,) int64."""
+    test = borders[:, 3] - borders[:, 2]
+    return test if test.any() else borders[:, 2] - borders[:, 1]
+
+
+def _too_far_back(split: Sequence[int | float | str], fold: int, fitting: int, least: int) -> InputError:
+    return InputError(
+        f"data.fold is {fold}, but only {f'folds 0 to {fitting}' if fitting else 'fold 0'} of"
+        f" data.split={list(split)} leave a series the {least:,} training rows that one window needs."
+    )
 
 
 def _spans(borders: np.ndarray) -> dict[str, Span]:

@@ -41,13 +41,14 @@ class StoreWriter:
         self.categories = Dictionaries(progress["categories"], progress["blank"])
         self.notes: dict[str, list] = progress["notes"]  # by what similar ones have in common: the first, how many
         self.pending: int = progress["pending"]  # rows of the last series, which the next piece may continue
+        self.static: list[float] | None = progress["static"]  # of that series
         self.unobserved: int = progress["unobserved"]
 
     def _progress(self, made_from: Mapping[str, Any]) -> dict[str, Any]:
         file = self.folder / PROGRESS
         if not file.exists():
             return {"done": 0, "extents": {}, "common": {}, "categories": {}, "blank": [], "notes": {},
-                    "pending": 0, "unobserved": 0}  # fmt: skip
+                    "pending": 0, "static": None, "unobserved": 0}  # fmt: skip
         progress = json.loads(file.read_text(encoding="utf-8"))
         if difference := differing(progress["made_from"], made_from):
             raise InputError(
@@ -77,31 +78,38 @@ class StoreWriter:
                 self.files.append(file_of(name), array)
 
     def _append_series(self, series: SeriesSet, continues: bool) -> None:
-        """Lengths, names and statics; the length of the last series waits, as the next piece may continue it."""
+        """Lengths, names and statics; those of the last series wait, as the next piece may continue it."""
         if continues:
             self.pending += len(series.values)
-            self._check_static(series)
+            self._continue_static(series)
             return
         lengths = [self.pending, *series.lengths] if self.pending else series.lengths
         self.pending = int(lengths[-1])
         self.files.append(file_of("lengths"), np.array(lengths[:-1], np.int64))
         self.files.append(NAMES, "".join(json.dumps(name) + "\n" for name in series.names).encode())
         if series.static is not None:
-            self.files.append(file_of("static"), series.static)
+            static = np.concatenate([self._waiting(series.static), series.static])
+            self.files.append(file_of("static"), static[:-1])
+            self.static = static[-1].tolist()
 
-    def _check_static(self, series: SeriesSet) -> None:
-        """The rest of a series must have the statics of its first piece."""
-        static, before = series.static, self._last_row("static", series.static)
-        if before is None or static is None:
+    def _waiting(self, like: np.ndarray) -> np.ndarray:
+        """(0 or 1, columns) the statics that wait."""
+        return np.array([] if self.static is None else self.static, like.dtype).reshape(-1, like.shape[1])
+
+    def _continue_static(self, series: SeriesSet) -> None:
+        """The rest of a series may have statics that its rows lacked so far, and must not change the others."""
+        if series.static is None:
             return
-        changed = np.flatnonzero(
-            (before != static)[0] & (np.nan_to_num(before) != 0)[0] & (np.nan_to_num(static) != 0)[0]
-        )
+        rows = np.concatenate([self._waiting(series.static), series.static])
+        categories = [bool(self.categories.columns.get(name)) for name in series.static_names]
+        missing = np.isnan(rows) | (np.array(categories) & (rows == 0))
+        changed = np.flatnonzero((rows[0] != rows[-1]) & ~missing.any(axis=0))
         if len(changed):
             raise InputError(
                 f"{series.source}: column {series.static_names[changed[0]]!r} changes within series {series.name(0)!r};"
                 " columns of data.statics do not: name it in data.past_covariates or data.known_covariates."
             )
+        self.static = np.where(missing[0], rows[-1], rows[0]).tolist()
 
     def _last(self, like: SeriesSet) -> SeriesSet:
         """The last row that was written."""
@@ -121,14 +129,23 @@ class StoreWriter:
         found = {key: _plain(getattr(series, key)) for key in COMMON}
         found["time"] = None if series.time is None else str(series.time.dtype)
         found["source"] = series.source
-        if not self.common:
-            self.common = found
+        self.common = self.common or found
+        self._reconcile(found)
         if found != self.common:
             key = next(key for key, value in found.items() if value != self.common[key])
             raise InputError(
                 f"{series.source}: from {series.name(0)} on, {key} is {found[key]!r}, but {self.common[key]!r} before;"
                 " all series must agree."
             )
+
+    def _reconcile(self, found: dict[str, Any]) -> None:
+        """Of offsets that change there is no zone but UTC; series of one row each do not show their frequency."""
+        zones = found["zone"], self.common["zone"]
+        if zones[0] != zones[1] and all(zone.startswith(("UTC", "Etc/GMT")) for zone in zones):
+            found["zone"] = self.common["zone"] = "UTC"
+        for one, other in ((found, self.common), (self.common, found)):
+            if not one["frequency"]:
+                one.update(frequency=other["frequency"], season=other["season"])
 
     def _note(self, notes: tuple[str, ...]) -> None:
         for note in notes:
@@ -140,13 +157,15 @@ class StoreWriter:
         progress = {
             "made_from": self.made_from, "done": self.done, "extents": self.files.extents, "common": self.common,
             "categories": self.categories.columns, "blank": self.categories.blank, "notes": self.notes,
-            "pending": self.pending, "unobserved": self.unobserved,
+            "pending": self.pending, "static": self.static, "unobserved": self.unobserved,
         }  # fmt: skip
         write_json(self.folder / PROGRESS, progress)
 
     def finish(self) -> None:
         """Give the store its name; nothing can be appended any more."""
         self.files.append(file_of("lengths"), np.array([self.pending], np.int64))
+        if self.static is not None:
+            self.files.append(file_of("static"), np.array(self.static, np.float32))
         self.categories.sort(self.files, self.common)
         if not self.unobserved:
             del self.files.extents[file_of("observed")]

@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from datamodules.dividing import divide, is_on_disk, open_part, scanned
+from datamodules.dividing import batches, divide, is_on_disk, open_part, scanned
+from datamodules.encode import kinds_of
 from datamodules.files import check_same_columns
 from datamodules.grid import Grid
 from datamodules.pieces import Piece
@@ -23,7 +24,7 @@ def read_pieces(path: Any, folder: Path, rows: int, done: int, **settings: Any) 
     """All pieces but the first ``done`` of the table that ``read_table`` would read with these settings.
 
     A table that is not long, stands in no file, or has no more than ``rows`` rows is one piece. The grid of the steps
-    is that of the first piece. What is put into ``folder`` may be removed in the end.
+    is that of the first piece in which a series has two rows. What is put into ``folder`` may be removed in the end.
     """
     source, roles = open_source(path), Roles(*(names(settings[role]) for role in ROLES))
     if find_layout(settings["layout"], roles) != "long" or not is_on_disk(source) or _height(source) <= rows:
@@ -32,11 +33,13 @@ def read_pieces(path: Any, folder: Path, rows: int, done: int, **settings: Any) 
         return
     check_same_columns(source)
     continues = divide(source, roles.of(source), folder, rows)
+    covariates = [*roles.past_covariates, *roles.known_covariates, *roles.statics]
+    kinds = kinds_of(batches(source, covariates), settings["missing_values"]) if covariates else {}
     grid: Grid | None = None
     for number in range(len(continues)):
         if number < done and grid is not None:
             continue
-        series = read_table(open_part(source, folder, number), grid=grid, **settings)
+        series = read_table(open_part(source, folder, number, kinds), grid=grid, **settings)
         grid = grid or _grid_of(series)
         if number >= done:
             yield Piece(_named(series, grid), continues[number], grid)

@@ -19,13 +19,14 @@ Mark = str | float
 class Table(WindowDataModule):
     """Windows from a file, several files, a directory of files or, from Python, a data frame of polars or pandas.
 
-    The arguments up to ``duplicates`` are those of ``read_table``, where ``id`` is ``series_id``.
+    The arguments up to ``duplicates`` are those of ``read_table``, where ``id`` is ``series_id``:
+    ``Table(frame, target="rides", time="date", past_steps=56, horizon=14)``.
     """
 
     def __init__(
         self,
-        *,
         path: Path | Sequence[Path] | Any,
+        *,
         target: str | Sequence[str],
         time: str | Sequence[str] | None = None,
         time_format: str | None = None,

@@ -8,6 +8,7 @@ import functools
 import inspect
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -38,7 +39,16 @@ def run_dir(ckpt_path: str | None, new: str) -> str:
     return str(folder) if is_run else new
 
 
+def plain_path(name: str) -> str:
+    """A path that neither a shell nor Hydra takes for more than text: ``data.target-[load, wind]`` as ``...load-wind``.
+
+    Brackets and quotes are left out, since a dash in their place would look like the sign of a number.
+    """
+    return re.sub(r"[^A-Za-z0-9_.+/-]+", "-", re.sub(r"[][(){}'\"]", "", name))
+
+
 OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
+OmegaConf.register_new_resolver("plain_path", plain_path, replace=True)
 
 
 class PastHydra(BaseException):
@@ -56,6 +66,7 @@ def run(main: Callable[[], None], config_path: str = "conf", config_name: str = 
     try:
         _refuse_unknown_flags()
         main()
+        sys.stdout.flush()  # here, where a reader that has left can still be answered for
     except BaseException as caught:  # the outermost frame: nothing may pass without an exit code
         error = caught.__cause__ if isinstance(caught, PastHydra) and caught.__cause__ else caught
         folder = Path(inspect.getfile(inspect.unwrap(main))).resolve().parent / config_path
@@ -142,6 +153,8 @@ def _report(error: BaseException, full: bool, folder: Path, name: str) -> int:
     code = _ended(error)
     if code is None and isinstance(error, SystemExit):
         return _exit_code(error)
+    if isinstance(error, BrokenPipeError) and _reader_has_left():
+        return 1
     if code is None:
         said = sentence(error, Composed(folder, name, sys.argv[1:]))
         line, code = (f"error: {said}", REFUSED) if said else ("", 1)
@@ -159,6 +172,16 @@ def _exit_code(error: SystemExit) -> int:
         return error.code or 0
     print(error.code, file=sys.stderr)
     return 1
+
+
+def _reader_has_left() -> bool:
+    """Whether standard output is a pipe that nobody reads any more (``| head``); what is left to say is then dropped."""
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more as it ends
+        return True
+    return False
 
 
 def _refuse_unknown_flags() -> None:

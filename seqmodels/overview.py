@@ -30,7 +30,8 @@ def data_summary(datamodule: Any) -> RenderableType:
     season = f", season of {spec.season:,} steps" if spec.season > 1 else ""
     lines.add_row("window", f"{counted(spec.past_steps, 'past step')} -> {counted(spec.horizon, 'step')} ahead{season}")
     for stage, windows in datamodule.windows.items():
-        lines.add_row(stage, Text(f"{counted(windows, 'window')}, {extent(datamodule, stage)}"))
+        drawn = drawing(datamodule) if stage == "train" else ""
+        lines.add_row(stage, Text(f"{counted(windows, 'window')}{drawn}, {extent(datamodule, stage)}"))
     lines.add_row("context", context(datamodule.context))
     if series.missing:
         share = series.missing / series.values.size
@@ -69,6 +70,19 @@ def extent(datamodule: Any, stage: str) -> str:
         return f"{label(series.clock(starts).min())} ... {label(series.clock(stops).max())}"
     offsets = series.offsets[taking_part]
     return f"steps {int((starts - offsets).min()):,} ... {int((stops - offsets).max()):,}"
+
+
+def drawing(datamodule: Any) -> str:
+    """How many training windows make an epoch, and which series they come from; empty where each comes once."""
+    if datamodule.sampling == "window" and datamodule.epoch_windows is None:
+        return ""
+    manners = {
+        "window": "each at most once",
+        "series": "every series as often",
+        "length": "series in proportion to their rows",
+    }
+    count = datamodule.epoch_windows or datamodule.windows["train"]
+    return f", {count:,} drawn an epoch, {manners[datamodule.sampling]}"
 
 
 def context(rule: str) -> str:

@@ -50,6 +50,7 @@ class WindowSpec(NamedTuple):
     ``season`` is the seasonal period in steps (1 = no season); ``missing`` says whether any value
     of the target may be unobserved, in which case models get the mask as further input features. ``stateful`` says
     whether training windows continue one another where ``Inputs.fresh`` is False; evaluation then gives ``Stretch``.
+    ``sizes_differ`` says whether the seasonal errors of the series lie more than tenfold apart.
     """
 
     past_steps: int
@@ -62,6 +63,7 @@ class WindowSpec(NamedTuple):
     season: int = 1
     missing: bool = False
     stateful: bool = False
+    sizes_differ: bool = False
     categories: tuple[Category, ...] = ()  # those of the covariates and statics that are no numbers
     target_statistics: Statistics = Statistics((0.0,), (1.0,))
     past_statistics: Statistics = Statistics()

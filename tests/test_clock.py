@@ -159,6 +159,26 @@ def test_formats_of_seconds_and_plain_numbers() -> None:
     assert mixed.labels.tolist() == [5, 10**9] and mixed.notes == []
 
 
+@pytest.mark.parametrize("kind", [pl.Int8, pl.Int16, pl.UInt8, pl.UInt16, pl.UInt64])
+def test_whole_numbers_of_any_width_are_an_index(kind: Any) -> None:
+    clock = read_clock(FILE, column([1, 2, 100]).cast(kind), None)
+    assert clock.labels.dtype == np.int64 and clock.labels.tolist() == [1, 2, 100] and clock.notes == []
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_months_in_whole_numbers_are_no_index_with_absent_steps(text: bool) -> None:
+    cells = [202001, 202002, 201911, 201912]  # in any order
+    dates = ["2020-01-01", "2020-02-01", "2019-11-01", "2019-12-01"]
+    found = labels([str(cell) for cell in cells] if text else cells)
+    assert found == [[f"{date}T00:00" for date in dates], "", ["data.csv: time format detected: %Y%m."]]
+
+
+@pytest.mark.parametrize("cells", [[201912, 201913, 202001], [201901, 201912], [201912, 202012], [12, 101]])
+def test_an_index_that_only_looks_like_months(cells: list[int]) -> None:
+    clock = read_clock(FILE, column(cells), None)
+    assert clock.labels.tolist() == cells and clock.notes == []
+
+
 def test_unknown_zones_are_refused_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r"data.time_zone=Europe/Berln is no time zone; .* Nearest: Europe/Berlin"):
         check_zone("Europe/Berln")

@@ -14,7 +14,7 @@ from data import Made, integers
 from datamodules.series import SeriesSet
 from datamodules.split import Span
 from datamodules.synthetic import TrendSeason, Waves
-from seqmodels.description import advice, counts, coverage, profile, sample, season_charts
+from seqmodels.description import advice, components, counts, coverage, profile, sample, season_charts
 from seqmodels.description.charts import charts
 from seqmodels.description.columns import columns
 from seqmodels.description.components import behaviour, decompose, differences, strength
@@ -216,6 +216,15 @@ def test_outliers_are_found_where_they_are_and_only_there(season: int) -> None:
     assert all(abs(one.value - one.expected) > 10 for one in found.outliers)
 
 
+def test_outliers_keep_their_rows_where_the_newest_steps_begin_with_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(components, "NEWEST", 200)
+    values = np.random.default_rng(0).uniform(-1, 1, 300)
+    values[100:105] = np.nan
+    values[250] = 30
+    (found,) = behaviour("y", [Curve(0, 0, 0, values)], 1).outliers
+    assert (found.row, found.value) == (250, 30)
+
+
 @pytest.mark.parametrize(
     ("series", "windows", "expected"),
     [
@@ -286,6 +295,9 @@ def test_usual_seasons_are_those_of_the_calendar() -> None:
     assert of("day", np.timedelta64(1, "D"), 7) == [(7, "a week"), (365, "a year")]
     assert of("week", np.timedelta64(7, "D"), 52) == [(52, "a year")]
     assert usual_seasons(integers(20)) == []
+    hours = DAY + np.concatenate([[0], np.arange(49)]) * np.timedelta64(1, "h")
+    one_row_first = SeriesSet(np.zeros((50, 1)), np.array([0, 1, 50]), ("y",), time=hours, frequency="hour", season=24)
+    assert usual_seasons(one_row_first) == [(24, "a day"), (168, "a week")]
 
 
 def test_places_in_a_season_have_the_names_of_the_calendar() -> None:

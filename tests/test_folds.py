@@ -1,5 +1,7 @@
 """Folds: rolling-origin cross-validation by moving the borders of a split back."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from data import Made, integers, made
@@ -24,13 +26,50 @@ def test_without_a_test_part_by_the_validation_part():
     }  # fmt: skip
 
 
-def test_dates_move_by_the_rows_that_each_series_has_in_the_test_part():
+def test_dates_move_by_the_same_time_in_every_series():
     dates = ["2020-01-02", "2020-01-05", "2020-01-07", "2020-01-09"]
     series = dated("2020-01-01", "2019-12-29", days=10)
     assert ranges(split_spans(series, dates, "time", 0))["test"] == [(6, 8), (19, 20)]
     assert ranges(split_spans(series, dates, "time", 1)) == {
-        "train": [(1, 2), (14, 16)], "validation": [(2, 4), (16, 18)], "test": [(4, 6), (18, 19)]
+        "train": [(1, 2), (14, 15)], "validation": [(2, 4), (15, 17)], "test": [(4, 6), (17, 19)]
     }  # fmt: skip
+
+
+def panel(time, *pieces: slice):
+    """Series that each have a part of these times."""
+    series = integers(*[len(time[piece]) for piece in pieces])
+    return dataclasses.replace(series, time=np.concatenate([time[piece] for piece in pieces]))
+
+
+@pytest.mark.parametrize("dates", [True, False])
+def test_no_series_trains_on_times_that_another_is_evaluated_on(dates):
+    days = np.arange(100)
+    time = days.astype("datetime64[D]").astype("datetime64[us]") if dates else days
+    series = panel(time, slice(0, 100), slice(0, 80), slice(60, 100), slice(0, 40))
+    split = [str(time[70]), str(time[85])]
+    assert ranges(split_spans(series, split, "time", 1, least=5)) == {
+        "train": [(0, 55), (100, 155), (180, 180), (220, 260)],
+        "validation": [(55, 70), (155, 170), (180, 190), (260, 260)],
+        "test": [(70, 85), (170, 180), (190, 205), (260, 260)],
+    }
+    assert split_spans(series, split, "time", 4, least=10)["train"].lengths.tolist() == [10, 10, 0, 10]
+    with pytest.raises(InputError, match="data.fold is 5, but only folds 0 to 4 of .* the 10 training rows"):
+        split_spans(series, split, "time", 5, least=10)
+
+
+MONTHS = np.arange("2015-01", "2021-01", dtype="datetime64[M]").astype("datetime64[us]")
+WEEKDAYS = np.busday_offset("2020-01-01", np.arange(72)).astype("datetime64[us]")
+
+
+@pytest.mark.parametrize("time", [MONTHS, MONTHS + np.timedelta64(14, "D"), WEEKDAYS])
+@pytest.mark.parametrize("fold", [1, 2, 3])
+def test_folds_of_months_and_weekdays_are_whole_test_parts(time, fold):
+    """Borders between two stamps, a leap year behind: 12 steps a fold, as often as wanted."""
+    split = [str(time[rows] - np.timedelta64(1, "h")) for rows in (48, 60)]
+    spans = ranges(split_spans(panel(time, slice(0, 72), slice(0, 66)), split, "time", fold))
+    border = 48 - 12 * fold
+    wanted = [(0, border), (border, border + 12), (border + 12, border + 24)]
+    assert [spans[stage] for stage in STAGES] == [[(low, high), (low + 72, high + 72)] for low, high in wanted]
 
 
 @given(

@@ -329,6 +329,17 @@ def test_series_named_by_several_columns(tmp_path: Path) -> None:
     assert message.startswith("data.csv, line 3: id column 'article' has no value here")
 
 
+def test_two_series_of_one_name_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, data="t,a,b,c,y\n1,x,y/z,1,1\n1,x/y,z,2,2\n2,x,y/z,1,3\n2,x/y,z,2,4\n")
+    message = refusal(tmp_path / "data.csv", target="y", time="t", series_id=["a", "b"])
+    assert message == (
+        "data.csv, line 3: id columns 'a', 'b' make the series 'x/y/z', as other values of them do in"
+        " data.csv, line 2; each series needs a name of its own."
+    )
+    series = read_table(tmp_path / "data.csv", target="y", time="t", series_id=["a", "b", "c"])
+    assert series.names == ("x/y/z/1", "x/y/z/2") and values(series) == [1, 3, 2, 4]
+
+
 def test_statics_are_constant_numbers_or_categories(tmp_path: Path) -> None:
     rows = ["1,a,1,north,,5", "1,b,2,south,,", "2,a,3,north,x,5", "2,b,4,,,", "1,c,5,,,6", "2,c,6,,,6"]
     write(tmp_path, data="t,s,y,region,kind,size\n" + "\n".join(rows) + "\n")

@@ -327,6 +327,31 @@ def test_many_short_series_are_looked_at_together() -> None:
         assert complaints(checked(partial(Made, made, **settings))) == verdict
 
 
+def test_a_category_means_the_same_in_all_series() -> None:
+    """The next of three levels is told in words, and every series has a middle level and one more of its own."""
+    count, steps = 15, 400
+    own = np.repeat(np.where(np.arange(count) % 2, 1, 3), steps)
+    kinds = np.where(np.random.default_rng(0).random(count * steps) < 0.5, 2, own)
+    made = walks(*[steps] * count, past_covariate_names=("word",), categories={"word": ("low", "middle", "high")})
+    levels = np.float32([10, 20, 50])[kinds - 1][:, None] + walk(count * steps) / 1000  # no window comes twice
+    of_series = kinds.reshape(count, steps)
+    ahead, plain = (words.astype(np.float32).reshape(-1, 1) for words in (np.roll(of_series, -1, axis=1), kinds))
+    settings = SMALL | {"split": [0.8, 0.2], "split_by": "series"}
+    for words, verdict in ((ahead, {"columns": "leak"}), (plain, {})):
+        leaky = replace(made, values=levels, past_covariates=words)
+        assert complaints(checked(partial(Made, leaky, **settings))) == verdict
+
+
+def test_a_category_that_tells_of_one_series_only_is_no_calendar() -> None:
+    kinds = np.concatenate([np.full(2500, 1), np.random.default_rng(0).integers(2, 4, 2000)])
+    y = walk(4500)
+    values = np.where(kinds[:, None] == 1, y, 10 * kinds[:, None] + y / 1000).astype(np.float32)
+    made = walks(2500, 2000, known_covariates=kinds.astype(np.float32)[:, None], known_covariate_names=("word",),
+                 categories={"word": ("any", "low", "high")})  # fmt: skip
+    said = only(checked(partial(Made, replace(made, values=values), **SMALL)), "columns")
+    assert said.startswith("'word' (data.known_covariates) gives the next value of 'y' of series 1 ")
+
+
 def test_the_gain_is_that_of_two_least_squares_fits() -> None:
     y, x = walk(400)[:, 0].astype(np.float64), walk(400, seed=1).astype(np.float64)
     x[:, 0] += 3 * np.roll(y, -2)
@@ -365,6 +390,7 @@ def test_windows_without_movement_are_no_twins() -> None:
 HOLES = np.random.default_rng(2).random((300, 1)) > 0.1
 DAYS = np.arange("2020-01-01", "2020-10-27", dtype="datetime64[D]").astype("datetime64[us]")
 LETTERS = np.random.default_rng(6).integers(0, 4, (530, 1)).astype(np.float32)
+WORDS = 1 + np.random.default_rng(7).integers(0, np.repeat([2, 3, 4], 60)).astype(np.float32)[:, None]
 CLEAN: dict[str, Callable[[], Any]] = {
     "waves": partial(Waves, series=120, past_steps=20, horizon=5, split=[0.7, 0.2, 0.1], split_by="series",
                      context="inside"),
@@ -379,6 +405,10 @@ CLEAN: dict[str, Callable[[], Any]] = {
                                       known_covariates=walk(300, 2), known_covariate_names=("c",)), **SMALL),
     "lanes": partial(Made, walks(400, 300), lanes=4, **SMALL),
     "short series": partial(Made, walks(200, 13, 20, 8, 150), **SMALL),
+    "one window each": partial(Made, walks(300), split=[-6, -3], **SMALL),
+    "series with words of their own": partial(
+        Made, walks(60, 60, 60, past_covariates=WORDS, past_covariate_names=("word",),
+                    categories={"word": tuple("abcd")}), **SMALL),
     "derived columns": partial(Made, walks(300, time=DAYS), calendar=["weekday", "month"], holidays="US", lags=[2, 14],
                                rolling=["mean_7", "deviation_14"], **SMALL),
     "drawn": partial(Made, walks(300, 120), sampling="length", epoch_windows=100, fold=1, winsorise=0.02, **SMALL),

@@ -8,7 +8,7 @@ import torch
 import zoo
 
 from seqmodels.errors import InputError
-from seqmodels.scalers.affine import Identity, Standard, Window
+from seqmodels.scalers.affine import Identity, Standard, Window, automatic
 from seqmodels.scalers.difference import Difference
 from seqmodels.window import Inputs, Origins, Statistics, Targets, WindowSpec, every_step
 
@@ -254,3 +254,10 @@ def test_what_is_not_in_the_units_of_the_data_is_refused_with_heads_that_need_th
         build(scaler=scaler, head=TwoNumbers())
     build(scaler=Standard, head=zoo.heads.Point(loss="mape"))
     build(scaler=Window, head=TwoNumbers())
+
+
+def test_the_automatic_scaler_follows_the_sizes_of_the_series() -> None:
+    plain = WindowSpec(past_steps=8, horizon=2, series=3)
+    assert isinstance(automatic(plain), Standard)
+    assert isinstance(automatic(plain._replace(sizes_differ=True)), Window)
+    assert isinstance(automatic(plain._replace(sizes_differ=True, stateful=True)), Standard)

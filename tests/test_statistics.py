@@ -4,11 +4,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules import statistics as module
-from datamodules.measures import units
+from datamodules.measures import sizes_differ, units
 from datamodules.series import SeriesSet
 from datamodules.split import Span
 from datamodules.statistics import joined, seasonal_errors, statistics
@@ -129,3 +130,12 @@ def test_units_stay_of_the_size_of_their_series() -> None:
     found = units(series, Span(offsets[:-1], offsets[1:]), np.zeros(5, bool), spec)
     # Seasonal differences of the first one are 0, those of the short one do not exist
     assert found[:, 0].tolist() == pytest.approx([2e-3, 4e6, 5.0, 7.0, 0.5], rel=1e-6)
+
+
+def test_sizes_differ_only_where_more_than_the_outermost_series_do() -> None:
+    alike = torch.linspace(1, 9, 100)[:, None]
+    assert not sizes_differ(alike) and not sizes_differ(alike[:1])
+    outlier = alike.clone()
+    outlier[0] = 1e6
+    assert not sizes_differ(outlier)
+    assert sizes_differ(torch.logspace(0, 3, 100)[:, None]) and sizes_differ(torch.tensor([[1.0, 1.0], [1.0, 50.0]]))

@@ -330,10 +330,11 @@ def days(count: int, **columns: Any) -> pl.DataFrame:
     [
         (days(40).reverse(), {}, "comes later in the table than .* sort the table first"),
         (days(40, s=["a"] * 30 + ["b"] * 10), {"statics": ["s"]}, "column 's' changes within series"),
+        (days(40, s=[0.0] * 20 + [5.0] * 20), {"statics": ["s"]}, "column 's' changes within series"),
         (
-            days(40, s=["1"] * 20 + ["b"] * 20),
+            days(40, s=["1", "2", "3"] * 10 + ["b"] * 10),
             {"past_covariates": ["s"]},
-            "column 's' holds texts such as 'b' in some series and nothing but numbers in others",
+            "row 31: 'b' in column 's' is not a number",
         ),
         (
             pl.concat([days(20), days(20).with_columns(pl.col("t").dt.offset_by("3000d"))]),
@@ -352,6 +353,90 @@ def test_pieces_that_do_not_fit_together_are_refused(frame, roles, words: str, t
     with pytest.raises(InputError, match=words) as refusal:
         converted(data, tmp_path / "a.store", 10)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_column_of_texts_in_one_part_of_the_data_and_of_numbers_in_another_is_refused(tmp_path: Path) -> None:
+    def series(column: float, **more: Any) -> SeriesSet:
+        return SeriesSet(
+            np.ones((3, 1), np.float32), np.array([0, 3]), ("y",), past_covariates=np.full((3, 1), column, np.float32),
+            past_covariate_names=("s",), **more,
+        )  # fmt: skip
+
+    writer = StoreWriter(tmp_path / "a.store", {})
+    writer.append(Piece(series(7)))
+    with pytest.raises(InputError, match="column 's' holds texts such as 'b' in some series and nothing but numbers"):
+        writer.append(Piece(series(1, categories={"s": ("b",)})))
+
+
+def test_a_long_series_may_be_absent_amid_the_table(tmp_path: Path) -> None:
+    one, other = days(30).with_columns(id=pl.lit("a")), days(60).with_columns(id=pl.lit("b"))
+    data = Table(path=tmp_path / "a.parquet", target="y", time="t", id="id", **WINDOWS)
+    write(pl.concat([one[:15], other, one[15:]]), tmp_path / "a.parquet")
+    assert_same(converted(data, tmp_path / "a.store", 10), data.read())
+
+
+def test_long_series_are_cut_into_pieces_of_equal_size_also_between_batches(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("datamodules.dividing.BATCH", 7)
+    one, other = days(30).with_columns(id=pl.lit("a")), days(60).with_columns(id=pl.lit("b"))
+    data = Table(path=tmp_path / "a.csv", target="y", time="t", id="id", **WINDOWS)
+    write(pl.concat([other[:50], one, other[50:]]), tmp_path / "a.csv")
+    pieces = list(data.pieces(tmp_path / "pieces", 10, 0))
+    assert [len(piece.series.values) for piece in pieces] == [10] * 9
+    assert [piece.continues for piece in pieces] == [False] + [True] * 5 + [False] + [True] * 2
+
+
+@pytest.mark.parametrize("role", ["past_covariates", "statics"])
+@pytest.mark.parametrize("rare", [["1", "2"], ["true", "false"], ["-7", "-7"]])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_whether_texts_are_categories_is_decided_from_the_whole_table(
+    role: str, rare: list[str], turn: int, tmp_path: Path
+) -> None:
+    """Though all that one piece has of them are numbers, the texts true and false, or marks of missing values."""
+    values = [*rare, "A", "B", "C"][::turn]
+    frame = pl.concat([days(20, s=[value] * 20, id=[str(place)] * 20) for place, value in enumerate(values)])
+    roles = {role: "s", "target": "y", "time": "t", "id": "id", "missing_values": {"s": [-7]}}
+    for name, kind in (("a.csv", pl.String), ("a.parquet", pl.String), ("b.parquet", pl.Categorical)):
+        data = Table(path=write(frame.with_columns(pl.col("s").cast(kind)), tmp_path / name), **roles, **WINDOWS)
+        found = converted(data, tmp_path / f"{name}.store", 20)
+        assert_same(found, data.read())
+        assert found.categories == {"s": tuple(sorted({*values} - {"-7"}))}
+
+
+@pytest.mark.parametrize(("missing", "value"), [(None, 5.0), ("", "x"), ("", "5")])
+@pytest.mark.parametrize("part_rows", [10, 20])
+def test_a_static_that_only_some_rows_of_a_long_series_have_is_theirs(
+    missing: Any, value: Any, part_rows: int, tmp_path: Path
+) -> None:
+    long = days(40, s=[missing] * 20 + [value] * 10 + [missing] * 10, id=["a"] * 40)
+    short = days(10, s=[value] * 10, id=["b"] * 10)
+    for order, frames in {"first": [long, short], "last": [short, long], "amid": [short, long, short]}.items():
+        frame = pl.concat([part.with_columns(pl.col("id") + str(place)) for place, part in enumerate(frames)])
+        path = write(frame, tmp_path / f"{order}.parquet")
+        data = Table(path=path, target="y", time="t", id="id", statics="s", **WINDOWS)
+        assert_same(converted(data, tmp_path / f"{order}.store", part_rows), data.read())
+
+
+def test_offsets_that_change_between_pieces_have_no_zone_but_utc(tmp_path: Path) -> None:
+    """As with summer time in Europe, for which one hour follows another at two offsets."""
+    hours = pl.Series("t", [datetime(2020, 10, 20) + timedelta(hours=hour) for hour in range(288)])
+    local = hours.dt.replace_time_zone("UTC").dt.convert_time_zone("Europe/Berlin").dt.strftime("%Y-%m-%d %H:%M%:z")
+    data = Table(path=tmp_path / "a.csv", target="y", time="t", **WINDOWS)
+    for times in (local, local[:120]):  # the second one of one offset alone
+        write(pl.DataFrame({"t": times, "y": range(len(times))}), tmp_path / "a.csv")
+        found = converted(data, tmp_path / f"{len(times)}.store", 48)
+        assert_same(found, data.read())
+    assert found.zone == "Etc/GMT-2"
+
+
+def test_series_of_one_row_do_not_tell_the_frequency(tmp_path: Path) -> None:
+    dots = pl.DataFrame({"t": [START] * 20, "y": [1.0] * 20, "id": [f"dot {number}" for number in range(20)]})
+    line = days(30).with_columns(id=pl.lit("line"))
+    for order, frames in {"first": [dots, line], "last": [line, dots]}.items():
+        path = write(pl.concat(frames), tmp_path / f"{order}.parquet")
+        data = Table(path=path, target="y", time="t", id="id", **WINDOWS)
+        found = converted(data, tmp_path / f"{order}.store", 10)
+        assert_same(found, data.read())
+        assert (found.frequency, found.season) == ("day", 7)
 
 
 def test_a_column_that_is_empty_in_some_pieces_takes_the_kind_of_the_others(tmp_path: Path) -> None:

@@ -142,6 +142,7 @@ def closely(curve: Curve, season: int) -> Close | None:
     """Decompose and test the newest steps of one curve, or None where it is too short."""
     known = np.flatnonzero(~np.isnan(curve.values))
     first = max(int(known[0]), int(known[-1]) + 1 - NEWEST)
+    first = int(known[known >= first][0])  # where what is filled begins
     values = filled(curve.values[first:])
     parts, usual = decompose(values, season), decompose(values, season, robust=True)
     if parts is None or usual is None:

@@ -36,7 +36,9 @@ def usual_seasons(series: Any) -> list[tuple[int, str]]:
     """Periods in steps that people would expect of this frequency, with their meaning, ascending."""
     found = list(USUAL.get(series.frequency, ()))
     if not found and series.frequency and series.time is not None and series.time.dtype.kind == "M":
-        step = int(np.median(np.diff(series.time[: series.offsets[1]]).astype(np.int64)))
+        longest = int(np.argmax(series.lengths))  # one of a single row shows no step
+        labels = series.time[series.offsets[longest] : series.offsets[longest + 1]]
+        step = int(np.median(np.diff(labels).astype(np.int64)))
         found = [(size // step, name) for size, name in CLOCK if step > 0 and size % step == 0 and size // step > 1]
     if series.season > 1 and series.season not in [steps for steps, _ in found]:
         found.append((series.season, ""))

@@ -93,10 +93,15 @@ def _fewest(probe: Probe, kind: str, names: list[str], groups: list[Group]) -> l
 
 def is_calendar(probe: Probe, name: str, groups: list[Group]) -> bool:
     """Whether the own past of a column known ahead determines it: then nobody has measured it."""
-    pieces = [_piece(probe, "known_covariates", [name], 0, rows) for group in groups for rows in group.rows]
+    kind = "known_covariates"
+    frequent = _frequent(probe, kind, [name], groups)
+    pieces = [_piece(probe, kind, [name], 0, rows, frequent) for group in groups for rows in group.rows]
     # One more column that says nothing leaves what the past alone leaves.
-    own = gain([Piece(piece.columns[:, 0], 0 * piece.columns[:, :1]) for piece in pieces], [0], LEAST)
-    return own is not None and own.rest < CALENDAR
+    every = (
+        gain([Piece(piece.columns[:, column], 0 * piece.columns[:, :1]) for piece in pieces], [0], LEAST)
+        for column in range(pieces[0].columns.shape[1])
+    )
+    return all(own is not None and own.rest < CALENDAR for own in every)
 
 
 def groups_of(probe: Probe) -> Iterator[Group]:
@@ -128,10 +133,11 @@ def ahead(season: int) -> int:
 def _greatest(probe: Probe, kind: str, names: list[str], groups: list[Group]) -> tuple[Gain, str, str] | None:
     """The greatest gain over channels and groups, with the channel and the group; None where there are too few rows."""
     shifts = shifts_of(kind, probe.data.spec.horizon, alone=len(names) == 1 and names[0] not in probe.raw.categories)
+    frequent = _frequent(probe, kind, names, groups)
     found = []
     for channel, target in enumerate(probe.raw.channels):
         for group in groups:
-            pieces = [_piece(probe, kind, names, channel, rows) for rows in group.rows]
+            pieces = [_piece(probe, kind, names, channel, rows, frequent) for rows in group.rows]
             one = gain(pieces, shifts, ahead(probe.data.spec.season))
             if one is not None:
                 found.append((one, target, group.name))
@@ -145,7 +151,25 @@ def shifts_of(kind: str, horizon: int, alone: bool) -> list[int]:
     return [*range(-1, min(horizon, LEADS) + 1)] if alone else [1, 0]
 
 
-def _piece(probe: Probe, kind: str, names: list[str], channel: int, rows: slice) -> Piece:
+def _frequent(probe: Probe, kind: str, names: list[str], groups: list[Group]) -> dict[str, np.ndarray]:
+    """The most frequent values of each category, the same for all groups: a column means one value in all series."""
+    found = {}
+    for name in names:
+        if name in probe.raw.categories:
+            cells = np.concatenate([_cells(probe, kind, name, rows) for group in groups for rows in group.rows])
+            values, counts = np.unique(cells, return_counts=True)
+            found[name] = values[np.argsort(-counts, kind="stable")][:SHOWN]
+    return found
+
+
+def _cells(probe: Probe, kind: str, name: str, rows: slice) -> np.ndarray:
+    """Rows of one column as read, (n,)."""
+    return getattr(probe.raw, kind)[rows, getattr(probe.raw, f"{kind[:-1]}_names").index(name)]
+
+
+def _piece(
+    probe: Probe, kind: str, names: list[str], channel: int, rows: slice, frequent: dict[str, np.ndarray]
+) -> Piece:
     """Rows of one series: its target as deviations from its mean, target and columns in units of its deviation."""
     raw = probe.raw
     target = raw.values[rows, channel].astype(np.float64)
@@ -153,20 +177,15 @@ def _piece(probe: Probe, kind: str, names: list[str], channel: int, rows: slice)
         target[~raw.observed[rows, channel]] = np.nan
     known = target[np.isfinite(target)]
     mean, deviation = (known.mean(), known.std() or 1.0) if len(known) else (0.0, 1.0)
-    place = {name: column for column, name in enumerate(getattr(raw, f"{kind[:-1]}_names"))}
-    parts = [_numbers(probe, name, getattr(raw, kind)[rows, place[name]]) for name in names]
-    values = np.concatenate(parts, axis=1)
+    values = np.concatenate([_numbers(_cells(probe, kind, name, rows), frequent.get(name)) for name in names], axis=1)
     level = np.where(np.isfinite(values), values, 0).sum(axis=0) / np.maximum(1, np.isfinite(values).sum(axis=0))
     return Piece((target - mean) / deviation, (values - level) / deviation)
 
 
-def _numbers(probe: Probe, name: str, cells: np.ndarray) -> np.ndarray:
-    """(n,) -> (n, 1), or for a category one column for each of its most frequent values."""
-    if name not in probe.raw.categories:
-        return cells.astype(np.float64)[:, None]
-    values, counts = np.unique(cells, return_counts=True)
-    frequent = values[np.argsort(-counts, kind="stable")][:SHOWN]
-    return (cells[:, None] == frequent).astype(np.float64)
+def _numbers(cells: np.ndarray, frequent: np.ndarray | None) -> np.ndarray:
+    """(n,) -> (n, 1), or for a category (n, values) one column for each of its most frequent values."""
+    values = cells[:, None] if frequent is None else cells[:, None] == frequent
+    return values.astype(np.float64)
 
 
 def _sentence(kind: str, names: list[str], found: Gain, target: str, group: str) -> str:

@@ -87,14 +87,14 @@ def later_rows(probe: Probe, stage: str) -> tuple[Any, int, list[Change]]:
     """
     clock, rows = _clock(probe), np.arange(len(probe.raw.values))
     start, stop = probe.bounds("train")
-    origins = np.sort(clock[probe.before[stage].origin])
+    origins = np.sort(clock[probe.before[stage].origin.numpy()])
     cut = origins[(len(origins) - 1) // 2]
     data = probe.prepared(probe.changed((clock > cut) & ((rows < start) | (rows >= stop)), ahead=False))
     found: list[Change] = []
     looked_at = 0
     for other in probe.stages[1:]:
         before = probe.before[other]
-        early = torch.from_numpy(clock[before.origin] <= cut)
+        early = torch.from_numpy(clock[before.origin.numpy()] <= cut)
         steps = early[:, None].expand(rows_of(before).shape)
         found += changes(before, probe.windows(data, other), probe.data.spec, steps, INPUTS)
         looked_at += int(early.sum())

@@ -156,7 +156,8 @@ class Window(Scaler):
 
 
 def automatic(spec: WindowSpec) -> Scaler:
-    """Correct the seasonal naive forecast where the data have a season that fits into the window, else standardise.
+    """Correct the seasonal naive forecast where the data have a season that fits into the window, else standardise: by
+    the whole training span, or each window by its own past where series differ in size.
 
     Seasonal data seldom keep their level: a model that says what to add to the last season follows a shift at once,
     where one that learned the level of the training span does not. Where a state is carried from window to window,
@@ -164,4 +165,6 @@ def automatic(spec: WindowSpec) -> Scaler:
     """
     if not spec.stateful and 1 < spec.season < spec.past_steps:
         return Window(spec, centre="season", scale="seasonal_error")
+    if not spec.stateful and spec.sizes_differ:
+        return Window(spec, scale="mean_absolute")
     return Standard(spec)
