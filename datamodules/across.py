@@ -24,8 +24,10 @@ class Sheet:
     marked: int = 0  # cells that data.missing_values names
 
 
-def read_across(table: Source, roles: Roles, missing_values: MissingValues) -> tuple[Rows, list[str]]:
-    """The rows of the table as series without time; the rows of one id in several files are joined in their order.
+def read_across(table: Source, roles: Roles, missing_values: MissingValues) -> tuple[Rows, list[str], int]:
+    """The rows of the table as series without time, notes, and how many cells ``missing_values`` names.
+
+    The rows of one id in several files are joined in their order.
 
     Each file ends a series at its last number, and blanks before the first number of a series do not belong to it.
     Raises ``InputError`` for a series twice in one file, one that not all files have, and one without any number.
@@ -59,7 +61,7 @@ def read_across(table: Source, roles: Roles, missing_values: MissingValues) -> t
         known=np.empty((len(values), 0), np.float32),
         offsets=np.concatenate([[0], lengths.cumsum()]),
     )
-    return rows, notes
+    return rows, notes, sum(sheet.marked for sheet in sheets)
 
 
 def _with_statics_of(part: Source, roles: Roles) -> Roles:

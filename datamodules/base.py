@@ -7,7 +7,7 @@ from dataclasses import replace
 import lightning.pytorch as pl
 import torch
 
-from datamodules.checks import check_lengths, check_windows
+from datamodules.checks import check_lengths, check_split_by, check_windows
 from datamodules.derived import derive, makers
 from datamodules.lanes import LaneIndex, StretchLoader
 from datamodules.loader import WindowLoader
@@ -53,8 +53,8 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     the same in every epoch, whatever ``batch_size`` and ``shuffle`` are, and evaluation too goes through each series
     in the order of time. A run that is resumed amid an epoch goes on with the right windows from a fresh state.
 
-    ``calendar``, ``holidays``, ``lags``, ``rolling``: covariates that are made from the series; see ``Calendar``,
-    ``Holidays``, ``Lags`` and ``Rolling`` (``datamodules.calendar``, ``.holiday`` and ``.history``).
+    ``calendar``, ``holidays``, ``lags``, ``rolling``: covariates that are made from the series, one value or several;
+    see ``Calendar``, ``Holidays``, ``Lags`` and ``Rolling`` (``datamodules.calendar``, ``.holiday`` and ``.history``).
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         sampling: str = "window",
         epoch_windows: int | None = None,
         fold: int = 0,
-        calendar: Sequence[str] = (),
+        calendar: str | Sequence[str] = (),
         holidays: str | Sequence[str] | None = None,
-        lags: Sequence[int] = (),
-        rolling: Sequence[str] = (),
+        lags: int | Sequence[int] = (),
+        rolling: str | Sequence[str] = (),
         seed: int = 0,
     ):
         super().__init__()
@@ -117,9 +117,11 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         if not self.loaders:
             self.series = self.read()
             check_lengths(self.series, self.short_series, *self.extent)
+            check_split_by(self.series, self.split_by)
             self._divide()
             self.indexes = {stage: self._index(stage) for stage in STAGES}
-            check_windows(self.series, self.split, self.spans, self.indexes, self.context, *self.extent)
+            excluding = self.short_series == "exclude" and self.lanes is None and bool(self.short.any())
+            check_windows(self.series, self.split, self.spans, self.indexes, self.context, *self.extent, excluding)
             self._prepare()
             self.loaders = self._loaders()
             self._say_what_is_left_out()
@@ -222,7 +224,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
 
     def _say_what_is_left_out(self) -> None:
         index = self.indexes["train"]
-        notes = short_series_notes(self.short_series, self.short, self.indexes, sum(self.extent))
+        notes = short_series_notes(self.short_series, self.short, self.indexes, sum(self.extent), self.split_by)
         if isinstance(index, LaneIndex) and index.left_out:
             notes.append(
                 f"{index.left_out:,} of {index.rows:,} training rows fill no window of a lane and are left out"

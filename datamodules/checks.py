@@ -19,7 +19,17 @@ def check_lengths(series: SeriesSet, rule: str, past_steps: int, horizon: int) -
         longest = "" if rule == "refuse" or len(series) == 1 else "the longest series, "
         raise InputError(
             f"{series.source}: {longest}{series.name(worst)}{',' if longest else ''} has {lengths[worst]:,} steps, but"
-            f" one window needs {needed:,} (data.past_steps={past_steps} + data.horizon={horizon})."
+            f" one window needs {needed:,} (data.past_steps={past_steps} + data.horizon={horizon})"
+            + ("; data.short_series=pad or exclude takes such series." if lengths.max() >= needed else ".")
+        )
+
+
+def check_split_by(series: SeriesSet, by: str) -> None:
+    """Raise InputError where whole series shall go to one part each, but there is only one."""
+    if by == "series" and len(series) == 1:
+        raise InputError(
+            f"{series.source} holds only one series, but data.split_by=series puts whole series into each part: set"
+            " data.split_by=time, or name the column that tells series apart in data.id."
         )
 
 
@@ -31,11 +41,12 @@ def check_windows(
     context: str,
     past_steps: int,
     horizon: int,
+    excluding: bool = False,
 ) -> None:
     """Raise InputError unless training and validation have a window, and the test part, if it was given rows.
 
     Where the past must lie within the part, one window must be whole: to pad all of them would hide that
-    ``past_steps`` is too large.
+    ``past_steps`` is too large. ``excluding``: whether series were left out as short.
     """
     for stage, index in indexes.items():
         rows, inside = spans[stage].rows, stage == "train" or context == "inside"
@@ -49,7 +60,15 @@ def check_windows(
             )
         needed = past_steps + horizon if inside else horizon
         hint = "" if stage == "train" or context == "across" else ", or data.context=across"
+        hint += ", or data.short_series=pad" if excluding and not inside else ""
         raise InputError(
             f"{series.source}: {part} has {rows:,} rows and no window; a series needs at least {needed:,} of them"
-            f" there (set data.past_steps, data.horizon or data.split{hint})."
+            f" there{_longest(series, spans[stage])} (set data.past_steps, data.horizon or data.split{hint})."
         )
+
+
+def _longest(series: SeriesSet, span: Span) -> str:
+    """Which one of several series has the most rows in this part, empty where none has any."""
+    longest = int(span.lengths.argmax())
+    rows = int(span.lengths[longest])
+    return f", and the longest, {series.name(longest)}, has {rows:,}" if rows and len(series) > 1 else ""

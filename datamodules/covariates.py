@@ -18,6 +18,7 @@ class Encoded:
     values: np.ndarray  # (rows, columns) or (series, columns) float32
     categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    marked: int = 0  # cells that data.missing_values names
 
 
 def read_covariates(table: Source, columns: Sequence[str], rows: int, missing_values: MissingValues) -> Encoded:
@@ -28,6 +29,7 @@ def read_covariates(table: Source, columns: Sequence[str], rows: int, missing_va
         encoded.values[:, index] = column.values
         encoded.categories |= _categories(column)
         encoded.notes += note_missing(table, name, _missing(column), marked)
+        encoded.marked += marked
     return encoded
 
 
@@ -44,11 +46,12 @@ def read_statics(
     """
     encoded = Encoded(np.empty((max(1, len(names)), len(columns)), np.float32))
     for index, name in enumerate(columns):
-        column, _ = _read(table, name, missing_values)
+        column, marked = _read(table, name, missing_values)
         codes = np.zeros(len(column.values), np.int32) if codes is None else codes
         static = _constant(table, column, codes, names)
         encoded.values[:, index] = static
         encoded.categories |= _categories(column)
+        encoded.marked += marked
         without = np.flatnonzero(_missing(column._replace(values=static)))
         if len(without):
             which = f" (first: {names[without[0]]!r})" if names else ""

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,14 +37,17 @@ class Derived(NamedTuple):
 
 
 def makers(
-    calendar: Sequence[str], holidays: str | Sequence[str] | None, lags: Sequence[int], rolling: Sequence[str]
+    calendar: str | Sequence[str],
+    holidays: str | Sequence[str] | None,
+    lags: int | Sequence[int],
+    rolling: str | Sequence[str],
 ) -> list[Maker]:
     """Who makes the columns that these settings ask for; raises ``InputError`` for a setting that cannot be.
 
     They compute with polars, which takes 0.4 s to load: only who asks for such columns waits for it.
     """
-    for key, given in {"calendar": calendar, "holidays": holidays, "lags": lags, "rolling": rolling}.items():
-        _refuse_twice(key, given)
+    calendar, holidays = _listed("calendar", calendar), _listed("holidays", holidays)
+    lags, rolling = _listed("lags", lags), _listed("rolling", rolling)
     found: list[Maker] = []
     if calendar:
         from datamodules.calendar import Calendar
@@ -65,10 +68,14 @@ def makers(
     return found
 
 
-def _refuse_twice(key: str, given: Sequence | None) -> None:
-    twice = [] if given is None or isinstance(given, str) else [one for one, n in Counter(given).items() if n > 1]
+def _listed(key: str, given: Any) -> list[Any]:
+    """One value, several or none as a list; raises ``InputError`` for one that is there twice."""
+    single = isinstance(given, str) or not isinstance(given, Iterable)
+    listed = [] if given is None else [given] if single else list(given)
+    twice = [one for one, count in Counter(listed).items() if count > 1]
     if twice:
         raise InputError(f"data.{key} holds {twice[0]!r} twice; name each once.")
+    return listed
 
 
 def derive(series: SeriesSet, train: Span, horizon: int, makers: Iterable[Maker]) -> Derived:

@@ -30,6 +30,7 @@ class Reading:
     notes: list[str] = field(default_factory=list)
     categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
     static: np.ndarray | None = None
+    marked: int = 0  # cells that data.missing_values names
 
     def __post_init__(self) -> None:
         self.notes += self.source.notes
@@ -51,9 +52,10 @@ class Reading:
 
     def across(self) -> Rows:
         """The rows of a table of one series per row."""
-        rows, notes = read_across(self.source, self.roles, self.missing_values)
+        rows, notes, self.marked = read_across(self.source, self.roles, self.missing_values)
         self.notes += notes
         self._read_statics(self.source.parts[0], np.arange(len(rows.names)), rows.names)
+        self._note_unmarked()
         return rows
 
     def rows(self, time_format: str | None, time_zone: str | None) -> Rows:
@@ -69,6 +71,7 @@ class Reading:
         values, observed = self._targets()
         past = self._covariates(roles.past_covariates, len(values))
         known = self._covariates(roles.known_covariates, len(values))
+        self._note_unmarked()
         covariates = roles.past_covariates, roles.known_covariates
         return Rows(values, labels, codes, series, observed, past, known, *covariates, zone=zone)
 
@@ -115,6 +118,7 @@ class Reading:
 
     def _target(self, name: str) -> tuple[np.ndarray, int]:
         cells, marked = without_marks(self.source.column(name), self.missing_values)
+        self.marked += marked
         return to_target(self.source, cells), marked
 
     def _covariates(self, columns: Sequence[str], rows: int) -> np.ndarray:
@@ -127,7 +131,18 @@ class Reading:
     def _taken(self, encoded: Encoded) -> np.ndarray:
         self.notes += encoded.notes
         self.categories |= encoded.categories
+        self.marked += encoded.marked
         return encoded.values
+
+    def _note_unmarked(self) -> None:
+        """Say so where ``missing_values`` is of no effect at all; a part of a table cannot tell."""
+        given = self.missing_values
+        marks = [one for marks in given.values() for one in marks] if isinstance(given, Mapping) else list(given)
+        if marks and not self.marked and not self.source.is_part:
+            different = list(dict.fromkeys(map(str, marks)))
+            verb = "is" if len(different) == 1 else "are"
+            said = f"{', '.join(different)} {verb} in no cell that is read from {self.source.name}"
+            self.notes.append(f"data.missing_values: {said}.")
 
 
 def _check_missing_values(missing_values: MissingValues, source: Source, roles: Roles) -> None:

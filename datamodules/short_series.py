@@ -39,10 +39,14 @@ def remaining(
     )
 
 
-def short_series_notes(rule: str, short: np.ndarray, indexes: Mapping[str, Index], needed: int) -> list[str]:
+def short_series_notes(
+    rule: str, short: np.ndarray, indexes: Mapping[str, Index], needed: int, split_by: str
+) -> list[str]:
     """One line if series are left out, or if the past of windows is padded on the left."""
+    part = "" if split_by == "series" else " in the training part"  # of whole series most have no rows there
+    too_few = f"of {len(short):,} series have too few rows{part} for a window of {needed:,} steps"
     if rule == "exclude":
-        left_out = f"{short.sum():,} of {len(short):,} series have too few rows for a window of {needed:,} steps"
+        left_out = f"{short.sum():,} {too_few}"
         return [f"{left_out} and are left out"] if short.any() else []
     found = {stage: index for stage, index in indexes.items() if isinstance(index, WindowIndex)}
     padded = {stage: index.padded.numpy() for stage, index in found.items() if index.any_padded}
@@ -54,5 +58,4 @@ def short_series_notes(rule: str, short: np.ndarray, indexes: Mapping[str, Index
     if padded:
         counts = ", ".join(f"{windows.sum():,} {stage}" for stage, windows in padded.items())
         said = [f"the past of {counts} windows is padded on the left", *said]
-    place = f"{affected.sum():,} of {len(short):,} series have too few rows for a window of {needed:,} steps"
-    return [f"{place}: {'; '.join(said)}"]
+    return [f"{affected.sum():,} {too_few}: {'; '.join(said)}"]

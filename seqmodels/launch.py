@@ -175,9 +175,9 @@ def _exit_code(error: SystemExit) -> int:
 
 
 def _reader_has_left() -> bool:
-    """Whether standard output is a pipe that nobody reads any more (``| head``); what is left to say is then dropped."""
+    """Whether standard output is a pipe that nobody reads any more (``| head``); what is left to say is dropped."""
     try:
-        os.write(sys.stdout.fileno(), b"\n")
+        print(flush=True)  # an empty line, since a write is the only way to know
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more as it ends
         return True

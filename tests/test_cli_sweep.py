@@ -54,6 +54,13 @@ def test_seconds_are_those_of_each_job(place: Path) -> None:
     assert 0 < seconds["2"] < seconds["0"] + seconds["1"]
 
 
+def test_directories_have_no_character_that_a_path_on_the_command_line_must_not_have(place: Path) -> None:
+    ended = forked(place, "-m", "model=naive", "data.split=[0.5, 0.2, 0.3]", *SMALL, "hydra.sweep.dir=sweep")
+    assert ended.code == 0
+    (job,) = summary(place)
+    assert "_data.split-0.5-0.2-0.3_model-naive" in job["directory"]
+
+
 def test_an_experiment_in_a_folder_gives_jobs_that_the_summary_finds(place: Path) -> None:
     folder = place / "own/experiment/deep"
     folder.mkdir(parents=True)

@@ -212,15 +212,29 @@ def test_a_spike_leaves_no_trace_in_the_statistics_after_it():
     np.testing.assert_allclose(mean[7:], 2, rtol=1e-6)
 
 
+def test_one_value_is_as_good_as_a_list_of_it():
+    single = makers("hour", "US", 24, "mean_24")
+    several = makers(["hour"], ["US"], [24], ["mean_24"])
+    assert [vars(one) for one in single] == [vars(one) for one in several] and len(single) == 4
+    assert makers((), None, (), ()) == []
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
+        ({"lags": 0}, "data.lags holds 0; a lag"),
+        ({"rolling": "mean"}, "data.rolling holds 'mean'"),
+        ({"calendar": "hours"}, "data.calendar holds 'hours', which is unknown"),
         ({"lags": [0]}, "data.lags holds 0; a lag is a whole number of steps of at least 1"),
         ({"lags": [1.5]}, "data.lags holds 1.5"),
         ({"lags": [7, 7]}, "data.lags holds 7 twice"),
-        ({"rolling": ["men_7"]}, r"data.rolling holds 'men_7' \(nearest: mean\); it must be one of mean, deviation"),
-        ({"rolling": ["mean_0"]}, "data.rolling holds 'mean_0'"),
-        ({"rolling": ["mean"]}, "a number of steps of at least 1, such as mean_24"),
+        ({"rolling": ["men_7"]}, "data.rolling holds 'men_7'; it must be one of mean, deviation.*; nearest: mean_7"),
+        ({"rolling": ["mean_0"]}, "data.rolling holds 'mean_0'.*; nearest: mean_24"),
+        ({"rolling": ["mean"]}, "a number of steps of at least 1; nearest: mean_24"),
+        ({"rolling": ["median_24"]}, "nearest: mean_24"),
+        ({"rolling": ["max12"]}, "nearest: max_12"),
+        ({"rolling": ["xyz"]}, "nearest: mean_24"),
+        ({"rolling": ["deviaton_1"]}, "nearest: deviation_24"),
         ({"rolling": ["deviation_1"]}, "a deviation needs at least 2 steps"),
         ({"rolling": ["sum_3", "sum_3"]}, "'sum_3' twice"),
     ],

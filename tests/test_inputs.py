@@ -43,6 +43,11 @@ def values(series: SeriesSet) -> list[float]:
 # Files
 
 
+def test_a_data_frame_needs_no_name() -> None:
+    frame = pl.DataFrame({"y": [1.0, 2.0, 3.0]})
+    assert values(Table(frame, target="y", past_steps=1, horizon=1).read()) == [1, 2, 3]
+
+
 def test_a_list_of_files_is_one_table(tmp_path: Path) -> None:
     write(tmp_path, january=ROWS, february=MORE)
     series = read_table([tmp_path / "february.csv", str(tmp_path / "january.csv")], target="y", time="t")
@@ -417,6 +422,19 @@ def test_marks_in_a_table_of_one_series_per_row(tmp_path: Path) -> None:
     series = read_table(tmp_path / "data.csv", target="*", series_id="id", layout="rows", missing_values=[-9])
     assert values(series) == [1, 0, 3, 4, 5]
     assert series.notes == ("data.csv: 1 missing values (first: line 2, column 'b'; 4 cells by data.missing_values).",)
+
+
+@pytest.mark.parametrize(
+    ("marks", "said"),
+    [([-99, "n.a."], "-99, n.a. are"), ({"y": [-99]}, "-99 is"), ([-99, 7], None), ([-99, 8], None), ([], None)],
+)
+@pytest.mark.parametrize("layout", ["long", "rows"])
+def test_marks_that_are_nowhere_are_told(tmp_path: Path, marks: Any, said: str | None, layout: str) -> None:
+    write(tmp_path, data="id,y,s\na,1,8\nb,7,9\n")
+    settings: dict[str, Any] = {"target": "y", "statics": "s", "series_id": "id", "layout": layout}
+    series = read_table(tmp_path / "data.csv", missing_values=marks, **settings)
+    told = [note for note in series.notes if note.startswith("data.missing_values")]
+    assert told == ([f"data.missing_values: {said} in no cell that is read from data.csv."] if said else [])
 
 
 def test_marks_in_a_column_of_categories() -> None:

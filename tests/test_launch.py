@@ -14,7 +14,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from seqmodels.launch import _remove_empty, _worst, run_dir
+from seqmodels.launch import _remove_empty, _worst, plain_path, run_dir
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
@@ -42,6 +42,10 @@ def main(config):
         raise KeyboardInterrupt
     if config.act == "terminate":
         raise SIGTERMException
+    if config.act == "pipe":
+        raise BrokenPipeError("of a worker")
+    if config.act == "talk":
+        print("word " * 10_000)
     if config.act == "wait":
         print("waiting", flush=True)
         time.sleep(30)
@@ -226,6 +230,38 @@ def test_ctrl_c_is_one_line(folder: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize("argument", ["--help", "act=talk"])
+def test_a_reader_that_leaves_ends_it_quietly(folder: Path, argument: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as ``| head`` does
+    command = [sys.executable, "train.py", argument, "~hydra.callbacks.preflight"]
+    done = subprocess.run(command, cwd=folder, env=environment(), stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_another_broken_pipe_is_our_fault(command) -> None:
+    code, _, err = command("act=pipe")
+    assert code == 1 and err.endswith("BrokenPipeError: of a worker\n")
+
+
+NAMES = {
+    "data.target-[load]_model-gru": "data.target-load_model-gru",
+    "data.lags-[24, 48]_seed--1": "data.lags-24-48_seed--1",
+    "+a-{b:1}_c-'d e'_model/head-point": "+a-b-1_c-d-e_model/head-point",
+    'a-choice(x,"y")_data.zone-Europe/Zürich': "a-choicex-y_data.zone-Europe/Z-rich",
+    "optimizer.lr-1e-3": "optimizer.lr-1e-3",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("name", "plain"), NAMES.items())
+def test_the_path_of_a_job_can_be_given_as_a_value(command, name: str, plain: str) -> None:
+    assert plain_path(name) == plain
+    path = f"runs/sweep_2024-01-31_10-00-00-1/2_{plain}/checkpoints/last.ckpt"
+    assert command(f"path={path}", "--cfg", "job", "--package", "path")[:2] == (0, f"{path}\n")
 
 
 def test_a_run_continues_where_its_checkpoint_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

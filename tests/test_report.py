@@ -5,6 +5,7 @@ import io
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,6 +89,21 @@ def test_data_are_summed_up() -> None:
     text = text_of(report.data_summary(waves))
     assert "validation  40 windows, 40 series: series 140 ... series 179" in text
     assert "time" not in text and "missing" not in text and "notes" not in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"sampling": "series"}, "44 windows, 44 drawn an epoch, every series as often, 2000"),
+        ({"sampling": "length", "epoch_windows": 2000}, "44 windows, 2,000 drawn an epoch, series in proportion to"),
+        ({"epoch_windows": 5}, "44 windows, 5 drawn an epoch, each at most once, 2000"),
+    ],
+)
+def test_what_an_epoch_draws_is_summed_up(asked: dict[str, Any], said: str) -> None:
+    data = Monthly(past_steps=12, horizon=3, split=["2003-01-01", "2004-01-01"], **asked)
+    data.setup()
+    text = text_of(report.data_summary(data))
+    assert said in text and text.count("drawn") == 1
 
 
 def test_model_is_summed_up() -> None:

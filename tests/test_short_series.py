@@ -198,16 +198,26 @@ def test_what_becomes_of_short_series_is_said():
 
     assert notes("pad", 40, 30) == notes("exclude", 40, 30) == notes("refuse", 40, 30) == ()
     assert notes("pad", 40, 12, 2) == (
-        "2 of 3 series have too few rows for a window of 7 steps: the past of 2 train, 1 validation windows is"
-        " padded on the left; 1 without any window",
+        "2 of 3 series have too few rows in the training part for a window of 7 steps: the past of 2 train, 1 validation"
+        " windows is padded on the left; 1 without any window",
     )
-    assert notes("exclude", 40, 12, 2) == ("2 of 3 series have too few rows for a window of 7 steps and are left out",)
+    left_out = "2 of 3 series have too few rows in the training part for a window of 7 steps and are left out"
+    assert notes("exclude", 40, 12, 2) == (left_out,)
+    (by_series,) = notes("exclude", 40, 40, 5, split=[1, 2], split_by="series")
+    assert by_series == "1 of 3 series have too few rows for a window of 7 steps and are left out"
     assert notes("pad", 40, 12, 2, lanes=1)[0] == notes("exclude", 40, 12, 2)[0]
 
 
 @pytest.mark.parametrize("rule", ["pad", "exclude", "refuse"])
 def test_a_series_that_no_part_takes_is_not_short(rule):
     assert made(40, 40, 40, split=[1, 1], split_by="series", short_series=rule).series.notes == ()
+
+
+def test_padding_is_offered_where_it_gives_the_windows_that_are_missing():
+    choice = {"split": [1, 1], "split_by": "series"}
+    with pytest.raises(InputError, match="the validation part .* no window.*, or data.short_series=pad"):
+        made(40, 5, short_series="exclude", **choice)
+    assert made(40, 5, short_series="pad", **choice).windows["validation"] == 3
 
 
 def test_excluded_series_have_no_part_in_anything():
@@ -234,9 +244,10 @@ def test_a_new_short_series_has_the_unit_of_its_one_past_row_and_not_of_another_
     [
         ((5,), {}, r"series 0 has 5 steps, but one window needs 7 \(data.past_steps=5 \+ data.horizon=2\)"),
         ((5, 6), {}, "the longest series, series 1, has 6 steps, but one window needs 7"),
-        ((5, 40), {"short_series": "refuse"}, "integers: series 0 has 5 steps, but one window needs 7"),
+        ((5, 40), {"short_series": "refuse"}, "integers: series 0 has 5 steps, .* data.short_series=pad or exclude takes"),
+        ((5, 6), {"short_series": "refuse"}, r"data.horizon=2\)\.$"),
         ((40, 9), {"short_series": "refuse"}, r"series 1 has 6 rows in the train part .* needs 7 there"),
-        ((9, 9), {}, "the train part .* has 12 rows and no window; a series needs at least 7"),
+        ((9, 8), {}, "has 11 rows and no window; a series needs at least 7 of them there, and the longest, series 0, has 6"),
         ((9, 9), {"short_series": "exclude"}, "the train part .* has 12 rows and no window; a series needs at least 7"),
         ((40,), {"short_series": "drop"}, "data.short_series is 'drop'; it must be one of pad, exclude, refuse"),
         ((), {}, "there are no rows"),

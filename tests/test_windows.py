@@ -199,6 +199,7 @@ def test_spec_survives_the_way_through_plain_primitives():
         ({"context": "both"}, "data.context is 'both'"),
         ({"season": 0}, "data.season is 0"),
         ({"split_by": "row"}, "data.split_by is 'row'"),
+        ({"split_by": "series"}, "holds only one series, but data.split_by=series .* set data.split_by=time"),
         ({"winsorise": 0.5}, "data.winsorise is 0.5; it must be null or a share"),
         ({"split": [0.5, 0.6, 0.1]}, "fractions must sum to at most 1"),
         ({"split": [90, 20]}, "counts must sum to at most 100"),
