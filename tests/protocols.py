@@ -36,7 +36,7 @@ def errors(data: WindowDataModule, model: AbstractForecaster) -> tuple[Tensor, T
 
 
 def scaled_mse(checkpoint: Path, files: Sequence[Path]) -> Reported:
-    """ETTh1: mean over all test windows, leads and channels of squared errors over the training variance (Zhou 2021)."""
+    """ETTh1: mean over test windows, leads and channels of squared errors over the training variance (Zhou 2021)."""
     model = load(checkpoint)
     data = Table(
         path=files[0], time="date", target="*", layout="wide", past_steps=model.spec.past_steps, horizon=96,

@@ -21,11 +21,11 @@ HEAD = """# Results
 
 Written by `make slow`, which runs every command below with the seeds 0, 1 and 2; `pytest -m slow -k lstm` refreshes
 only the rows with that name. Figures are on the validation windows of the source, or on the test windows where the
-title or the note says so, in the data's own units, with the weights of the epoch that was best in validation; naive is the better of the naive and the seasonal naive forecast on the same windows.
-Since the validation windows also chose the epoch and, mostly with the same seeds, the recipe, they flatter, as the printed
-figures do; a run's `metrics.csv` has the test windows too, where the source keeps any. Seconds are those of one seed
-on one CPU core that others shared. In bold is the figure that must reach the limit: the median over the seeds, or the
-best of them.
+title or the note says so, in the data's own units, with the weights of the epoch that was best in validation; naive is
+the better of the naive and the seasonal naive forecast on the same windows. Since the validation windows also chose the
+epoch and, mostly with the same seeds, the recipe, they flatter, as the printed figures do; a run's `metrics.csv` has
+the test windows too, where the source keeps any. Seconds are those of one seed on one CPU core that others shared. In
+bold is the figure that must reach the limit: the median over the seeds, or the best of them.
 
 """
 COLUMNS = ("model", "command", "printed", "limit", "ours, median (smallest ... largest)", "naive", "windows",

@@ -430,8 +430,8 @@ def test_marks_in_a_table_of_one_series_per_row(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("layout", ["long", "rows"])
 def test_marks_that_are_nowhere_are_told(tmp_path: Path, marks: Any, said: str | None, layout: str) -> None:
-    write(tmp_path, data="id,y,s\na,1,8\nb,7,9\n")
-    settings: dict[str, Any] = {"target": "y", "statics": "s", "series_id": "id", "layout": layout}
+    write(tmp_path, data="id,y,z,s\na,1,2,8\nb,7,3,9\n")
+    settings: dict[str, Any] = {"target": ["y", "z"], "statics": "s", "series_id": "id", "layout": layout}
     series = read_table(tmp_path / "data.csv", missing_values=marks, **settings)
     told = [note for note in series.notes if note.startswith("data.missing_values")]
     assert told == ([f"data.missing_values: {said} in no cell that is read from data.csv."] if said else [])

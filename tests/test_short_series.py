@@ -198,8 +198,8 @@ def test_what_becomes_of_short_series_is_said():
 
     assert notes("pad", 40, 30) == notes("exclude", 40, 30) == notes("refuse", 40, 30) == ()
     assert notes("pad", 40, 12, 2) == (
-        "2 of 3 series have too few rows in the training part for a window of 7 steps: the past of 2 train, 1 validation"
-        " windows is padded on the left; 1 without any window",
+        "2 of 3 series have too few rows in the training part for a window of 7 steps: the past of 2 train, 1"
+        " validation windows is padded on the left; 1 without any window",
     )
     left_out = "2 of 3 series have too few rows in the training part for a window of 7 steps and are left out"
     assert notes("exclude", 40, 12, 2) == (left_out,)
@@ -235,7 +235,7 @@ def test_a_new_short_series_has_the_unit_of_its_one_past_row_and_not_of_another_
     data.loaders = {}
     data.setup()
     error = data.loaders["validation"].store.seasonal_error[:, 0]
-    assert error[2].item() == pytest.approx(data.spec.target_statistics.deviation[0]), "no difference is known"
+    assert error[2].item() == 2_000_000, "no difference is known, but the size of its one past row"
     assert error[:2].tolist() == [2, 2] and error[3].item() == pytest.approx(1000, rel=1e-3)
 
 
@@ -244,10 +244,18 @@ def test_a_new_short_series_has_the_unit_of_its_one_past_row_and_not_of_another_
     [
         ((5,), {}, r"series 0 has 5 steps, but one window needs 7 \(data.past_steps=5 \+ data.horizon=2\)"),
         ((5, 6), {}, "the longest series, series 1, has 6 steps, but one window needs 7"),
-        ((5, 40), {"short_series": "refuse"}, "integers: series 0 has 5 steps, .* data.short_series=pad or exclude takes"),
+        (
+            (5, 40),
+            {"short_series": "refuse"},
+            "integers: series 0 has 5 steps, .* data.short_series=pad or exclude takes",
+        ),
         ((5, 6), {"short_series": "refuse"}, r"data.horizon=2\)\.$"),
         ((40, 9), {"short_series": "refuse"}, r"series 1 has 6 rows in the train part .* needs 7 there"),
-        ((9, 8), {}, "has 11 rows and no window; a series needs at least 7 of them there, and the longest, series 0, has 6"),
+        (
+            (9, 8),
+            {},
+            "has 11 rows and no window; a series needs at least 7 of them there, and the longest, series 0, has 6",
+        ),
         ((9, 9), {"short_series": "exclude"}, "the train part .* has 12 rows and no window; a series needs at least 7"),
         ((40,), {"short_series": "drop"}, "data.short_series is 'drop'; it must be one of pad, exclude, refuse"),
         ((), {}, "there are no rows"),

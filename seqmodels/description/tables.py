@@ -33,9 +33,11 @@ def sheets(description: Description) -> list[Sheet]:
 def place(series: Any, row: int) -> str:
     """A row as people know it: its series, where there are several, and its time or step."""
     owner = int(np.searchsorted(series.offsets, row, side="right")) - 1
-    when = label(series.clock(slice(row, row + 1))[0]) if series.time is not None else f"step {row - int(series.offsets[owner]):,}"
-    if series.time is not None and series.time.dtype.kind != "M":
-        when = f"at {when}"
+    if series.time is None:
+        when = f"step {row - int(series.offsets[owner]):,}"
+    else:
+        when = label(series.clock(slice(row, row + 1))[0])
+        when = when if series.time.dtype.kind == "M" else f"at {when}"
     return when if len(series) == 1 else f"{series.name(owner)}, {when}"
 
 

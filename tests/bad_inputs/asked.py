@@ -63,12 +63,16 @@ CASES: dict[str, Case] = {
     ),
     "too many lanes": said("data.lanes=30", words=r"data.lanes is 30, and the \d+ rows of the train part .* set fewer"),
     "no lanes": said("data.lanes=0", words=r"data.lanes is 0; it must be null or at least 1"),
-    "short series padded": Repaired(SHORT, IDS, r"1 of 2 series have too few rows in the training part for a window of 7 steps: ", rows=44),
+    "short series padded": Repaired(
+        SHORT, IDS, r"1 of 2 series have too few rows in the training part for a window of 7 steps: ", rows=44
+    ),
     "short series left out": Repaired(
         SHORT, [*IDS, "data.short_series=exclude"], r"1 of 2 series have too few rows .* and are left out", rows=44
     ),
     "short series refused": Refused(
-        SHORT, [*IDS, "data.short_series=refuse"], r"data.csv: b has 4 steps, but one window needs 7 .*data.short_series=pad"
+        SHORT,
+        [*IDS, "data.short_series=refuse"],
+        r"data.csv: b has 4 steps, but one window needs 7 .*data.short_series=pad",
     ),
     "unknown rule for short series": said("data.short_series=drop", words=r"data.short_series is 'drop'; it must be"),
     "unknown sampling": said("data.sampling=random", words=r"data.sampling is 'random'; it must be"),
