@@ -196,7 +196,8 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             stateful=self.lanes is not None,
         )
         self.units = units(self.series, train, self.short, self.spec)
-        self.spec = self.spec._replace(sizes_differ=sizes_differ(self.units))
+        trained = torch.from_numpy(train.stop > train.start)  # the others must not tell anything
+        self.spec = self.spec._replace(sizes_differ=sizes_differ(self.units[trained]))
 
     def _loaders(self) -> dict[str, Loader]:
         store = WindowStore(self.series, self.spec, self.units)
