@@ -1,12 +1,11 @@
 """Reading a long Parquet file (id, time, value) against polars, which only reads and sorts the same columns.
 
 ``python -m benchmarks.reading [rows]``: 20 million rows by default; 100 million take ten minutes and 2 GB of disk.
-Each reader runs three times, in processes of its own, so that its peak memory (ru_maxrss, less that of a process that
+Each reader runs three times, in processes of its own, so that its peak memory (VmHWM, less that of a process that
 only imports the libraries) is its own. The columns themselves are 16 bytes a row: int32 id, time, float32 value.
 """
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+
+from benchmarks.store import memory
 
 ROWS, SERIES, BYTES, RUNS = 20_000_000, 1000, 16, 3
 ROOT = Path(__file__).parent.parent
@@ -87,7 +88,7 @@ def report(reader: str, path: str) -> None:
     started = time.perf_counter()
     {"nothing": nothing, "ours": ours, "polars": polars}[reader](path)
     seconds = time.perf_counter() - started
-    print(json.dumps({"seconds": seconds, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+    print(json.dumps({"seconds": seconds, "peak": memory("VmHWM") * 1e6}))
 
 
 if __name__ == "__main__":

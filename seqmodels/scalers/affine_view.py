@@ -30,6 +30,10 @@ class Affine(NamedTuple):
         return self._shrunk((past - self.past_centre) / self.past_scale)
 
     def encode_targets(self, inputs: Inputs, targets: Targets, origins: Origins) -> Tensor:
+        if self.centre.shape[1:3] == (1, 1):  # alike for all origins and leads: once, rather than S x H times
+            centre, unit = self.centre[:, 0], self.unit[:, 0]
+            past, future = (self._shrunk((part - centre) / unit) for part in (inputs.past_target, targets.target))
+            return every_step(past, future, origins)
         target = every_step(inputs.past_target, targets.target, origins)
         return self._shrunk((target - self.centre) / self.unit)
 
