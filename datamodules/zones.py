@@ -41,6 +41,7 @@ def local(time: np.ndarray, zone: str) -> np.ndarray:
 
 def instant(wall: np.ndarray, zone: str, which: str = "earliest") -> np.ndarray:
     """UTC of clock times (n,), NaT where the clock jumps over them; ``which`` of two, "earliest" or "latest"."""
+    # polars asks for a literal, and ``which`` is one of its values
     labels = pl.Series(wall).dt.replace_time_zone(zone, ambiguous=which, non_existent="null")  # type: ignore[arg-type]
     return labels.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
 

@@ -72,7 +72,7 @@ def _run(script: str, directory: str, arguments: tuple[str, ...], out: str, err:
     for stream, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+        stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # pytest may put others in their place
     os.chdir(directory)
     sys.argv = [script, *arguments]
     runpy.run_path(script, run_name="__main__")
