@@ -13,12 +13,11 @@ from datamodules.lanes import LaneIndex, StretchLoader
 from datamodules.loader import WindowLoader
 from datamodules.measures import measured, sizes_differ, units
 from datamodules.order import Order, every_window
-from datamodules.outliers import check_share, pull_in
 from datamodules.sampling import Drawn, check_sampling, first
 from datamodules.series import SeriesSet
 from datamodules.short_series import RULES, remaining, short_ones, short_series_notes
 from datamodules.split import STAGES, split_spans
-from datamodules.statistics import joined
+from datamodules.statistics import check_share, joined, pull_in
 from datamodules.windows import WindowIndex, WindowStore
 from seqmodels.errors import InputError, require_at_least, require_choice
 from seqmodels.window import Window

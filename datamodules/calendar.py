@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from datamodules.columns import Column
-from datamodules.series import SeriesSet
-from datamodules.zones import local
+from datamodules.series import Column, SeriesSet
+from datamodules.timezones import local
 from seqmodels.window import InputError
 
 CATEGORY = ":category"

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from datamodules.chunks import chunks
-from datamodules.columns import Column, Rows
-from datamodules.mapped import release
+from datamodules.arrays import chunks, release
+from datamodules.series import Column, Rows
 from seqmodels.window import Category, InputError
 
 SHOWN = 3  # values that a note names

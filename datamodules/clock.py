@@ -9,7 +9,7 @@ import polars as pl
 from datamodules.cells import Source
 from datamodules.encode import clean
 from datamodules.local_time import localised
-from datamodules.zones import whole_days
+from datamodules.timezones import whole_days
 from seqmodels.window import InputError
 
 _CLOCK = r"(?:([ T])\d{1,2}:\d{2}(:\d{2}(?:[.]\d+)?)?( ?[APap][Mm])?( ?(?:Z|[+-]\d{2}:?\d{2}))?)?"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from datamodules.cells import Source
-from datamodules.columns import Column
 from datamodules.encode import MissingValues, note_missing, to_covariate, without_marks
+from datamodules.series import Column
 from seqmodels.window import InputError
 
 

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datamodules.categories import renumbered
-from datamodules.columns import Column, Maker, Rows
-from datamodules.series import SeriesSet
+from datamodules.series import Column, Maker, Rows, SeriesSet
 from datamodules.split import Span
 from datamodules.statistics import holds_nan, joined, statistics
 from seqmodels.window import Category, InputError, Statistics

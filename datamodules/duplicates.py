@@ -7,10 +7,10 @@ equal ones too, for who adds up rows means each of them; covariates are those of
 
 import numpy as np
 
+from datamodules.arrays import chunks
 from datamodules.cells import Source
-from datamodules.chunks import chunks
 from datamodules.rows import Rows
-from datamodules.zones import whole_days
+from datamodules.timezones import whole_days
 from seqmodels.window import InputError
 
 MERGED = {"mean": "their means are taken", "sum": "they are added up"}

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from datamodules.cells import Source
-from datamodules.columns import Column
+from datamodules.series import Column
 from seqmodels.window import InputError
 
 # What spreadsheets, R, SQL, pandas and SAS write for "no value"; compared after stripping blanks.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from datamodules.columns import Column, Rows
+from datamodules.series import Column, Rows
 from datamodules.within import VALUE, within_series
 from seqmodels.window import InputError
 

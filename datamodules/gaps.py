@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from datamodules.arrays import chunks
 from datamodules.cells import Source
-from datamodules.chunks import chunks
-from datamodules.grid import Grid, IntegerGrid, every, listed, plural
+from datamodules.frequency import Grid, IntegerGrid, every, find_grid, listed, plural
 from datamodules.rows import Rows
-from datamodules.steps import find_grid
 from seqmodels.window import InputError
 
 # A wrong year among the stamps must not become millions of rows.

@@ -7,8 +7,7 @@ from difflib import get_close_matches
 import numpy as np
 import polars as pl
 
-from datamodules.columns import Column
-from datamodules.series import SeriesSet
+from datamodules.series import Column, SeriesSet
 from datamodules.within import VALUE, within_series
 from seqmodels.window import InputError
 

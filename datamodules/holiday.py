@@ -9,8 +9,7 @@ import numpy as np
 import polars as pl
 
 from datamodules.calendar import local_time
-from datamodules.columns import Column
-from datamodules.series import SeriesSet
+from datamodules.series import Column, SeriesSet
 from seqmodels.window import InputError
 
 DAY = np.timedelta64(1, "D")

@@ -6,8 +6,8 @@ from functools import reduce
 import numpy as np
 import polars as pl
 
+from datamodules.arrays import chunks
 from datamodules.cells import Source
-from datamodules.chunks import chunks
 from datamodules.encode import clean
 from seqmodels.window import InputError
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from datamodules.arrays import chunks
 from datamodules.cells import Source
-from datamodules.chunks import chunks
-from datamodules.zones import instant, show
+from datamodules.timezones import instant, show
 from seqmodels.window import InputError
 
 

@@ -7,10 +7,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from datamodules.frequency import Grid
 from datamodules.gaps import MOST_ABSENT, MOST_ABSENT_PER_ROW
-from datamodules.grid import Grid
 from datamodules.series import SeriesSet
-from datamodules.zones import local, show
+from datamodules.timezones import local, show
 from seqmodels.errors import InputError
 
 

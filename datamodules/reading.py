@@ -12,7 +12,7 @@ from datamodules.covariates import Encoded, read_covariates, read_statics
 from datamodules.encode import MissingValues, note_missing, to_target, without_marks
 from datamodules.files import check_same_columns
 from datamodules.frames import Frame
-from datamodules.grid import Grid
+from datamodules.frequency import Grid
 from datamodules.keys import read_series, read_stamps
 from datamodules.roles import LAYOUTS, Roles, find_layout
 from datamodules.rows import Rows

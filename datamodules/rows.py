@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datamodules.chunks import taken, without
-from datamodules.zones import local, show
+from datamodules.arrays import taken, without
+from datamodules.timezones import local, show
 
 Change = Callable[[np.ndarray], np.ndarray]
 

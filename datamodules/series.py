@@ -1,11 +1,12 @@
-"""Many time series in contiguous storage, one after the other: what every reader produces."""
+"""Many time series in contiguous storage, one after the other, and single columns of covariates."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from datamodules.zones import local
+from datamodules.timezones import local
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,3 +62,26 @@ class SeriesSet:
     def name(self, index: int) -> str:
         """What to call series ``index`` in a message."""
         return self.names[index] if self.names else f"series {index}"
+
+
+Rows = slice | np.ndarray  # which rows: a range of them, or (rows,) bool
+
+
+class Column(NamedTuple):
+    """A column of numbers, or of categories where it has ``categories``."""
+
+    name: str
+    values: np.ndarray  # (rows,) float32; NaN where missing, of categories the number from 1 on and 0 where missing
+    categories: tuple[str, ...] = ()
+    key: str = ""  # the config key that asks for it, "" for a column of the table
+    known: bool = False  # for every step of a forecast at its origin, or only up to the origin
+
+    def __str__(self) -> str:
+        return f"data.{self.key}: {self.name!r}" if self.key else f"column {self.name!r}"
+
+
+class Maker(Protocol):
+    """Makes covariates from the series themselves; what is wrong with its settings it says when it is built."""
+
+    def columns(self, series: SeriesSet, horizon: int) -> Iterator[Column]:
+        """The columns in order; raises ``InputError`` where the series lack what is needed."""

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from datamodules.arrays import CHUNK, chunks
 from datamodules.cells import Source
-from datamodules.chunks import CHUNK, chunks
 from datamodules.duplicates import drop_duplicates
 from datamodules.rows import Rows, index_type
 

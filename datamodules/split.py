@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datamodules.grid import Grid
+from datamodules.frequency import Grid, find_grid
 from datamodules.series import SeriesSet
-from datamodules.steps import find_grid
 from seqmodels.errors import InputError
 
 STAGES = ("train", "validation", "test")
@@ -142,7 +141,7 @@ def _label(part: int | float | str, series: SeriesSet) -> np.datetime64 | int:
         raise InputError(f"data.split holds {part!r}; the time column needs {rule}.") from None
     if not dates or series.zone in ("", "UTC"):
         return label
-    from datamodules.zones import instant  # it loads polars, which whoever has a time zone has loaded
+    from datamodules.timezones import instant  # it loads polars, which whoever has a time zone has loaded
 
     (found,) = instant(np.array([label]), series.zone)
     if np.isnat(found):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.mapped import open_mapped, release
+from datamodules.arrays import open_mapped, release
 from datamodules.series import SeriesSet
 from seqmodels.errors import InputError
 

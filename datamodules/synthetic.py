@@ -1,12 +1,15 @@
-"""Generated series: the two-sine waves of the textbook and the trend + season + noise series of the course."""
+"""Generated series: textbook waves, a course series of trend, season and noise, and a panel of daily series."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from datamodules.base import WindowDataModule
+from datamodules.pieces import Piece
 from datamodules.series import SeriesSet
-from seqmodels.errors import InputError, require_at_least
+from seqmodels.errors import InputError, require_at_least, require_share
 
 
 def generate_waves(series: int, steps: int, seed: int) -> np.ndarray:
@@ -125,4 +128,115 @@ class TrendSeason(WindowDataModule):
             known_covariate_names=tuple(names),
             season=1,
             source="trend + season + noise",
+        )
+
+
+ROWS_AT_ONCE = 2**20
+WEEK = 7
+LAST_DAY = np.datetime64("2024-12-31", "us")
+DAY = np.timedelta64(1, "D")
+
+
+class PanelGenerator:
+    """Series i at step t is level (1 + trend t / 365 + week of the day + noise), all of them ending on the same day.
+
+    Lengths are uniform in [least_steps, most_steps]; levels are log-normal, exp(N(3, 1)); trends N(0, 0.2) a year;
+    the seven values of the week N(0, 0.3). The noise is autoregressive, n(t) = correlation n(t - 1) + e(t), with a
+    deviation of 0.1. Everything depends on ``seed`` alone, not on how many rows are made at a time.
+    """
+
+    def __init__(self, series: int, least_steps: int, most_steps: int, correlation: float, seed: int):
+        shape, self.noise = (np.random.default_rng(own) for own in np.random.SeedSequence(seed).spawn(2))
+        self.lengths = shape.integers(least_steps, most_steps, size=series, endpoint=True)
+        self.level = np.exp(shape.normal(3.0, 1.0, size=series))
+        self.trend = shape.normal(0.0, 0.2, size=series) / 365
+        self.week = shape.normal(0.0, 0.3, size=(series, WEEK))
+        self.correlation = correlation
+
+    def parts(self, rows: int = ROWS_AT_ONCE) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Values (n,) float32 and days before the last one (n,) of consecutive series, about ``rows`` at a time."""
+        ends = np.cumsum(self.lengths)
+        borders = np.searchsorted(ends, np.arange(rows, ends[-1] + rows, rows))
+        first = 0
+        for last in np.minimum(borders + 1, len(ends)).tolist():
+            if last > first:
+                yield self._part(np.arange(first, last))
+            first = last
+
+    def _part(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        lengths = self.lengths[chosen]
+        series = chosen.repeat(lengths)
+        step = np.arange(len(series)) - (np.cumsum(lengths) - lengths).repeat(lengths)
+        before = self.lengths[series] - 1 - step
+        share = 1 + self.trend[series] * step + self.week[series, before % WEEK] + self._noise(step)
+        return (self.level[series] * share).astype(np.float32), before
+
+    def _noise(self, step: np.ndarray) -> np.ndarray:
+        """n(t) = correlation n(t - 1) + e(t) from the first step of each series, doubling how far back it reaches."""
+        scale = 0.1 * (1 - self.correlation**2) ** 0.5
+        noise = self.noise.standard_normal(len(step)) * scale
+        reach, weight = 1, self.correlation
+        while weight > 1e-9 and reach <= step.max():
+            noise[reach:] += weight * np.where(step[reach:] >= reach, noise[:-reach], 0)
+            reach, weight = 2 * reach, weight**2
+        return noise
+
+
+class Panel(WindowDataModule):
+    """Generated daily series; the formula is ``PanelGenerator``. ``dates``: with a date for each row."""
+
+    def __init__(
+        self,
+        *,
+        series: int = 1000,
+        least_steps: int = 50,
+        most_steps: int = 2000,
+        correlation: float = 0.7,
+        dates: bool = False,
+        data_seed: int = 42,
+        **windows: Any,
+    ):
+        super().__init__(**windows)
+        require_at_least(1, "data", series=series, least_steps=least_steps)
+        require_share("data", correlation=correlation)
+        if most_steps < least_steps:
+            raise InputError(f"data.most_steps is {most_steps}; it must be at least data.least_steps={least_steps}.")
+        self.dates = dates
+        self.settings = (series, least_steps, most_steps, correlation, data_seed)
+
+    def files(self) -> list[Path]:
+        """None: all is computed."""
+        return []
+
+    def pieces(self, folder: Path, rows: int, done: int) -> Iterator[Piece]:
+        """The same series as ``read`` gives, some at a time."""
+        generator, first = PanelGenerator(*self.settings), 0
+        for number, (values, before) in enumerate(generator.parts(rows)):
+            last = first + int((before == 0).sum())
+            if number >= done:
+                yield Piece(self._series_set(values, before, generator.lengths[first:last], first))
+            first = last
+
+    def read(self) -> SeriesSet:
+        generator = PanelGenerator(*self.settings)
+        values = np.empty(generator.lengths.sum(), np.float32)
+        before = np.empty(len(values) if self.dates else 0, np.int64)
+        done = 0
+        for part, days in generator.parts():
+            values[done : done + len(part)] = part
+            if self.dates:
+                before[done : done + len(part)] = days
+            done += len(part)
+        return self._series_set(values, before, generator.lengths, 0)
+
+    def _series_set(self, values: np.ndarray, before: np.ndarray, lengths: np.ndarray, first: int) -> SeriesSet:
+        return SeriesSet(
+            values[:, None],
+            np.concatenate([[0], np.cumsum(lengths)]),
+            channels=("value",),
+            time=LAST_DAY - before * DAY if self.dates else None,
+            names=tuple(f"series {number}" for number in range(first, first + len(lengths))),
+            frequency="day",
+            season=WEEK,
+            source="generated panel",
         )

@@ -8,15 +8,15 @@ from datamodules.cells import Source
 from datamodules.duplicates import check_duplicates
 from datamodules.encode import MissingValues
 from datamodules.frames import open_frame
+from datamodules.frequency import Grid
 from datamodules.gaps import fill_gaps
-from datamodules.grid import Grid
 from datamodules.opening import open_files
 from datamodules.reading import Reading
 from datamodules.roles import Names, Roles, names
 from datamodules.rows import split_columns
 from datamodules.series import SeriesSet
 from datamodules.sorting import order_rows
-from datamodules.zones import check_zone
+from datamodules.timezones import check_zone
 from seqmodels.window import InputError
 
 

@@ -10,11 +10,10 @@ import polars as pl
 from datamodules.dividing import batches, divide, is_on_disk, open_part, scanned
 from datamodules.encode import kinds_of
 from datamodules.files import check_same_columns
-from datamodules.grid import Grid
+from datamodules.frequency import Grid, find_grid
 from datamodules.pieces import Piece
 from datamodules.roles import Roles, find_layout, names
 from datamodules.series import SeriesSet
-from datamodules.steps import find_grid
 from datamodules.table import open_source, read_table
 
 ROLES = ("target", "time", "series_id", "past_covariates", "known_covariates", "statics")

@@ -159,8 +159,15 @@ MEASURED = [
 # Where others printed nothing to compare, the limit is the better one of the naive forecasts on the same test windows.
 AS_IT_IS = [
     Row("m4/hourly", "conv_gru", 0.85, 0.893, metric="M4 MASE", stage="test", note="printed: the competition's winner"),
-    Row("etth1/long_horizon", "conv_gru", 0.365, 0.386, metric="scaled MSE", stage="test",
-        note="printed: DLinear; the recipe is one of four that were compared on the test too"),  # fmt: skip
+    Row(
+        "etth1/long_horizon",
+        "conv_gru",
+        0.365,
+        0.386,
+        metric="scaled MSE",
+        stage="test",
+        note="printed: DLinear; the recipe is one of four that were compared on the test too",
+    ),  # fmt: skip
     Row("ridership/day_type", "rnn", 60_159, stage="test", note="test: June 2019 to February 2020"),
     Row("bike_sharing/hourly", "conv_gru", 69.48, stage="test"),
     Row("air_quality/hourly", "conv_gru", 44.36, stage="test"),

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lines import FILE, column, made
 
-from datamodules import chunks
+from datamodules import arrays
 from datamodules.clock import read_clock
 from datamodules.rows import Rows
-from datamodules.zones import check_zone, local
+from datamodules.timezones import check_zone, local
 from seqmodels.window import InputError
 
 BERLIN = "Europe/Berlin"
@@ -57,7 +57,7 @@ def test_local_times_are_the_instants_they_mean(
     kept = (whole[:, None] + np.arange(-6, 9)).ravel() if len(whole) else np.arange(20, 29)
     instants = np.repeat(instants[kept], 2)[:: -1 if turned else 1]
     patch = pytest.MonkeyPatch()
-    patch.setattr(chunks, "CHUNK", size)
+    patch.setattr(arrays, "CHUNK", size)
     clock = read_clock(FILE, pl.Series("t", local(instants, zone)), None, zone, np.arange(len(instants)) % 2)
     patch.undo()
     assert clock.zone == zone and (clock.labels == instants).all()

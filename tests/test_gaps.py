@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lines import FILE, made
 
-from datamodules import chunks
+from datamodules import arrays
 from datamodules.gaps import fill_gaps
 from datamodules.rows import Rows
 from datamodules.sorting import order_rows
@@ -40,7 +40,7 @@ def test_every_step_of_the_grid_gets_its_row(series: dict[str, list[int]], size:
     labels = time if unit is None else np.datetime64("2020-03-01", "us") + time * np.timedelta64(1, unit)
     values = np.arange(len(time)) + 1.0
     patch = pytest.MonkeyPatch()
-    patch.setattr(chunks, "CHUNK", size)
+    patch.setattr(arrays, "CHUNK", size)
     rows = made(values, labels, names, known=values[:, None].astype(np.float32), known_names=("k",))
     result, grid, notes = filled(rows)
     patch.undo()

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from datamodules import chunks
-from datamodules.grid import BusinessGrid, FixedGrid, listed, plural
-from datamodules.steps import find_grid
-from datamodules.zones import instant
+from datamodules import arrays
+from datamodules.frequency import BusinessGrid, FixedGrid, find_grid, listed, plural
+from datamodules.timezones import instant
 
 ONE = np.zeros(1, np.int64)
 
@@ -103,7 +102,7 @@ def test_a_day_that_the_clock_jumps_into_gets_the_next_hour() -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 1 << 20])
 def test_the_step_is_the_most_common_one_in_pieces_of_any_size(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "CHUNK", size)
+    monkeypatch.setattr(arrays, "CHUNK", size)
     gaps = np.random.default_rng(0).choice([2, 3, 4, 9], 200, p=[0.3, 0.4, 0.2, 0.1])
     time = np.concatenate([[0], np.cumsum(gaps)])
     grid = find_grid(time, np.array([0, 60, 61, 130]))
@@ -113,8 +112,8 @@ def test_the_step_is_the_most_common_one_in_pieces_of_any_size(size: int, monkey
 
 
 def test_very_many_different_gaps_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datamodules.steps.MOST_NUMBERS", 10)
-    monkeypatch.setattr(chunks, "CHUNK", 50)
+    monkeypatch.setattr("datamodules.frequency.MOST_NUMBERS", 10)
+    monkeypatch.setattr(arrays, "CHUNK", 50)
     time = np.cumsum(np.where(np.arange(1000) % 3 == 0, np.arange(1000) + 100, 5))
     grid = find_grid(time, ONE)
     assert grid is not None and grid.count(np.zeros(1), np.array([5])).tolist() == [1]

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules import chunks
-from datamodules.outliers import check_share, limits, winsorised
+from datamodules import arrays
+from datamodules.statistics import check_share, limits, winsorised
 from seqmodels.window import InputError
 
 
@@ -28,7 +28,7 @@ def test_limits_are_quantiles_of_the_given_rows(values: list[float], share: floa
 
 @pytest.mark.parametrize("size", [7, 1 << 20])
 def test_only_observed_values_of_the_rows_are_pulled_in(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "CHUNK", size)
+    monkeypatch.setattr(arrays, "CHUNK", size)
     numbers = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
     numbers[[3, 150], 0], numbers[5, 1] = 99, -77
     observed = np.ones(numbers.shape, bool)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules import panel
-from datamodules.panel import Panel, PanelGenerator
+from datamodules import synthetic
+from datamodules.synthetic import Panel, PanelGenerator
 from seqmodels.errors import InputError
 
 WINDOWS = {"past_steps": 14, "horizon": 7}
@@ -30,7 +30,7 @@ def test_the_numbers_do_not_depend_on_how_many_are_made_at_a_time(rows: int, mon
 def test_lengths_dates_and_seed() -> None:
     made = Panel(series=400, least_steps=50, most_steps=300, dates=True, **WINDOWS).read()
     assert made.lengths.min() >= 50 and made.lengths.max() <= 300 and len(np.unique(made.lengths)) > 150
-    assert (np.diff(made.time)[np.delete(np.arange(len(made.time) - 1), made.offsets[1:-1] - 1)] == panel.DAY).all()
+    assert (np.diff(made.time)[np.delete(np.arange(len(made.time) - 1), made.offsets[1:-1] - 1)] == synthetic.DAY).all()
     assert (made.time[made.offsets[1:] - 1] == np.datetime64("2024-12-31")).all()
     other = Panel(series=400, least_steps=50, most_steps=300, data_seed=1, **WINDOWS).read()
     assert other.time is None and not np.array_equal(other.lengths, made.lengths)

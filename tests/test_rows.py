@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lines import FILE, made
 
-from datamodules import chunks
+from datamodules import arrays
 from datamodules.duplicates import check_duplicates
 from datamodules.rows import Rows, split_columns
 from datamodules.sorting import order_rows
@@ -19,7 +19,7 @@ from seqmodels.window import InputError
 @pytest.fixture(params=[1 << 20, 3], ids=["one piece", "pieces of 3 rows"])
 def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done piece by piece must not depend on the pieces."""
-    monkeypatch.setattr(chunks, "CHUNK", request.param)
+    monkeypatch.setattr(arrays, "CHUNK", request.param)
     monkeypatch.setattr("datamodules.sorting.CHUNK", request.param)
 
 
@@ -44,7 +44,7 @@ def series_of(rows: Rows) -> dict[str, list[tuple[int, float, int]]]:
 )
 def test_any_order_becomes_the_order_of_series_and_time(keys: list[tuple[str, int]], size: int) -> None:
     patch = pytest.MonkeyPatch()
-    patch.setattr(chunks, "CHUNK", size)
+    patch.setattr(arrays, "CHUNK", size)
     patch.setattr("datamodules.sorting.CHUNK", size)
     names, times = zip(*keys, strict=True)
     values = np.arange(len(keys)) + 0.5

@@ -17,12 +17,12 @@ from small_runs import fit, small_module
 from datamodules import store_writer, stored
 from datamodules.convert import Conversion
 from datamodules.order import Blockwise
-from datamodules.panel import Panel
 from datamodules.pieces import Piece
 from datamodules.series import SeriesSet
 from datamodules.store import StoredSeries, open_store, verify
 from datamodules.store_writer import StoreWriter
 from datamodules.stored import Stored
+from datamodules.synthetic import Panel
 from datamodules.tabular import Table
 from datamodules.windows import WindowStore
 from seqmodels.errors import InputError

@@ -6,7 +6,7 @@ from zoneinfo import available_timezones
 import numpy as np
 import polars as pl
 
-from datamodules.chunks import chunks
+from datamodules.arrays import chunks
 from seqmodels.window import InputError
 
 
