@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from datamodules.frequency import Grid
-from datamodules.gaps import MOST_ABSENT, MOST_ABSENT_PER_ROW
 from datamodules.series import SeriesSet
+from datamodules.tables.gaps import MOST_ABSENT, MOST_ABSENT_PER_ROW
 from datamodules.timezones import local, show
 from seqmodels.errors import InputError
 

@@ -6,11 +6,10 @@ from pathlib import Path as Folder
 from typing import Any
 
 from datamodules.base import WindowDataModule
-from datamodules.dividing import paths_of
 from datamodules.pieces import Piece
 from datamodules.series import SeriesSet
-from datamodules.table import open_source, read_table
-from datamodules.table_pieces import read_pieces
+from datamodules.tables.partition import paths_of, read_pieces
+from datamodules.tables.reader import open_source, read_table
 
 Path = str | PathLike[str]
 Mark = str | float
@@ -64,5 +63,5 @@ class Table(WindowDataModule):
         return paths_of(open_source(self.path))
 
     def pieces(self, folder: Folder, rows: int, done: int) -> Iterator[Piece]:
-        """The table some series at a time, see ``datamodules.table_pieces``."""
+        """The table some series at a time, see ``datamodules.tables.partition``."""
         return read_pieces(self.path, folder, rows, done, **self.columns)

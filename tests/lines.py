@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from datamodules.cells import Source
-from datamodules.rows import Rows
+from datamodules.tables.rows import Rows
+from datamodules.tables.source import Source
 
 
 class Lines(Source):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from data import real
 
-from datamodules.table import read_table
+from datamodules.tables.reader import read_table
 from seqmodels.description.autocorrelation import BAND, autocorrelation, bartlett, correlogram, partial, reach
 from seqmodels.description.sample import Curve, filled, moving_mean, pooled
 from seqmodels.description.seasons import find_season, measured, usual_seasons

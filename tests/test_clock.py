@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from lines import FILE, column, made
 
 from datamodules import arrays
-from datamodules.clock import read_clock
-from datamodules.rows import Rows
+from datamodules.tables.rows import Rows
+from datamodules.tables.timestamps import read_clock
 from datamodules.timezones import check_zone, local
 from seqmodels.window import InputError
 

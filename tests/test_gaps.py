@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from lines import FILE, made
 
 from datamodules import arrays
-from datamodules.gaps import fill_gaps
-from datamodules.rows import Rows
-from datamodules.sorting import order_rows
+from datamodules.tables.gaps import fill_gaps
+from datamodules.tables.rows import Rows
+from datamodules.tables.sorting import order_rows
 from seqmodels.window import InputError
 
 

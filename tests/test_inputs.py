@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from datamodules.series import SeriesSet
-from datamodules.table import read_table
+from datamodules.tables.reader import read_table
 from datamodules.tabular import Table
 from seqmodels.window import InputError
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from datamodules.series import SeriesSet
-from datamodules.table import read_table
+from datamodules.tables.reader import read_table
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.series import SeriesSet
-from datamodules.table import read_table
+from datamodules.tables.reader import read_table
 
 NUMBER = st.none() | st.floats(width=32, allow_nan=False, allow_infinity=False)
 CATEGORY = st.none() | st.sampled_from(["west", "east", "äöü", 'with "quotes"', "two\nlines", "a,b;c"])

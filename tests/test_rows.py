@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from lines import FILE, made
 
 from datamodules import arrays
-from datamodules.duplicates import check_duplicates
-from datamodules.rows import Rows, split_columns
-from datamodules.sorting import order_rows
+from datamodules.tables.duplicates import check_duplicates
+from datamodules.tables.layouts import split_columns
+from datamodules.tables.rows import Rows
+from datamodules.tables.sorting import order_rows
 from seqmodels.window import InputError
 
 
@@ -20,7 +21,7 @@ from seqmodels.window import InputError
 def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done piece by piece must not depend on the pieces."""
     monkeypatch.setattr(arrays, "CHUNK", request.param)
-    monkeypatch.setattr("datamodules.sorting.CHUNK", request.param)
+    monkeypatch.setattr("datamodules.tables.sorting.CHUNK", request.param)
 
 
 def ordered(rows: Rows, **arguments: Any) -> tuple[Rows, list[str]]:
@@ -45,7 +46,7 @@ def series_of(rows: Rows) -> dict[str, list[tuple[int, float, int]]]:
 def test_any_order_becomes_the_order_of_series_and_time(keys: list[tuple[str, int]], size: int) -> None:
     patch = pytest.MonkeyPatch()
     patch.setattr(arrays, "CHUNK", size)
-    patch.setattr("datamodules.sorting.CHUNK", size)
+    patch.setattr("datamodules.tables.sorting.CHUNK", size)
     names, times = zip(*keys, strict=True)
     values = np.arange(len(keys)) + 0.5
     extra = (values * 3).astype(np.float32)[:, None]

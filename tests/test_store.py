@@ -376,7 +376,7 @@ def test_a_long_series_may_be_absent_amid_the_table(tmp_path: Path) -> None:
 
 
 def test_long_series_are_cut_into_pieces_of_equal_size_also_between_batches(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("datamodules.dividing.BATCH", 7)
+    monkeypatch.setattr("datamodules.tables.partition.BATCH", 7)
     one, other = days(30).with_columns(id=pl.lit("a")), days(60).with_columns(id=pl.lit("b"))
     data = Table(path=tmp_path / "a.csv", target="y", time="t", id="id", **WINDOWS)
     write(pl.concat([other[:50], one, other[50:]]), tmp_path / "a.csv")

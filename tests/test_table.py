@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from datamodules.encode import MISSING
 from datamodules.series import SeriesSet
-from datamodules.table import read_table
+from datamodules.tables.reader import read_table
+from datamodules.tables.values import MISSING
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from datamodules.table import read_table
+from datamodules.tables.reader import read_table
 from seqmodels.window import InputError
 
 TIMED: dict[str, Any] = {"target": "y", "time": "t"}

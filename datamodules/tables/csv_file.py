@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from datamodules.cells import Source, unreadable
-from datamodules.encode import clean
+from datamodules.tables.source import Source, unreadable
+from datamodules.tables.values import clean
 from seqmodels.window import InputError
 
 

@@ -1,14 +1,14 @@
-"""The layout of one series per row, as of the M4 competition: its steps stand side by side, padded with blanks."""
+"""Layouts other than long: one series per column (wide), and one series per row, as in the M4 competition."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from datamodules.cells import Source
-from datamodules.encode import MissingValues, to_numbers, without_marks
-from datamodules.keys import read_series
-from datamodules.roles import Roles
-from datamodules.rows import Rows
+from datamodules.tables.roles import Roles
+from datamodules.tables.rows import Rows
+from datamodules.tables.series_ids import read_series
+from datamodules.tables.source import Source
+from datamodules.tables.values import MissingValues, to_numbers, without_marks
 from seqmodels.window import InputError
 
 
@@ -40,7 +40,7 @@ def read_across(table: Source, roles: Roles, missing_values: MissingValues) -> t
     sheets = [_read_sheet(first, roles.of(first), missing_values)]
     sheets += [_read_sheet(part, _with_statics_of(part, roles).of(part), missing_values) for part in others]
     sheets = [sheets[0], *(_rearranged(sheet, sheets[0]) for sheet in sheets[1:])]
-    spans = [_span(sheet.cells) for sheet in sheets]
+    spans = [_to_last_number(sheet.cells) for sheet in sheets]
     spans[0] &= np.logical_or.accumulate(~np.isnan(sheets[0].cells), axis=1)
     notes = [note for sheet, span in zip(sheets, spans, strict=True) for note in _notes(sheet, span)]
     inside = np.concatenate(spans, axis=1)
@@ -104,7 +104,7 @@ def _rearranged(sheet: Sheet, first: Sheet) -> Sheet:
     return Sheet(sheet.table, sheet.steps, first.names, sheet.cells[order], order, sheet.marked)
 
 
-def _span(cells: np.ndarray) -> np.ndarray:
+def _to_last_number(cells: np.ndarray) -> np.ndarray:
     """Whether each cell stands at or before the last number of its row, (series, steps) bool."""
     return np.logical_or.accumulate(~np.isnan(cells[:, ::-1]), axis=1)[:, ::-1]
 
@@ -118,3 +118,43 @@ def _notes(sheet: Sheet, span: np.ndarray) -> list[str]:
     where = f"{sheet.table.where(int(sheet.order[series]))}, column {sheet.steps[step]!r}"
     by_mark = f"; {sheet.marked:,} cells by data.missing_values" if sheet.marked else ""
     return [f"{sheet.table.name}: {np.count_nonzero(missing):,} missing values (first: {where}{by_mark})."]
+
+
+def split_columns(rows: Rows, columns: tuple[str, ...]) -> Rows:
+    """Each column becomes a series of its own, from its first to its last observed value."""
+    spans = [_span(rows, index) for index in range(len(columns))]
+    offsets = np.cumsum([0, *(span.stop - span.start for span in spans)], dtype=np.int64)
+
+    def joined(array: np.ndarray) -> np.ndarray:
+        """The rows of each span one after the other; of a column its own where it is a matrix of all columns."""
+        result = np.empty((offsets[-1], *array.shape[1:]), array.dtype)
+        for span, begin, end in zip(spans, offsets[:-1], offsets[1:], strict=True):
+            result[begin:end] = array[span]
+        return result
+
+    def own(matrix: np.ndarray) -> np.ndarray:
+        """(rows, columns) -> (all rows, 1)."""
+        return np.concatenate([matrix[span, index] for index, span in enumerate(spans)])[:, None]
+
+    observed = None if rows.observed is None else own(rows.observed)
+    return Rows(
+        values=own(rows.values),
+        time=None if rows.time is None else joined(rows.time),
+        codes=None,
+        names=columns,
+        observed=None if observed is None or observed.all() else observed,
+        past=joined(rows.past),
+        known=joined(rows.known),
+        past_names=rows.past_names,
+        known_names=rows.known_names,
+        zone=rows.zone,
+        offsets=offsets,
+    )
+
+
+def _span(rows: Rows, column: int) -> slice:
+    """From the first to the last observed value of a column, which has at least one."""
+    if rows.observed is None:
+        return slice(0, len(rows.values))
+    seen = rows.observed[:, column]
+    return slice(int(seen.argmax()), len(seen) - int(seen[::-1].argmax()))

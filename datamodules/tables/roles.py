@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from datamodules.cells import Source
+from datamodules.tables.source import Source
 from seqmodels.window import InputError
 
 LAYOUTS = {

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from datamodules.arrays import chunks
-from datamodules.cells import Source
 from datamodules.frequency import Grid, IntegerGrid, every, find_grid, listed, plural
-from datamodules.rows import Rows
+from datamodules.tables.rows import Rows
+from datamodules.tables.source import Source
 from seqmodels.window import InputError
 
 # A wrong year among the stamps must not become millions of rows.

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from datamodules.arrays import CHUNK, chunks
-from datamodules.cells import Source
-from datamodules.duplicates import drop_duplicates
-from datamodules.rows import Rows, index_type
+from datamodules.tables.duplicates import drop_duplicates
+from datamodules.tables.rows import Rows, index_type
+from datamodules.tables.source import Source
 
 
 def order_rows(table: Source, rows: Rows, columns: list[str], duplicates: str = "refuse") -> tuple[Rows, list[str]]:
     """Rows grouped by series in order of first appearance, ascending in time, each time once; and notes.
 
-    ``columns`` names the channels, for messages; ``duplicates`` is explained in ``datamodules.duplicates``. The rows
-    given are used up. Raises ``InputError`` for rows of the same series and time that are not to be merged.
+    ``columns`` names the channels, for messages; ``duplicates`` is explained in ``datamodules.tables.duplicates``. The
+    rows given are used up. Raises ``InputError`` for rows of the same series and time that are not to be merged.
     """
     _group(rows)
     notes = []

@@ -8,8 +8,8 @@ equal ones too, for who adds up rows means each of them; covariates are those of
 import numpy as np
 
 from datamodules.arrays import chunks
-from datamodules.cells import Source
-from datamodules.rows import Rows
+from datamodules.tables.rows import Rows
+from datamodules.tables.source import Source
 from datamodules.timezones import whole_days
 from seqmodels.window import InputError
 

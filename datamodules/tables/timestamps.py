@@ -1,16 +1,110 @@
-"""Time labels of a table: knows how dates are written and turns a column of them into datetime64 or integers."""
+"""Timestamps of a table: detect how dates are written, convert them, and localise clock times."""
 
 import re
+from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from datamodules.cells import Source
-from datamodules.encode import clean
-from datamodules.local_time import localised
-from datamodules.timezones import whole_days
+from datamodules.arrays import chunks
+from datamodules.tables.source import Source
+from datamodules.tables.values import clean
+from datamodules.timezones import instant, show, whole_days
 from seqmodels.window import InputError
+
+
+def localised(
+    table: Source, column: str, wall: np.ndarray, zone: str, codes: np.ndarray | None
+) -> tuple[np.ndarray, list[str]]:
+    """UTC of naive labels (rows,) that are clock times of ``zone``, in file order, and notes.
+
+    Of two equal hours of a series, when clocks are set back, the one of summer time comes first; in a file whose times
+    descend it comes last. Raises ``InputError`` for a time that the clock jumps over, for three equal ones, and for two
+    in a file without order.
+    """
+    time, doubtful = np.empty_like(wall), []
+    for part in chunks(len(wall)):
+        time[part] = instant(wall[part], zone)
+        _refuse_skipped(table, column, wall, time, part, zone)
+        doubtful.append(part.start + np.flatnonzero(instant(wall[part], zone, "latest") != time[part]))
+    twice = np.concatenate(doubtful)
+    if len(twice) == 0:
+        return time, []
+    series = np.zeros(len(twice), np.int64) if codes is None else codes[twice]
+    place = _places(wall[twice], series)
+    _refuse_third(table, column, wall, zone, twice[place > 1])
+    paired = _paired(place, wall[twice], series)
+    winter = paired & (place == (0 if _backwards(table, column, wall, zone, twice[paired]) else 1))
+    time[twice[winter]] = instant(wall[twice[winter]], zone, "latest")
+    return time, [_note(table, wall, zone, twice, paired)]
+
+
+def _refuse_skipped(table: Source, column: str, wall: np.ndarray, time: np.ndarray, part: slice, zone: str) -> None:
+    skipped = np.isnat(time[part])
+    if skipped.any():
+        row = part.start + int(skipped.argmax())
+        raise InputError(
+            f"{table.place(row)}: {show(wall[row])} in column {column!r} does not exist in {zone}, where clocks jump"
+            " over it; for a clock that is never changed give data.time_zone a fixed offset such as Etc/GMT-1."
+        )
+
+
+def _refuse_third(table: Source, column: str, wall: np.ndarray, zone: str, third: np.ndarray) -> None:
+    if len(third):
+        row = int(third[0])
+        raise InputError(
+            f"{table.place(row)}: {show(wall[row])} in column {column!r} stands here for the third time; when clocks in"
+            f" {zone} are set back an hour comes twice (data.time_zone)."
+        )
+
+
+def _places(wall: np.ndarray, series: np.ndarray) -> np.ndarray:
+    """Of each label, how many equal ones of its series stand before it, (n,) int64."""
+    order = np.lexsort((wall, series))
+    again = np.zeros(len(wall), bool)
+    again[1:] = (np.diff(wall[order]) == np.timedelta64(0)) & (np.diff(series[order]) == 0)
+    numbers = np.arange(len(wall))
+    places = np.empty(len(wall), np.int64)
+    places[order] = numbers - np.maximum.accumulate(np.where(again, 0, numbers))
+    return places
+
+
+def _paired(place: np.ndarray, wall: np.ndarray, series: np.ndarray) -> np.ndarray:
+    """Whether each label is one of two equal ones of its series, (n,) bool."""
+    return (place + _places(wall[::-1], series[::-1])[::-1]) > 0
+
+
+def _backwards(table: Source, column: str, wall: np.ndarray, zone: str, paired: np.ndarray) -> bool:
+    """Whether the later one of two equal clock times comes first in the file."""
+    backwards = _descends(wall)
+    if backwards is None and len(paired):
+        row = int(paired[0])
+        raise InputError(
+            f"{table.place(row)}: {show(wall[row])} in column {column!r} comes twice because clocks in {zone} are set"
+            " back (data.time_zone), and the rows are in no order of time that would tell which is which."
+        )
+    return bool(backwards)
+
+
+def _descends(wall: np.ndarray) -> bool | None:
+    """Whether times mostly go back from row to row; None where they mostly do neither that nor go on."""
+    balance = changes = 0
+    for part in chunks(len(wall) - 1):
+        sign = np.sign((wall[part.start + 1 : part.stop + 1] - wall[part]).astype(np.int64))
+        balance, changes = balance + int(sign.sum()), changes + int(np.count_nonzero(sign))
+    return None if 2 * abs(balance) < changes else balance < 0
+
+
+def _note(table: Source, wall: np.ndarray, zone: str, twice: np.ndarray, paired: np.ndarray) -> str:
+    first = f"(first: {table.where(int(twice[0]))}, {show(wall[twice[0]])})"
+    pairs, alone = int(paired.sum()), int((~paired).sum())
+    parts = [f"{pairs:,} are told apart by their order, summer time first"] if pairs else []
+    parts += [f"{alone:,} stand alone and are taken as summer time"] if alone else []
+    rows = "1 row lies" if len(twice) == 1 else f"{len(twice):,} rows lie"
+    return f"{table.name}: {rows} in an hour that clocks in {zone} show twice {first}: {', '.join(parts)}."
+
 
 _CLOCK = r"(?:([ T])\d{1,2}:\d{2}(:\d{2}(?:[.]\d+)?)?( ?[APap][Mm])?( ?(?:Z|[+-]\d{2}:?\d{2}))?)?"
 _ISO = re.compile(r"\d{4}([-/])\d{1,2}(?:\1\d{1,2}" + _CLOCK + ")?")
@@ -210,3 +304,76 @@ def _try(cells: pl.Series, time_format: str) -> pl.Series:
     if "%s" in time_format:
         labels = labels.dt.replace_time_zone("UTC")
     return labels.set(labels.dt.year() < 1000, None)
+
+
+# How the columns of parts of a time are called, in the order in which parts are written
+_PARTS = {
+    "year": ("year", "yr", "yyyy"),
+    "month": ("month", "mnth", "mon"),
+    "day": ("day", "mday", "day_of_month"),
+    "hour": ("hour", "hr", "hours"),
+    "minute": ("minute", "min", "minutes"),
+    "second": ("second", "sec", "seconds"),
+}
+
+
+_DATE_PARTS, _OF_DAY = tuple(_PARTS)[:3], tuple(_PARTS)[3:]
+
+
+def read_stamps(table: Source, columns: Sequence[str], time_format: str | None) -> tuple[pl.Series, str | None]:
+    """The column of times and the format of its texts (None: to be detected), also where several columns hold them.
+
+    Columns with the names of ``_PARTS`` are numbers: either all that make the time, from the year on, or the hour,
+    minute and second of a date in another column, which alone ``time_format`` then describes. Other columns, which
+    without a year a ``day`` is too, are texts such as date and clock time, joined by a blank.
+    Raises ``InputError`` for parts that make no time.
+    """
+    if len(columns) == 1:
+        return table.column(columns[0]), time_format
+    meant = {column: part for column in columns for part, known in _PARTS.items() if column.lower() in known}
+    if "year" not in meant.values():
+        meant = {column: part for column, part in meant.items() if part in _OF_DAY}
+    texts = [column for column in columns if column not in meant]
+    _check_parts(columns, texts, list(meant.values()), time_format)
+    parts = {part: column for column, part in meant.items()}
+    date = [_whole(table, parts[part], digits=4 if part == "year" else 2) for part in _DATE_PARTS if part in parts]
+    clock = [_whole(table, parts[part], digits=2) for part in _OF_DAY if part in parts]
+    clock = [clock[0] + ":00"] if len(clock) == 1 else clock
+    pieces = [*(_text(table, column) for column in texts), _joined(date, "-"), _joined(clock, ":")]
+    if time_format is not None and clock:
+        time_format += " %H:%M:%S" if "second" in parts else " %H:%M"
+    return _joined([piece for piece in pieces if len(piece)], " ").alias(" + ".join(columns)), time_format
+
+
+def _check_parts(columns: Sequence[str], texts: list[str], parts: list[str], time_format: str | None) -> None:
+    """Each part once and none left out before another; dates in texts want no parts but those of the clock."""
+    order = _OF_DAY if texts else tuple(_PARTS)
+    if sorted(parts) != sorted(order[: len(parts)]):
+        wanted = f"year, month, day, hour, minute, second, or a date and {', '.join(_OF_DAY)}"
+        raise InputError(f"data.time={','.join(columns)} makes no time; it must name columns of {wanted}, in full.")
+    if not texts and time_format is not None:
+        raise InputError(f"data.time_format={time_format} does not go with data.time={','.join(columns)}: all numbers.")
+
+
+def _joined(pieces: list[pl.Series], separator: str) -> pl.Series:
+    return reduce(lambda one, other: one + separator + other, pieces) if pieces else pl.Series(dtype=pl.String)
+
+
+def _text(table: Source, column: str) -> pl.Series:
+    """Dates and clock times as texts, null where there is none."""
+    cells = table.column(column)
+    if cells.dtype == pl.Date or isinstance(cells.dtype, pl.Datetime):
+        return cells.dt.strftime("%Y-%m-%d")
+    return clean(cells.cast(pl.String))
+
+
+def _whole(table: Source, column: str, digits: int) -> pl.Series:
+    """Whole numbers as texts of so many digits, null where there is none."""
+    text = clean(table.column(column).cast(pl.String))
+    numbers = text.cast(pl.Float64, strict=False)
+    whole = numbers.cast(pl.Int64, strict=False)
+    wrong = (text.is_not_null() & ((whole.cast(pl.Float64) != numbers) | whole.is_null())).arg_true()
+    if len(wrong):
+        row = int(wrong[0])
+        raise InputError(f"{table.place(row)}: {text[row]!r} in column {column!r} (data.time) is not a whole number.")
+    return whole.cast(pl.String).str.zfill(digits)
