@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from datamodules.base import WindowDataModule
-from datamodules.tabular import Table
+from datamodules.table import Table
 from seqmodels.baselines import SeasonalNaive
 from seqmodels.checkpoint import load
 from seqmodels.window import AbstractForecaster

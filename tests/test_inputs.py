@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from datamodules.series import SeriesSet
+from datamodules.table import Table
 from datamodules.tables.reader import read_table
-from datamodules.tabular import Table
 from seqmodels.window import InputError
 
 ROWS = "t,y\n2020-01-01,1\n2020-01-02,2\n"

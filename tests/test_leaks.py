@@ -17,7 +17,7 @@ from data import Made, real
 
 from datamodules.series import SeriesSet
 from datamodules.synthetic import TrendSeason, Waves
-from datamodules.tabular import Table
+from datamodules.table import Table
 from seqmodels.causal import Backbone
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster

@@ -9,7 +9,7 @@ from data import real
 from published import ROWS, TITLES, Row
 
 from datamodules.synthetic import TrendSeason
-from datamodules.tabular import Table
+from datamodules.table import Table
 from seqmodels import baselines
 from seqmodels.metrics import ForecastErrors
 

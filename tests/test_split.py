@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.split import split_spans
-from datamodules.tabular import Table
+from datamodules.table import Table
 from seqmodels.errors import InputError
 
 

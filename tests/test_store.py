@@ -23,7 +23,7 @@ from datamodules.store import StoredSeries, open_store, verify
 from datamodules.store_writer import StoreWriter
 from datamodules.stored import Stored
 from datamodules.synthetic import Panel
-from datamodules.tabular import Table
+from datamodules.table import Table
 from datamodules.windows import WindowStore
 from seqmodels.errors import InputError
 
