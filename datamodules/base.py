@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 import torch
 
 from datamodules.checks import check_lengths, check_split_by, check_windows
-from datamodules.derived import derive, makers
+from datamodules.covariates.build import derive, makers
 from datamodules.lanes import LaneIndex, StretchLoader
 from datamodules.loader import WindowLoader
 from datamodules.measures import measured, sizes_differ, units
@@ -53,7 +53,8 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     in the order of time. A run that is resumed amid an epoch goes on with the right windows from a fresh state.
 
     ``calendar``, ``holidays``, ``lags``, ``rolling``: covariates that are made from the series, one value or several;
-    see ``Calendar``, ``Holidays``, ``Lags`` and ``Rolling`` (``datamodules.calendar``, ``.holiday`` and ``.history``).
+    see ``Calendar``, ``Holidays``, ``Lags`` and ``Rolling`` in ``datamodules.covariates``.
+    ``.history``).
     """
 
     def __init__(

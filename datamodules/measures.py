@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.derived import Derived, trained_series
+from datamodules.covariates.build import Derived, trained_series
 from datamodules.series import SeriesSet
 from datamodules.split import Span
 from datamodules.statistics import joined, seasonal_errors, statistics

@@ -10,8 +10,7 @@ import polars as pl
 import pytest
 from data import Made, real
 
-from datamodules.calendar import PARTS, Calendar
-from datamodules.holiday import Holidays
+from datamodules.covariates.calendar import PARTS, Calendar, Holidays
 from datamodules.series import SeriesSet
 from seqmodels.errors import InputError
 

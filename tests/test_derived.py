@@ -10,9 +10,9 @@ from data import Made, integers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules import within
-from datamodules.derived import derive, makers
-from datamodules.history import Lags, Rolling
+from datamodules.covariates import lags
+from datamodules.covariates.build import derive, makers
+from datamodules.covariates.lags import Lags, Rolling
 from datamodules.series import SeriesSet
 from datamodules.split import Span
 from seqmodels.errors import InputError
@@ -59,7 +59,7 @@ lengths_of_series = st.lists(st.integers(1, 12), min_size=1, max_size=5)
 def test_lags_and_statistics_are_what_counting_by_hand_gives(lengths, seed, rows_at_once):
     series = random_series(lengths, seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(within, "ROWS_AT_ONCE", rows_at_once)
+        patch.setattr(lags, "ROWS_AT_ONCE", rows_at_once)
         lagged = {column.name: column for column in Lags([1, 3]).columns(series, horizon=2)}
         rolled = {column.name: column for column in Rolling(ROLLING).columns(series, horizon=2)}
     assert [(name, column.known) for name, column in lagged.items()] == [

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datamodules.categories import renumbered
+from datamodules.covariates.complete import renumbered
 from datamodules.series import Column, Maker, Rows, SeriesSet
 from datamodules.split import Span
 from datamodules.statistics import holds_nan, joined, statistics
@@ -49,19 +49,19 @@ def makers(
     lags, rolling = _listed("lags", lags), _listed("rolling", rolling)
     found: list[Maker] = []
     if calendar:
-        from datamodules.calendar import Calendar
+        from datamodules.covariates.calendar import Calendar
 
         found.append(Calendar(calendar))
     if holidays:
-        from datamodules.holiday import Holidays
+        from datamodules.covariates.calendar import Holidays
 
         found.append(Holidays(holidays))
     if lags:
-        from datamodules.history import Lags
+        from datamodules.covariates.lags import Lags
 
         found.append(Lags(lags))
     if rolling:
-        from datamodules.history import Rolling
+        from datamodules.covariates.lags import Rolling
 
         found.append(Rolling(rolling))
     return found
@@ -154,7 +154,7 @@ class _Work:
         if column.categories:
             yield self._numbered(column)
         elif holds_nan(column.values):
-            from datamodules.fills import filled
+            from datamodules.covariates.complete import filled
 
             offsets = None if self.static else self.series.offsets
             complete, mark, note = filled(column, offsets, self.training, self.series.source)
