@@ -18,12 +18,11 @@ import numpy as np
 import torch
 
 from datamodules.base import WindowDataModule
-from datamodules.order import Blockwise, Order, Scattered
-from datamodules.pieces import Piece
-from datamodules.series import SeriesSet
-from datamodules.store import open_store
-from datamodules.store_writer import StoreWriter
+from datamodules.series import Piece, SeriesSet
+from datamodules.store.format import open_store
+from datamodules.store.writer import StoreWriter
 from datamodules.stored import Stored
+from datamodules.windows.samplers import Blockwise, Order, Scattered
 
 MEGABYTES, STEPS, WINDOWS, BATCH = 400, 10_000, 2_000_000, 1024
 SETTINGS = {"past_steps": 168, "horizon": 24, "split": [0.8, 0.1, 0.1], "batch_size": BATCH}

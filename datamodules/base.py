@@ -7,18 +7,23 @@ from dataclasses import replace
 import lightning.pytorch as pl
 import torch
 
-from datamodules.checks import check_lengths, check_split_by, check_windows
 from datamodules.covariates.build import derive, makers
-from datamodules.lanes import LaneIndex, StretchLoader
-from datamodules.loader import WindowLoader
-from datamodules.measures import measured, sizes_differ, units
-from datamodules.order import Order, every_window
-from datamodules.sampling import Drawn, check_sampling, first
 from datamodules.series import SeriesSet
-from datamodules.short_series import RULES, remaining, short_ones, short_series_notes
 from datamodules.split import STAGES, split_spans
 from datamodules.statistics import check_share, joined, pull_in
-from datamodules.windows import WindowIndex, WindowStore
+from datamodules.windows.checks import (
+    RULES,
+    check_lengths,
+    check_split_by,
+    check_windows,
+    remaining,
+    short_ones,
+    short_series_notes,
+)
+from datamodules.windows.loader import WindowIndex, WindowLoader, WindowStore
+from datamodules.windows.samplers import Drawn, Order, check_sampling, every_window, first
+from datamodules.windows.spec import measured, sizes_differ, units
+from datamodules.windows.stateful import LaneIndex, StretchLoader
 from seqmodels.errors import InputError, require_at_least, require_choice
 from seqmodels.window import Window
 
@@ -48,13 +53,13 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     for as many as there are windows. With "window" these are the first of the new order.
 
     ``lanes``: None, or in how many lanes training windows of T steps follow one another without overlap, so that a
-    model can carry its state from batch to batch; see ``datamodules.lanes``. Then a batch is one window of each lane,
-    the same in every epoch, whatever ``batch_size`` and ``shuffle`` are, and evaluation too goes through each series
-    in the order of time. A run that is resumed amid an epoch goes on with the right windows from a fresh state.
+    model can carry its state from batch to batch; see ``datamodules.windows.stateful``. Then a batch is one window of
+    each lane, the same in every epoch, whatever ``batch_size`` and ``shuffle`` are, and evaluation too goes through
+    each series in the order of time. A run that is resumed amid an epoch goes on with the right windows from a fresh
+    state.
 
     ``calendar``, ``holidays``, ``lags``, ``rolling``: covariates that are made from the series, one value or several;
     see ``Calendar``, ``Holidays``, ``Lags`` and ``Rolling`` in ``datamodules.covariates``.
-    ``.history``).
     """
 
     def __init__(

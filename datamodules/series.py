@@ -1,11 +1,13 @@
-"""Many time series in contiguous storage, one after the other, and single columns of covariates."""
+"""Many time series in contiguous storage, one after the other; single columns of covariates; pieces of a data set."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from datamodules.frequency import Grid
 from datamodules.timezones import local
 
 
@@ -85,3 +87,25 @@ class Maker(Protocol):
 
     def columns(self, series: SeriesSet, horizon: int) -> Iterator[Column]:
         """The columns in order; raises ``InputError`` where the series lack what is needed."""
+
+
+class Piece(NamedTuple):
+    """Consecutive series of a data set. Where it ``continues``, its one series is the rest of the last one before."""
+
+    series: SeriesSet
+    continues: bool = False
+    grid: Grid | None = None
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """Data that can be had piece by piece."""
+
+    def files(self) -> Sequence[Path]:
+        """The files in which they stand."""
+
+    def pieces(self, folder: Path, rows: int, done: int) -> Iterator[Piece]:
+        """All pieces but the first ``done``, of about so many rows each, always the same ones.
+
+        What it takes to make them may be kept in ``folder`` until all of them are done.
+        """

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from datamodules.base import Loader, WindowDataModule
-from datamodules.order import Blockwise, Order
-from datamodules.store import StoredSeries, open_store, verify
-from datamodules.windows import WindowStore
+from datamodules.store.format import StoredSeries, open_store, verify
+from datamodules.windows.loader import WindowStore
+from datamodules.windows.samplers import Blockwise, Order
 from seqmodels.errors import require_at_least
 from seqmodels.window import Inputs, Targets, Window, WindowSpec
 

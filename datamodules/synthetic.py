@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.base import WindowDataModule
-from datamodules.pieces import Piece
-from datamodules.series import SeriesSet
+from datamodules.series import Piece, SeriesSet
 from seqmodels.errors import InputError, require_at_least, require_share
 
 

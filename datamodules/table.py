@@ -6,8 +6,7 @@ from pathlib import Path as Folder
 from typing import Any
 
 from datamodules.base import WindowDataModule
-from datamodules.pieces import Piece
-from datamodules.series import SeriesSet
+from datamodules.series import Piece, SeriesSet
 from datamodules.tables.partition import paths_of, read_pieces
 from datamodules.tables.reader import open_source, read_table
 

@@ -7,9 +7,9 @@ from data import Made, made
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.lanes import LaneIndex
 from datamodules.series import SeriesSet
 from datamodules.split import Span
+from datamodules.windows.stateful import LaneIndex
 from seqmodels.carried import ordinary
 from seqmodels.errors import InputError
 from seqmodels.window import Targets, Window, check

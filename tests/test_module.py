@@ -9,7 +9,7 @@ import zoo
 from data import made
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from datamodules.loader import rows
+from datamodules.windows.loader import rows
 from seqmodels import fast_loop
 from seqmodels.checkpoint import load, read
 from seqmodels.errors import InputError

@@ -9,9 +9,18 @@ from data import made
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.loader import WindowLoader
-from datamodules.order import Batches, Blockwise, InOrder, Order, Scattered, Shuffled, every_window
-from datamodules.permutation import Permutation, mixed
+from datamodules.windows.loader import WindowLoader
+from datamodules.windows.samplers import (
+    Batches,
+    Blockwise,
+    InOrder,
+    Order,
+    Permutation,
+    Scattered,
+    Shuffled,
+    every_window,
+    mixed,
+)
 from seqmodels.errors import InputError
 
 KINDS = {

@@ -7,7 +7,7 @@ from data import made
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.sampling import Drawn, uniform
+from datamodules.windows.samplers import Drawn, uniform
 from seqmodels.errors import InputError
 
 LENGTHS = (100, 12, 40)

@@ -14,17 +14,17 @@ from command_line import ROOT, forked
 from data import integers
 from small_runs import fit, small_module
 
-from datamodules import store_writer, stored
-from datamodules.convert import Conversion
-from datamodules.order import Blockwise
-from datamodules.pieces import Piece
-from datamodules.series import SeriesSet
-from datamodules.store import StoredSeries, open_store, verify
-from datamodules.store_writer import StoreWriter
+from datamodules import stored
+from datamodules.series import Piece, SeriesSet
+from datamodules.store import writer
+from datamodules.store.convert import Conversion
+from datamodules.store.format import StoredSeries, open_store, verify
+from datamodules.store.writer import StoreWriter
 from datamodules.stored import Stored
 from datamodules.synthetic import Panel
 from datamodules.table import Table
-from datamodules.windows import WindowStore
+from datamodules.windows.loader import WindowStore
+from datamodules.windows.samplers import Blockwise
 from seqmodels.errors import InputError
 
 WINDOWS: dict[str, Any] = {"past_steps": 5, "horizon": 2}
@@ -215,8 +215,8 @@ def test_an_interruption_at_the_very_end_costs_nothing(step: str, tmp_path: Path
         write_json(*arguments)
 
     with monkeypatch.context() as patched:
-        write_json = store_writer.write_json
-        patched.setattr(StoreWriter if step == "_meta" else store_writer, step, die)
+        write_json = writer.write_json
+        patched.setattr(StoreWriter if step == "_meta" else writer, step, die)
         with pytest.raises(Interrupted):
             converted(data, tmp_path / "a.store", 60)
     assert not (tmp_path / "a.store").exists()

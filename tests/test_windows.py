@@ -9,7 +9,7 @@ from data import made
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.windows import WindowIndex
+from datamodules.windows.loader import WindowIndex
 from seqmodels.window import WindowSpec, check
 
 

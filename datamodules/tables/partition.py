@@ -16,8 +16,7 @@ import numpy as np
 import polars as pl
 
 from datamodules.frequency import Grid, find_grid
-from datamodules.pieces import Piece
-from datamodules.series import SeriesSet
+from datamodules.series import Piece, SeriesSet
 from datamodules.tables.csv_file import CsvFile
 from datamodules.tables.files import Files, check_same_columns
 from datamodules.tables.reader import open_source, read_table

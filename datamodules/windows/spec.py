@@ -1,4 +1,4 @@
-"""What the series themselves say about the data for models: names, training statistics, units of the errors."""
+"""The window spec: names, training statistics and seasonal errors that a model may use."""
 
 import numpy as np
 import torch

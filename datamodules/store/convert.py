@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.base import WindowDataModule
-from datamodules.pieces import Divisible, Piece
-from datamodules.store import META, PARTIAL, open_store, read_meta, verify
-from datamodules.store_writer import StoreWriter, differing, publish
+from datamodules.series import Divisible, Piece
+from datamodules.store.format import META, PARTIAL, open_store, read_meta, verify
+from datamodules.store.writer import StoreWriter, differing, publish
 from seqmodels.errors import InputError, require_at_least
 
 WINDOWS = frozenset(inspect.signature(WindowDataModule.__init__).parameters)  # keys that change nothing in a store

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from datamodules.split import Span
-from datamodules.windows import WindowIndex, WindowStore
+from datamodules.windows.loader import WindowIndex, WindowStore
 from seqmodels.window import Stretch, Window
 
 LONGEST_WARM_UP = 32  # windows read before the first origin of an evaluation

@@ -1,7 +1,4 @@
-"""In which order windows come, as a pure function of (seed, epoch), and how far an epoch has come: knows numbers only.
-
-An order is asked for a few places at a time, so that it may have more windows than memory has room for.
-"""
+"""Samplers of training windows: in order, shuffled, in shuffled blocks, weighted, and split among processes."""
 
 from typing import Protocol
 
@@ -9,8 +6,53 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.permutation import Permutation
-from seqmodels.errors import InputError
+from seqmodels.errors import InputError, require_at_least, require_choice
+
+ROUNDS = 8  # each half of a word is changed four times
+
+
+class Permutation:
+    """A bijection of ``range(size)``, chosen by ``key`` and computed place by place; any size up to 2**62.
+
+    A Feistel network over the next power of two, whose round function is the finaliser of SplitMix64; a number beyond
+    ``size`` is sent through again until it lies within (cycle walking), less than once more on average.
+
+    Source: Black and Rogaway, "Ciphers with arbitrary finite domains", 2002; Steele et al., "Fast splittable
+    pseudorandom number generators", 2014.
+    """
+
+    def __init__(self, size: int, *key: int):
+        bits = max(2, (size - 1).bit_length())
+        self.size, self.low_bits = size, np.uint64(bits // 2)
+        self.low, self.high = (np.uint64(2**part - 1) for part in (bits // 2, bits - bits // 2))
+        self.keys = np.random.SeedSequence(key).generate_state(ROUNDS, np.uint64)
+
+    def at(self, places: np.ndarray) -> np.ndarray:
+        """What stands at these places: (n,) int64 -> (n,) int64, all in ``range(size)``."""
+        found = self._encipher(places.astype(np.uint64))
+        outside = np.flatnonzero(found >= self.size)
+        while len(outside):
+            again = self._encipher(found[outside])
+            found[outside] = again
+            outside = outside[again >= self.size]
+        return found.astype(np.int64)
+
+    def _encipher(self, words: np.ndarray) -> np.ndarray:
+        high, low = words >> self.low_bits, words & self.low
+        for number, key in enumerate(self.keys):
+            if number % 2:
+                low ^= mixed(high + key) & self.low
+            else:
+                high ^= mixed(low + key) & self.high
+        return (high << self.low_bits) | low
+
+
+def mixed(words: np.ndarray) -> np.ndarray:
+    """Every bit of a word depends on all of its bits; (n,) uint64, products wrap."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
+
 
 MOST_IN_MEMORY = 2**24  # windows whose order is drawn as a whole, 128 MB; beyond, it is computed place by place
 
@@ -164,3 +206,77 @@ class Batches:
     def numbers(self, epoch: int, first: int, last: int) -> Tensor:
         """Numbers of all windows of the batches ``first`` to ``last``, the latter excluded."""
         return self.order.numbers(epoch, self.places(first)[0], self.places(last - 1)[1])
+
+
+SAMPLINGS = ("window", "series", "length")
+
+
+def check_sampling(sampling: str, epoch_windows: int | None, shuffle: bool, lanes: int | None) -> None:
+    """Raise InputError where these settings of a DataModule contradict each other."""
+    require_choice(SAMPLINGS, "data", sampling=sampling)
+    if epoch_windows is not None:
+        require_at_least(1, "data", epoch_windows=epoch_windows)
+    if sampling == "window" and epoch_windows is None:
+        return
+    asked = f"data.sampling is {sampling!r}" if sampling != "window" else f"data.epoch_windows is {epoch_windows}"
+    if lanes is not None:
+        raise InputError(f"{asked}, but data.lanes is {lanes}: in lanes all windows follow one another.")
+    if not shuffle:
+        raise InputError(f"{asked}, which takes windows at random, but data.shuffle is false.")
+
+
+class First:
+    """The first so many places of each epoch of another order."""
+
+    def __init__(self, order: Order, windows: int):
+        """Raises InputError where the other order has fewer places."""
+        if windows > len(order):
+            raise InputError(
+                f"data.epoch_windows is {windows:,}, but there are {len(order):,} training windows and"
+                " data.sampling=window takes each at most once in an epoch."
+            )
+        self.order, self.windows = order, windows
+
+    def __len__(self) -> int:
+        return self.windows
+
+    def numbers(self, epoch: int, start: int, stop: int) -> Tensor:
+        """Numbers (stop - start,) of the windows at these places."""
+        return self.order.numbers(epoch, start, stop)
+
+
+def first(order: Order, windows: int | None) -> Order:
+    """The first so many places of an order, or all of them."""
+    return order if windows is None else First(order, windows)
+
+
+class Drawn:
+    """Windows drawn with replacement: a series by its weight, and one of its windows, all of them alike.
+
+    ``counts`` (series,): how many windows each series has; they are numbered through all series. ``weights`` (series,):
+    whole numbers, or None: all alike. A series without windows is never drawn. Each place is computed for itself from
+    (seed, epoch, place) by the counter of Philox, so that no order is stored: memory is O(series).
+    """
+
+    def __init__(self, counts: np.ndarray, weights: np.ndarray | None, places: int, seed: int):
+        self.counts, self.places, self.seed = counts, places, seed
+        self.before = np.cumsum(counts) - counts
+        self.weight_up_to = np.cumsum(np.where(counts > 0, 1 if weights is None else weights, 0))
+
+    def __len__(self) -> int:
+        return self.places
+
+    def numbers(self, epoch: int, start: int, stop: int) -> Tensor:
+        """Numbers (stop - start,) of the windows at these places."""
+        which, where = uniform(self.seed, epoch, start, stop)
+        weight = (which * self.weight_up_to[-1]).astype(np.int64)
+        series = np.searchsorted(self.weight_up_to, weight, side="right")
+        return torch.from_numpy(self.before[series] + (where * self.counts[series]).astype(np.int64))
+
+
+def uniform(seed: int, epoch: int, start: int, stop: int) -> np.ndarray:
+    """Two random numbers in [0, 1) for each of these places, (2, stop - start) float64; a place has always the same."""
+    generator = np.random.Philox(key=np.array([seed % 2**64, epoch], dtype=np.uint64))
+    generator.advance(start)  # one count of Philox gives four words
+    words = generator.random_raw(4 * (stop - start)).reshape(-1, 4)[:, :2]
+    return (words >> np.uint64(11)).T * 2.0**-53

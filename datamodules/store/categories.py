@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.appended import Appended
 from datamodules.series import SeriesSet
+from datamodules.store.format import Appended
 from seqmodels.errors import InputError
 
 ROWS_AT_ONCE = 2**20
