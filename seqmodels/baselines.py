@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from seqmodels.errors import InputError, require_at_least
-from seqmodels.references import masked_mean, naive, seasonal_naive
+from seqmodels.naive import masked_mean, naive, seasonal_naive
 from seqmodels.window import AbstractForecaster, Inputs, Origins, Targets, WindowSpec
 
 

@@ -6,14 +6,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seqmodels import rules
+from seqmodels import compatibility
 from seqmodels.causal import Backbone
+from seqmodels.errors import InputError
 from seqmodels.features import Features
 from seqmodels.heads import Point
 from seqmodels.initialisation import initialise
+from seqmodels.naive import begun
 from seqmodels.readouts.base import Encoded, Readout
 from seqmodels.scalers.base import Scaler, View
-from seqmodels.scalers.beginning import begun
 from seqmodels.states import detached, remembered
 from seqmodels.window import AbstractForecaster, Inputs, Origins, Targets, WindowSpec, every_step
 
@@ -45,7 +46,7 @@ class Forecaster(AbstractForecaster):
 
     Windows may be longer or shorter than those it was built for, as far as the backbone reaches.
 
-    Raises InputError for parts that do not fit together: see ``seqmodels.rules``.
+    Raises InputError for parts that do not fit together: see ``seqmodels.compatibility``.
     """
 
     target_deviation: Tensor
@@ -67,11 +68,13 @@ class Forecaster(AbstractForecaster):
         self.readout = readout(spec=spec, size=self.backbone.size, parameters=head.parameters_per_value, state=state)
         self.head = head
         head.expect(self.readout.leads)
-        self.available = rules.available(self.backbone)
-        self.trained = rules.trained(spec, self.scaler, self.backbone, self.readout)  # the origins that the loss sees
+        self.available = compatibility.available(self.backbone)
+        self.trained = compatibility.trained(
+            spec, self.scaler, self.backbone, self.readout
+        )  # the origins that the loss sees
         last = Origins(self.trained.of(spec.past_steps)[-1], self.trained.stride)
         self.origins = last if self.readout.recursive else self.trained
-        rules.refuse_what_does_not_fit(spec, self.scaler, self.backbone, self.readout, head)
+        compatibility.refuse_what_does_not_fit(spec, self.scaler, self.backbone, self.readout, head)
         self.describe = Features(spec)
         deviation = torch.tensor(spec.target_statistics.deviation)
         self.register_buffer("target_deviation", deviation, persistent=False)
@@ -140,8 +143,8 @@ class Forecaster(AbstractForecaster):
         if state is None:
             inputs = self._whole_strides(inputs)
         else:
-            rules.refuse_a_carried_state(self.backbone)
-        rules.refuse_too_short(inputs.past_target.shape[1], self.scaler.burn_in(self.spec))
+            refuse_a_carried_state(self.backbone)
+        refuse_too_short(inputs.past_target.shape[1], self.scaler.burn_in(self.spec))
         return inputs, self.scaler(inputs, self._trained_in(inputs))
 
     def _trained_in(self, inputs: Inputs) -> Origins:
@@ -156,7 +159,7 @@ class Forecaster(AbstractForecaster):
         everything, after = self._read(self.describe(inputs, scaled, known), state)
         first = (self.trained.first - self.available.first) // self.available.stride
         features = everything[:, first:] if self.readout.every_step else everything[:, -1:]
-        rules.refuse_no_forecast(inputs.past_target.shape[1], features.shape[1])
+        refuse_no_forecast(inputs.past_target.shape[1], features.shape[1])
         return Encoded(
             features=features,
             everything=everything,
@@ -223,3 +226,27 @@ class Forecaster(AbstractForecaster):
         if extra == 0:
             return inputs
         return inputs._replace(**{name: getattr(inputs, name)[:, extra:] for name in OVER_TIME})
+
+
+def refuse_too_short(steps: int, needed: int) -> None:
+    """Raise InputError for a window that is shorter than the statistics of its scaler need."""
+    if steps < needed:
+        raise InputError(
+            f"a window of {steps} past steps is too short for model.scaler, which takes its statistics from {needed}."
+        )
+
+
+def refuse_no_forecast(steps: int, origins: int) -> None:
+    """Raise InputError for a window that is shorter than what the backbone needs for its first features."""
+    if origins == 0:
+        raise InputError(f"a window of {steps} past steps is too short for the model; no forecast comes of it.")
+
+
+def refuse_a_carried_state(backbone: Backbone) -> None:
+    """Raise InputError for a backbone whose windows do not fit together where its state is carried on."""
+    first, stride = compatibility.available(backbone)
+    if (first, stride) != (0, 1):
+        raise InputError(
+            f"model.backbone gives its first features after {first + 1} steps and then every"
+            f" {stride}, so that windows do not fit together where its state is carried on."
+        )

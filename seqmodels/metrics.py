@@ -1,5 +1,6 @@
 """Forecast errors in the data's own units, accumulated on the device in float64, per lead and channel."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -67,3 +68,12 @@ class ForecastErrors(Metric):
         """Means over all windows so far."""
         count = self.observed
         return ErrorTable(self.absolute / count, self.squared / count, self.scaled / count, count.clone())
+
+
+MODEL = "model"  # how the table calls the model that is trained
+
+
+def skill(table: ErrorTable, reference: ErrorTable) -> float:
+    """1 - MAE / MAE of the reference: 0 is no better than it, 1 is perfect; NaN where the reference makes no error."""
+    error = reference.summary()["mae"]
+    return 1.0 - table.summary()["mae"] / error if error > 0 else math.nan

@@ -14,10 +14,8 @@ from seqmodels.carried import Carried, ordinary
 from seqmodels.checkpoint import KEY, describe
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
-from seqmodels.metrics import ErrorTable, ForecastErrors
+from seqmodels.metrics import MODEL, ErrorTable, ForecastErrors, skill
 from seqmodels.window import AbstractForecaster, Stretch, Window, WindowSpec
-
-MODEL = "model"  # how the table calls the model that is trained
 
 
 class Gathered:
@@ -225,9 +223,3 @@ class ForecastModule(pl.LightningModule):
 def mean(scalars: list[Tensor]) -> float:
     """Of scalars on a device; 0 of none."""
     return float(torch.stack(scalars).mean()) if scalars else 0.0
-
-
-def skill(table: ErrorTable, reference: ErrorTable) -> float:
-    """1 - MAE / MAE of the reference: 0 is no better than it, 1 is perfect; NaN where the reference makes no error."""
-    error = reference.summary()["mae"]
-    return 1.0 - table.summary()["mae"] / error if error > 0 else math.nan

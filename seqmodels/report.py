@@ -13,8 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from seqmodels.metrics import ErrorTable
-from seqmodels.module import MODEL, skill
+from seqmodels.metrics import MODEL, ErrorTable, skill
 from seqmodels.overview import data_summary as data_summary
 from seqmodels.overview import model_summary as model_summary
 from seqmodels.wording import number

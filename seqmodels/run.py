@@ -15,7 +15,8 @@ from seqmodels.callbacks import scalars
 from seqmodels.checkpoint import KEY, read
 from seqmodels.config import build
 from seqmodels.errors import InputError
-from seqmodels.module import MODEL, ForecastModule
+from seqmodels.metrics import MODEL
+from seqmodels.module import ForecastModule
 from seqmodels.report import MEASURES, data_summary, model_summary, result_rows, say, show, write_results
 from seqmodels.secrets import hidden
 from seqmodels.uncertainty import dropout_on

@@ -16,7 +16,7 @@ GROUND = CONTRACT | {
     "seqmodels.causal",
     "seqmodels.dropout",
     "seqmodels.initialisation",
-    "seqmodels.references",
+    "seqmodels.naive",
     "seqmodels.states",
 }
 NOUNS = ("seqmodels.backbones", "seqmodels.readouts", "seqmodels.heads", "seqmodels.scalers")
@@ -29,7 +29,14 @@ LIGHTNING_USERS = (
     "seqmodels.callbacks",
     "datamodules.base",
 )
-TORCH_ONLY = (*GROUND, *NOUNS, "seqmodels.baselines", "seqmodels.forecaster", "seqmodels.features", "seqmodels.rules")
+TORCH_ONLY = (
+    *GROUND,
+    *NOUNS,
+    "seqmodels.baselines",
+    "seqmodels.forecaster",
+    "seqmodels.features",
+    "seqmodels.compatibility",
+)
 
 
 def inside(module: str, *packages: str) -> bool:

@@ -5,8 +5,8 @@ import torch
 import zoo
 from formulas import assert_agree, conv
 
-from seqmodels.backbones.convolutional import Convolutional
-from seqmodels.backbones.linear import Linear
+from seqmodels.backbones.conv_front import Convolutional
+from seqmodels.backbones.mlp import Linear
 from seqmodels.backbones.recurrent import Gru, Lstm, Rnn
 from seqmodels.backbones.wavenet import GatedWaveNet, WaveNet
 from seqmodels.errors import InputError

@@ -9,9 +9,8 @@ from formulas import assert_agree, data, taps
 from torch.nn import functional
 
 from seqmodels.backbones.bidirectional import BidirectionalGru
-from seqmodels.backbones.convolutional import Convolutional
-from seqmodels.backbones.linear import Linear
-from seqmodels.backbones.mlp import Mlp
+from seqmodels.backbones.conv_front import Convolutional
+from seqmodels.backbones.mlp import Linear, Mlp
 from seqmodels.backbones.recurrent import Gru, Lstm
 from seqmodels.errors import InputError
 from seqmodels.window import every_step

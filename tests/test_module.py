@@ -13,7 +13,8 @@ from datamodules.windows.loader import rows
 from seqmodels import fast_loop
 from seqmodels.checkpoint import load, read
 from seqmodels.errors import InputError
-from seqmodels.module import MODEL, ForecastModule
+from seqmodels.metrics import MODEL
+from seqmodels.module import ForecastModule
 
 CONFIG = {
     "_target_": "seqmodels.forecaster.Forecaster",

@@ -9,7 +9,7 @@ import zoo
 from small_runs import trained
 from torch.nn import functional
 
-from seqmodels.backbones import linear, recurrent, wavenet
+from seqmodels.backbones import mlp, recurrent, wavenet
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.readouts.decoder import EncoderDecoder
@@ -151,7 +151,7 @@ def test_training_begins_with_what_the_features_alone_give():
 def test_a_target_that_is_known_ahead_is_learnt_at_every_lead(readout):
     """y(t) = x(t) with x drawn at random: nothing else than x(t + h) can tell."""
     spec = WindowSpec(8, 5, known_covariates=("x",), known_statistics=Statistics((0.0,), (1.0,)))
-    model = built(readout, partial(linear.Linear, lags=3), spec)
+    model = built(readout, partial(mlp.Linear, lags=3), spec)
     random = torch.Generator().manual_seed(0)
 
     def batch(_):
@@ -261,7 +261,7 @@ def test_attention_equals_the_formula():
     [
         ({"schedule": "cosine"}, "schedule is 'cosine'"),
         ({"teacher_forcing": 1.5}, "teacher_forcing is 1.5; it must lie between 0 and 1"),
-        ({"decoder": partial(linear.Linear, lags=2)}, "decoder must give features at every step"),
+        ({"decoder": partial(mlp.Linear, lags=2)}, "decoder must give features at every step"),
     ],
 )
 def test_a_decoder_that_makes_no_sense_is_refused(settings, message):
@@ -295,7 +295,7 @@ def test_vector_to_sequence_draws_a_curve_from_two_numbers():
         past_steps=1, horizon=8, statics=("height", "slope"), static_statistics=Statistics((0.0, 0.0), (1.0, 1.0))
     )
     decoder = partial(EncoderDecoder, decoder=partial(recurrent.Gru, hidden=32, layers=1), schedule="constant")
-    model = built(decoder, partial(linear.Linear, lags=1), spec, affine.Identity)
+    model = built(decoder, partial(mlp.Linear, lags=1), spec, affine.Identity)
     random = torch.Generator().manual_seed(0)
 
     def batch(_):

@@ -12,8 +12,7 @@ from torch import nn
 
 from seqmodels.backbones.bidirectional import Bidirectional, BidirectionalGru, BidirectionalLstm
 from seqmodels.backbones.cells import Cell, GatedCell, GruCell, LstmCell, RnnCell
-from seqmodels.backbones.recurrent import Cells, Gru, Lstm, Recurrent, RecurrentState, Rnn
-from seqmodels.backbones.recurrent_layers import CellLayer
+from seqmodels.backbones.recurrent import CellLayer, Cells, Gru, Lstm, Recurrent, RecurrentState, Rnn
 from seqmodels.dropout import DROPOUTS
 from seqmodels.errors import InputError
 from seqmodels.initialisation import initialise

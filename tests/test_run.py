@@ -11,7 +11,8 @@ from seqmodels import environment, run
 from seqmodels.checkpoint import describe
 from seqmodels.environment import masked
 from seqmodels.errors import InputError
-from seqmodels.module import MODEL, ForecastModule, skill
+from seqmodels.metrics import MODEL, skill
+from seqmodels.module import ForecastModule
 from seqmodels.overview import data_summary
 from seqmodels.report import result_table
 

@@ -17,7 +17,8 @@ from seqmodels.carried import Carried, part, pieces
 from seqmodels.checkpoint import read
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
-from seqmodels.module import MODEL, ForecastModule
+from seqmodels.metrics import MODEL
+from seqmodels.module import ForecastModule
 from seqmodels.readouts import decoder, direct
 from seqmodels.scalers import affine
 from seqmodels.states import tensors

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 
 from seqmodels import baselines, heads
-from seqmodels.backbones import bidirectional, convolutional, linear, mlp, recurrent, tcn, wavenet
+from seqmodels.backbones import bidirectional, conv_front, mlp, recurrent, tcn, wavenet
 from seqmodels.forecaster import Forecaster
 from seqmodels.readouts import decoder, direct
 from seqmodels.scalers import affine, difference
 from seqmodels.window import Category, Inputs, Statistics, Targets, Window, WindowSpec
 
 BACKBONES: dict[str, Callable[..., Any]] = {
-    "linear": linear.Linear,
-    "linear_short": partial(linear.Linear, lags=5),
+    "linear": mlp.Linear,
+    "linear_short": partial(mlp.Linear, lags=5),
     "rnn": partial(recurrent.Rnn, hidden=7, layers=2),
     "lstm": partial(recurrent.Lstm, hidden=7, layers=2),
     "gru": partial(recurrent.Gru, hidden=7, layers=2),
@@ -32,9 +32,9 @@ BACKBONES: dict[str, Callable[..., Any]] = {
     "bidirectional_gru": partial(bidirectional.BidirectionalGru, hidden=4),
     "mlp": partial(mlp.Mlp, units=(9, 6)),
     "mlp_short": partial(mlp.Mlp, lags=5, units=(8,), activation="tanh"),
-    "conv_gru": partial(convolutional.Convolutional, recurrent=partial(recurrent.Gru, hidden=7), filters=5),
+    "conv_gru": partial(conv_front.Convolutional, recurrent=partial(recurrent.Gru, hidden=7), filters=5),
     "conv_gru_uneven": partial(
-        convolutional.Convolutional,
+        conv_front.Convolutional,
         recurrent=partial(recurrent.Gru, hidden=7, layers=1),
         filters=5,
         kernel=5,
@@ -42,7 +42,7 @@ BACKBONES: dict[str, Callable[..., Any]] = {
         activation="relu",
     ),
     "conv_lstm": partial(
-        convolutional.Convolutional,
+        conv_front.Convolutional,
         recurrent=partial(recurrent.Lstm, hidden=7),
         filters=5,
         stride=1,
@@ -50,12 +50,12 @@ BACKBONES: dict[str, Callable[..., Any]] = {
         activation="relu",
     ),
     "conv_bidirectional_gru": partial(
-        convolutional.Convolutional, recurrent=partial(bidirectional.BidirectionalGru, hidden=4), filters=5
+        conv_front.Convolutional, recurrent=partial(bidirectional.BidirectionalGru, hidden=4), filters=5
     ),
     "conv_conv_mlp": partial(
-        convolutional.Convolutional,
+        conv_front.Convolutional,
         recurrent=partial(
-            convolutional.Convolutional, recurrent=partial(mlp.Mlp, lags=2, units=(6,), activation="tanh"), filters=5
+            conv_front.Convolutional, recurrent=partial(mlp.Mlp, lags=2, units=(6,), activation="tanh"), filters=5
         ),
         filters=5,
         kernel=3,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from seqmodels.backbones.stack import ConvolutionStack, Convolve
+from seqmodels.backbones.conv_stack import ConvolutionStack, Convolve
 from seqmodels.causal import CausalConv
 from seqmodels.errors import InputError, require_at_least, require_share
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from seqmodels.backbones.stack import ConvolutionStack, Convolve
+from seqmodels.backbones.conv_stack import ConvolutionStack, Convolve
 from seqmodels.causal import CausalConv
 from seqmodels.errors import InputError, require_at_least, require_share
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from seqmodels.callbacks.drawing import Panel, error_figure, forecast_figure, pixels, save
 from seqmodels.callbacks.scalars import tensorboards
-from seqmodels.module import MODEL, ForecastModule
+from seqmodels.metrics import MODEL
+from seqmodels.module import ForecastModule
 from seqmodels.uncertainty import monte_carlo
 from seqmodels.window import Window
 from seqmodels.wording import label

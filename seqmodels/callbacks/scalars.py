@@ -10,8 +10,8 @@ import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch import Tensor
 
-from seqmodels.metrics import ErrorTable
-from seqmodels.module import MODEL, ForecastModule
+from seqmodels.metrics import MODEL, ErrorTable
+from seqmodels.module import ForecastModule
 
 MOST_LEADS = 48  # more curves than this nobody reads
 LAYOUT = {"loss": {"loss": ["Multiline", ["loss/train", "loss/validation"]]}}

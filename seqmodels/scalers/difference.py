@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from seqmodels.errors import InputError, require_at_least
-from seqmodels.references import last_observed
+from seqmodels.naive import begun, first_observed, last_observed
 from seqmodels.scalers.base import Scaler, Units
-from seqmodels.scalers.beginning import begun, first_observed
 from seqmodels.window import Inputs, Origins, Targets, WindowSpec, every_step
 
 

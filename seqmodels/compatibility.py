@@ -64,27 +64,3 @@ def refuse_what_does_not_fit(
             f"model.head describes each value by {head.parameters_per_value} numbers, and model.scaler, which forecasts"
             " differences or their asinh, can bring back one; use model/head=point or another scaler."
         )
-
-
-def refuse_too_short(steps: int, needed: int) -> None:
-    """Raise InputError for a window that is shorter than the statistics of its scaler need."""
-    if steps < needed:
-        raise InputError(
-            f"a window of {steps} past steps is too short for model.scaler, which takes its statistics from {needed}."
-        )
-
-
-def refuse_no_forecast(steps: int, origins: int) -> None:
-    """Raise InputError for a window that is shorter than what the backbone needs for its first features."""
-    if origins == 0:
-        raise InputError(f"a window of {steps} past steps is too short for the model; no forecast comes of it.")
-
-
-def refuse_a_carried_state(backbone: Backbone) -> None:
-    """Raise InputError for a backbone whose windows do not fit together where its state is carried on."""
-    first, stride = available(backbone)
-    if (first, stride) != (0, 1):
-        raise InputError(
-            f"model.backbone gives its first features after {first + 1} steps and then every"
-            f" {stride}, so that windows do not fit together where its state is carried on."
-        )
