@@ -15,13 +15,14 @@ from seqmodels import launch
 
 def convert(config: DictConfig, directory: Path) -> None:
     """Convert the data of ``config``; ``directory`` is taken back where nothing was left in it."""
-    from seqmodels import environment, report, run
+    from seqmodels import environment, run
     from seqmodels.config import build
+    from seqmodels.report import results
 
     environment.quiet()
     data, conversion = build(config.data), build(config.conversion)
     for line in conversion.run(data, run.plain(config.data)):
-        report.say(line)
+        results.say(line)
     if directory.is_dir() and not any(directory.iterdir()):
         directory.rmdir()
 

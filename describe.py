@@ -19,23 +19,24 @@ OWN = (*REPLACED, "description.", "hydra.")  # keys that are not repeated in the
 
 def look(config: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> None:
     """Describe the data of ``config`` in ``directory``."""
-    from seqmodels import environment, report, run
+    from seqmodels import environment, run
     from seqmodels.config import build
-    from seqmodels.description import files, profile, terminal
+    from seqmodels.description import page, profile
+    from seqmodels.report import results
 
     environment.quiet()
     run.check_settings(config)
     depth = build(config.description)
-    data, refusal = files.opened(config.data)
+    data, refusal = page.opened(config.data)
     description = profile.describe(data, depth, config.seed)
     environment.record(config, overrides, directory, "describe.py")
     kept = [override for override in overrides if not override.lstrip("+").startswith(OWN)]
     command = environment.command([*kept, *description.advice.overrides])
-    report.show(terminal.summary(description, refusal))
-    written = files.write(description, directory, depth.drawn, command, refusal)
-    report.say(f"To train with it: {command}")
+    results.show(page.summary(description, refusal))
+    written = page.write(description, directory, depth.drawn, command, refusal)
+    results.say(f"To train with it: {command}")
     for path in written:
-        report.say(f"Written: {run.shown(path)}")
+        results.say(f"Written: {run.shown(path)}")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="describe")

@@ -18,9 +18,10 @@ from seqmodels import launch
 
 def check(config: DictConfig, directory: Path, name: str, overrides: Sequence[str] = ()) -> float:
     """All checks, written into ``directory``; returns the number of leaks, 0, or ends with SystemExit."""
-    from seqmodels import checkpoint, environment, report, run
+    from seqmodels import checkpoint, environment, run
     from seqmodels.config import build
     from seqmodels.leaks import finding
+    from seqmodels.report import results
 
     started = time.monotonic()
     checks = build(config.leaks)
@@ -33,10 +34,10 @@ def check(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     leaks = finding.sentences(findings, "leaks")
     summary = {"model": name, "monitor": {"name": "leaks", "value": len(leaks)}}
     finding.write(findings, directory, {**summary, "seconds": round(time.monotonic() - started, 3)})
-    report.show(finding.table(findings))
+    results.show(finding.table(findings))
     for warning in finding.sentences(findings, "warnings"):
-        report.say(f"warning: {warning}")
-    report.say(f"Everything about this check is in {run.shown(directory)}")
+        results.say(f"warning: {warning}")
+    results.say(f"Everything about this check is in {run.shown(directory)}")
     if leaks:
         raise SystemExit("\n".join(f"leak: {leak}" for leak in leaks))
     return 0.0

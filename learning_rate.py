@@ -21,10 +21,10 @@ OWN = ("optimizer.lr=", "rates.", "hydra.")  # keys that are not repeated in the
 
 def sweep(config: DictConfig, directory: Path, name: str, overrides: Sequence[str] = ()) -> float:
     """One sweep in ``directory``; returns the suggested learning rate."""
-    from seqmodels import environment, rates, report, run
-    from seqmodels.callbacks import drawing
+    from seqmodels import environment, rates, run
     from seqmodels.callbacks.rates import rate_figure
     from seqmodels.config import build
+    from seqmodels.report import drawing, results
 
     started = time.monotonic()
     if config.ckpt_path is not None:
@@ -44,9 +44,9 @@ def sweep(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     if found is None:
         raise InputError(rates.nothing_found(curve))
     kept = [override for override in overrides if not override.lstrip("+").startswith(OWN)]
-    report.say(rates.reason(curve, found))
-    report.say(f"Suggested: {environment.command([*kept, f'optimizer.lr={found.rate:g}'])}")
-    report.say(f"Everything about this sweep is in {run.shown(directory)}")
+    results.say(rates.reason(curve, found))
+    results.say(f"Suggested: {environment.command([*kept, f'optimizer.lr={found.rate:g}'])}")
+    results.say(f"Everything about this sweep is in {run.shown(directory)}")
     return found.rate
 
 

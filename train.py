@@ -18,9 +18,10 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     """One run in ``directory``; returns ``config.monitor`` of the kept weights on the validation windows."""
     import lightning.pytorch as pl
 
-    from seqmodels import environment, report, run
+    from seqmodels import environment, run
     from seqmodels.callbacks import figures, scalars
     from seqmodels.config import build
+    from seqmodels.report import results
 
     started = time.monotonic()
     data, module = run.prepare(config, name)
@@ -43,7 +44,7 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
         run.fit(trainer, module, data, config.ckpt_path)
     run.evaluate(trainer, module, data)
     spec = data.spec
-    report.show(report.result_table(module.results, module.measured, name, spec.channels, spec.stateful))
+    results.show(results.result_table(module.results, module.measured, name, spec.channels, spec.stateful))
     figures.save_final(module, data, directory / "figures", dropout_passes=config.dropout_passes)
     return run.finish(config, directory, trainer, module, data, name, started)
 

@@ -17,7 +17,7 @@ from seqmodels.config import build
 from seqmodels.errors import InputError
 from seqmodels.metrics import MODEL
 from seqmodels.module import ForecastModule
-from seqmodels.report import MEASURES, data_summary, model_summary, result_rows, say, show, write_results
+from seqmodels.report.results import MEASURES, data_summary, model_summary, result_rows, say, show, write_results
 from seqmodels.secrets import hidden
 from seqmodels.uncertainty import dropout_on
 

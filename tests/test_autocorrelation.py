@@ -5,9 +5,18 @@ import pytest
 from data import real
 
 from datamodules.tables.reader import read_table
-from seqmodels.description.autocorrelation import BAND, autocorrelation, bartlett, correlogram, partial, reach
-from seqmodels.description.sample import Curve, filled, moving_mean, pooled
-from seqmodels.description.seasons import find_season, measured, usual_seasons
+from seqmodels.description.curves import Curve, filled, moving_mean, pooled
+from seqmodels.description.seasons import (
+    BAND,
+    autocorrelation,
+    bartlett,
+    correlogram,
+    find_season,
+    measured,
+    partial,
+    reach,
+    usual_seasons,
+)
 
 RAIL = {
     1: 0.4557,

@@ -14,14 +14,14 @@ from data import Made, integers
 from datamodules.series import SeriesSet
 from datamodules.split import Span
 from datamodules.synthetic import TrendSeason, Waves
-from seqmodels.description import advice, components, counts, coverage, profile, sample, season_charts
+from seqmodels.description import advice, components, counts, curves, plots, profile
 from seqmodels.description.charts import charts
-from seqmodels.description.columns import columns
 from seqmodels.description.components import behaviour, decompose, differences, strength
+from seqmodels.description.counts import columns
+from seqmodels.description.curves import Curve, spread, training_curves
+from seqmodels.description.page import place, sheets
 from seqmodels.description.profile import Depth, Description, describe
-from seqmodels.description.sample import Curve, spread, training_curves
 from seqmodels.description.seasons import usual_seasons
-from seqmodels.description.tables import place, sheets
 from seqmodels.description.themes import DARK, LIGHT, encoded
 from seqmodels.errors import InputError
 
@@ -159,8 +159,8 @@ def test_close_looks_are_shared_among_channels_and_see_the_training_part_only() 
 
 
 def test_of_very_long_curves_the_newest_steps_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample, "MOST", 100)
-    monkeypatch.setattr(sample, "FEWEST", 20)
+    monkeypatch.setattr(curves, "MOST", 100)
+    monkeypatch.setattr(curves, "FEWEST", 20)
     found = described(integers(300, 30))
     assert [(one.first, len(one.values)) for one in found.curves[0]] == [(160, 50), (300, 21)]
     assert dict(found.facts)["autocorrelations"] == "of the newest 50 steps of long series"
@@ -302,14 +302,14 @@ def test_usual_seasons_are_those_of_the_calendar() -> None:
 
 def test_places_in_a_season_have_the_names_of_the_calendar() -> None:
     series = daily(70)
-    found = season_charts.fold(series, Curve(0, 0, 2, series.values[2:, 0].astype(np.float64)), 7)
+    found = plots.fold(series, Curve(0, 0, 2, series.values[2:, 0].astype(np.float64)), 7)
     assert found.ticks[0] == "Mon" and found.quantiles[2] == pytest.approx(
         [11e3, 12e3, 13e3, 12e3, 11e3, 6e3, 5e3], abs=400
     )
     hours = DAY + np.arange(48) * np.timedelta64(1, "h")
     values = np.arange(48.0) % 24
     abroad = SeriesSet(values[:, None], np.array([0, 48]), ("y",), time=hours, frequency="hour", zone="Asia/Tokyo")
-    there = season_charts.fold(abroad, Curve(0, 0, 0, values), 24)
+    there = plots.fold(abroad, Curve(0, 0, 0, values), 24)
     assert there.label == "hour of the day" and there.quantiles[2].tolist() == [(hour - 9) % 24 for hour in range(24)]
 
 
@@ -320,12 +320,12 @@ def test_rows_are_named_as_people_know_them() -> None:
 
 def test_the_map_of_missing_values_shows_single_ones_and_where_series_end() -> None:
     series = ragged()
-    lines = coverage.choose(series, counts.ranges(series, training(series), 0))
+    lines = plots.choose_lines(series, counts.ranges(series, training(series), 0))
     assert [line.series for line in lines] == [0, 1, 3, 4, 5]
     series = integers(10_000, observed=np.arange(10_000)[:, None] != 5000)
-    found = coverage.shares(series, coverage.Line("a", 0, 0), 0.0, 20_000.0)
+    found = plots.shares(series, plots.Line("a", 0, 0), 0.0, 20_000.0)
     assert (found > 0).sum() == 1 and np.isnan(found[201:]).all() and not np.isnan(found[:200]).any()
-    assert coverage.choose(integers(50, 50), counts.ranges(integers(50, 50), training(integers(50, 50)), 0)) == []
+    assert plots.choose_lines(integers(50, 50), counts.ranges(integers(50, 50), training(integers(50, 50)), 0)) == []
 
 
 @pytest.mark.parametrize(

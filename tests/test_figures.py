@@ -15,9 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet
-from seqmodels.callbacks.drawing import Panel, error_figure, forecast_figure, pixels, save
 from seqmodels.callbacks.figures import ForecastFigures, draw_errors, draw_forecasts, save_final
 from seqmodels.metrics import ErrorTable
+from seqmodels.report.drawing import Panel, error_figure, forecast_figure, pixels, save
 
 
 class Dated(WindowDataModule):

@@ -16,7 +16,7 @@ from seqmodels.backbones.recurrent import CellLayer, Cells, Gru, Lstm, Recurrent
 from seqmodels.dropout import DROPOUTS
 from seqmodels.errors import InputError
 from seqmodels.initialisation import initialise
-from seqmodels.overview import model_summary
+from seqmodels.report.overview import model_summary
 from seqmodels.window import Origins, WindowSpec
 
 KINDS = pytest.mark.parametrize("kind", [Rnn, Lstm, Gru])

@@ -15,17 +15,17 @@ from small_runs import small_module, small_waves
 
 from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet
-from seqmodels import report
 from seqmodels.baselines import Naive
 from seqmodels.metrics import ErrorTable
-from seqmodels.overview import field_warning
-from seqmodels.wording import label, number
+from seqmodels.report import results
+from seqmodels.report.overview import field_warning
+from seqmodels.report.wording import label, number
 
 
 def text_of(renderable) -> str:
     """What is printed on 100 columns without colour."""
     file = io.StringIO()
-    Console(file=file, width=report.WIDTH, color_system=None).print(renderable)
+    Console(file=file, width=results.WIDTH, color_system=None).print(renderable)
     return file.getvalue()
 
 
@@ -76,7 +76,7 @@ def test_times_are_no_longer_than_needed() -> None:
 def test_data_are_summed_up() -> None:
     data = Monthly(past_steps=12, horizon=3, split=["2003-01-01", "2004-01-01"])
     data.setup()
-    text = text_of(report.data_summary(data))
+    text = text_of(results.data_summary(data))
     for said in (
         "shop.csv", "2 series, 120 rows (60 each)", "sales", "2000-01-01 ... 2004-12-01, one step per month",
         "12 past steps -> 3 steps ahead, season of 12 steps", "train       44 windows, 2000-01-01 ... 2002-12-01",
@@ -86,7 +86,7 @@ def test_data_are_summed_up() -> None:
         assert said in text
     waves = small_waves()
     waves.setup()
-    text = text_of(report.data_summary(waves))
+    text = text_of(results.data_summary(waves))
     assert "validation  40 windows, 40 series: series 140 ... series 179" in text
     assert "time" not in text and "missing" not in text and "notes" not in text
 
@@ -102,13 +102,13 @@ def test_data_are_summed_up() -> None:
 def test_what_an_epoch_draws_is_summed_up(asked: dict[str, Any], said: str) -> None:
     data = Monthly(past_steps=12, horizon=3, split=["2003-01-01", "2004-01-01"], **asked)
     data.setup()
-    text = text_of(report.data_summary(data))
+    text = text_of(results.data_summary(data))
     assert said in text and text.count("drawn") == 1
 
 
 def test_model_is_summed_up() -> None:
     module = small_module(small_waves())
-    text = text_of(report.model_summary(module, "wavenet"))
+    text = text_of(results.model_summary(module, "wavenet"))
     backbone = 4 * (2 * 1) + 4 + 4 * (2 * 4) + 4  # two convolutions of kernel 2 to 4 filters, with biases
     readout = 4 * 5 + 5
     parts = f"(backbone: WaveNet {backbone} parameters, readout: SeqToSeq {readout} parameters)"
@@ -116,7 +116,7 @@ def test_model_is_summed_up() -> None:
     assert "4 steps; the window has 20" in text and "20 forecasts per window" in text
     assert "warning: the model sees 4 steps, less than half of the window's 20" in text
     module.forecaster = Naive(module.spec)
-    text = text_of(report.model_summary(module))
+    text = text_of(results.model_summary(module))
     assert "Naive" in text and "parameters  0" in text and "1 forecast per window" in text
 
 
@@ -127,7 +127,7 @@ def test_receptive_field_is_compared_with_the_window() -> None:
 
 
 def test_rows_hold_every_measure_by_channel() -> None:
-    rows = report.result_rows(RESULTS, {"test": 7}, "wavenet", ("bus", "rail"))
+    rows = results.result_rows(RESULTS, {"test": 7}, "wavenet", ("bus", "rail"))
     assert [(row["row"], row["channel"]) for row in rows] == [
         (name, channel) for channel in ("all", "bus", "rail") for name in ("wavenet", "naive")
     ]
@@ -143,26 +143,26 @@ def test_rows_hold_every_measure_by_channel() -> None:
 def test_skill_is_measured_against_the_seasonal_reference_where_there_is_one() -> None:
     seasonal = table_of([[2.0]], [[4.0]])
     rows = {"model": table_of([[1.0]], [[1.0]]), "naive": table_of([[4.0]], [[16.0]]), "seasonal naive": seasonal}
-    found = {row["row"]: row["skill"] for row in report.result_rows({"test": rows}, {"test": 1})}
+    found = {row["row"]: row["skill"] for row in results.result_rows({"test": rows}, {"test": 1})}
     assert found == {"model": 0.5, "naive": -1.0, "seasonal naive": 0.0}
     perfect = table_of([[0.0]], [[0.0]])
-    (row, _) = report.result_rows({"test": {"model": perfect, "naive": perfect}}, {"test": 1})
+    (row, _) = results.result_rows({"test": {"model": perfect, "naive": perfect}}, {"test": 1})
     assert math.isnan(row["skill"])
 
 
 def test_what_was_not_observed_has_no_weight() -> None:
     nan = float("nan")
     table = table_of([[1.0], [3.0], [nan]], [[1.0], [9.0], [nan]], [[1], [3], [0]])
-    (row, _) = report.result_rows({"test": {"model": table, "naive": table}}, {"test": 1})
+    (row, _) = results.result_rows({"test": {"model": table, "naive": table}}, {"test": 1})
     assert row["mae"] == 2.5 and row["mse"] == 7.0
 
 
 def test_the_table_shows_all_and_fits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")  # a pipe is as wide as we say
     huge = table_of([[1e8, 1e8], [1e8, 1e8]], [[1e17, 1e17], [1e17, 1e17]])
-    results = {stage: {"model": MODEL_ERRORS, "naive": huge} for stage in ("validation", "test")}
-    table = report.result_table(results, {"validation": 2000, "test": 7}, "wavenet", ("bus", "rail"))
-    report.show(table)
+    measured = {stage: {"model": MODEL_ERRORS, "naive": huge} for stage in ("validation", "test")}
+    table = results.result_table(measured, {"validation": 2000, "test": 7}, "wavenet", ("bus", "rail"))
+    results.show(table)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100 and not any("\x1b" in line or "…" in line for line in lines)
     assert lines[0].split() == ["MAE", "RMSE", "MSE", "MASE", "skill"]
@@ -173,15 +173,15 @@ def test_the_table_shows_all_and_fits(capsys: pytest.CaptureFixture[str], monkey
 
 
 def test_one_line_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    report.say("a path [of] " + "x" * 300)
+    results.say("a path [of] " + "x" * 300)
     assert capsys.readouterr().out == "a path [of] " + "x" * 300 + "\n"
 
 
 def test_files_hold_plain_values(tmp_path: Path) -> None:
-    rows = report.result_rows(RESULTS, {"test": 7})
+    rows = results.result_rows(RESULTS, {"test": 7})
     rows[0]["mase"] = float("nan")
     summary = {"monitor": {"value": torch.tensor(0.5)}, "best": np.float32(0.25), "worst": math.inf, "at": Path("a")}
-    report.write_results(tmp_path / "run", summary, rows)
+    results.write_results(tmp_path / "run", summary, rows)
     content = (tmp_path / "run" / "metrics.json").read_text()
     found = json.loads(content, parse_constant=pytest.fail)
     rest = {name: value for name, value in found.items() if name != "rows"}
@@ -194,14 +194,14 @@ def test_files_hold_plain_values(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report.write_file(tmp_path / "metrics.json", b"old")
+    results.write_file(tmp_path / "metrics.json", b"old")
 
     def full(descriptor: int) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("seqmodels.report.os.fsync", full)
+    monkeypatch.setattr("seqmodels.report.results.os.fsync", full)
     with pytest.raises(OSError, match="no space"):
-        report.write_file(tmp_path / "metrics.json", b"new")
+        results.write_file(tmp_path / "metrics.json", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
     assert (tmp_path / "metrics.json").read_bytes() == b"old"
 
@@ -209,8 +209,8 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
 def test_a_model_that_is_a_reference_has_one_row() -> None:
     season = table_of([[2.0]], [[4.0]])
     rows = {"model": season, "naive": table_of([[4.0]], [[16.0]]), "seasonal naive": season}
-    names = [row["row"] for row in report.result_rows({"test": rows}, {"test": 1}, "seasonal_naive")]
+    names = [row["row"] for row in results.result_rows({"test": rows}, {"test": 1}, "seasonal_naive")]
     assert names == ["seasonal_naive", "naive"]
     other = {**rows, "model": table_of([[3.0]], [[9.0]])}  # with a season of its own
-    names = [row["row"] for row in report.result_rows({"test": other}, {"test": 1}, "seasonal_naive")]
+    names = [row["row"] for row in results.result_rows({"test": other}, {"test": 1}, "seasonal_naive")]
     assert names == ["seasonal_naive", "naive", "seasonal naive"]

@@ -13,8 +13,8 @@ from seqmodels.environment import masked
 from seqmodels.errors import InputError
 from seqmodels.metrics import MODEL, skill
 from seqmodels.module import ForecastModule
-from seqmodels.overview import data_summary
-from seqmodels.report import result_table
+from seqmodels.report.overview import data_summary
+from seqmodels.report.results import result_table
 
 SETTINGS = {
     "seed": 0, "optimizer_steps": 4400, "dropout_passes": 0, "monitor": "validation/mase",

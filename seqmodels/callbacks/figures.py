@@ -11,13 +11,13 @@ from lightning.fabric.utilities import move_data_to_device
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from seqmodels.callbacks.drawing import Panel, error_figure, forecast_figure, pixels, save
 from seqmodels.callbacks.scalars import tensorboards
 from seqmodels.metrics import MODEL
 from seqmodels.module import ForecastModule
+from seqmodels.report.drawing import Panel, error_figure, forecast_figure, pixels, save
+from seqmodels.report.wording import label
 from seqmodels.uncertainty import monte_carlo
 from seqmodels.window import Window
-from seqmodels.wording import label
 
 STAGES = ("validation", "test")
 LARGEST_SHARE = 0.01  # of the time of training; where epochs are short, pictures come less often

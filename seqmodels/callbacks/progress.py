@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.text import Text
 from torch import Tensor
 
-from seqmodels.wording import number
+from seqmodels.report.wording import number
 
 BAR = 12  # characters
 REDRAW_SECONDS = 0.2

@@ -6,10 +6,10 @@ import lightning.pytorch as pl
 import numpy as np
 from matplotlib.figure import Figure
 
-from seqmodels.callbacks import drawing
 from seqmodels.errors import InputError
 from seqmodels.module import ForecastModule, Gathered, mean
 from seqmodels.rates import Curve, Suggestion, smooth
+from seqmodels.report import drawing
 
 FEWEST_STEPS = 20
 WORSE = 4.0  # times the best loss: there the sweep ends

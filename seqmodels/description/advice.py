@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqmodels.description.seasons import Season
-from seqmodels.wording import counted
+from seqmodels.report.wording import counted
 
 SHORT = 60  # steps up to which a season counts as short: two of them fit into a window, and one is the horizon
 HORIZON = 10  # steps, where there is no season to go by

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from seqmodels.description import coverage, curve_charts, season_charts
+from seqmodels.description import plots
 from seqmodels.description.profile import Description
 from seqmodels.description.themes import Theme
-from seqmodels.wording import counted
+from seqmodels.report.wording import counted
 
 
 class Chart(NamedTuple):
@@ -30,29 +30,29 @@ def charts(description: Description, drawn: int) -> Iterator[Chart]:
 
 def _curves(description: Description, drawn: int) -> Iterator[Chart]:
     data = description.data
-    panels = curve_charts.choose(data.series, drawn)
+    panels = plots.choose(data.series, drawn)
     few = len(panels) < len(data.series) * len(data.series.channels)
     some = f" {len(panels)} of {len(data.series) * len(data.series.channels):,} curves." if few else ""
     caption = f"Shaded: the part for training, for validation and for the test.{some}"
-    if any(curve_charts.is_thinned(data.series, index) for index, _ in panels):
+    if any(plots.is_thinned(data.series, index) for index, _ in panels):
         caption += " Of long curves, the mean and the smallest and largest value of each stretch are drawn."
-    yield Chart("series", "Series and parts", caption, partial(curve_charts.series_figure, data, panels))
+    yield Chart("series", "Series and parts", caption, partial(plots.series_figure, data, panels))
     ranges = [one for one in description.ranges if one.values][:drawn]
     if ranges:
         caption = "How often values of each size occur in the training part; the line marks the median."
-        yield Chart("histogram", "Distribution", caption, partial(curve_charts.histogram_figure, ranges))
+        yield Chart("histogram", "Distribution", caption, partial(plots.histogram_figure, ranges))
 
 
 def _missing(description: Description) -> Iterator[Chart]:
     series = description.data.series
-    rows = coverage.choose(series, description.ranges)
+    rows = plots.choose_lines(series, description.ranges)
     if rows:
         caption = "Where values were observed and where they are missing."
         if len(series) > 1:
             caption += " Nothing is drawn before a series begins and after it has ended."
         if len(rows) < len(series):
             caption += f" {len(rows)} of {len(series):,} series."
-        yield Chart("missing", "Map of missing values", caption, partial(coverage.missing_figure, series, rows))
+        yield Chart("missing", "Map of missing values", caption, partial(plots.missing_figure, series, rows))
 
 
 def _memory(description: Description, drawn: int) -> Iterator[Chart]:
@@ -69,11 +69,11 @@ def _memory(description: Description, drawn: int) -> Iterator[Chart]:
             "Correlation with the value so many steps before, together with what lies between (left) and without it"
             f" (right). Within the grey band it may be chance (95 %).{average}"
         )
-        draw = partial(season_charts.correlation_figure, shown, season)
+        draw = partial(plots.correlation_figure, shown, season)
         yield Chart("autocorrelation", "Autocorrelation", caption, draw)
-    panels = season_charts.folded(description, drawn)
+    panels = plots.folded(description, drawn)
     if panels:
         caption = "Values of the training part by their place in the season: median, middle half, and 90 % of them."
         if len(description.data.series) > 1:
             caption += f" Of {panels[0].name}."
-        yield Chart("season", "Season", caption, partial(season_charts.season_figure, panels))
+        yield Chart("season", "Season", caption, partial(plots.season_figure, panels))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqmodels.description.sample import Curve, filled, moving_mean
+from seqmodels.description.curves import Curve, filled, moving_mean
 
 NEWEST = 20_000  # steps of a curve that are decomposed, the newest ones
 WINDOW = 11  # of the smoother that lets a season change, in seasons

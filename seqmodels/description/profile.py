@@ -6,15 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqmodels.description.advice import Advice, advise, room
-from seqmodels.description.autocorrelation import Correlogram, correlogram, reach
-from seqmodels.description.columns import Column, columns
 from seqmodels.description.components import Behaviour, behaviour, shortest
-from seqmodels.description.counts import Range, ranges
-from seqmodels.description.sample import Curve, training_curves
-from seqmodels.description.seasons import find_season, usual_seasons
+from seqmodels.description.counts import Column, Range, columns, ranges
+from seqmodels.description.curves import Curve, training_curves
+from seqmodels.description.seasons import Correlogram, correlogram, find_season, reach, usual_seasons
 from seqmodels.errors import require_at_least
-from seqmodels.overview import extent, size_of
-from seqmodels.wording import counted, label, listed
+from seqmodels.report.overview import extent, size_of
+from seqmodels.report.wording import counted, label, listed
 
 LAGS = 40  # of the autocorrelation, at least, where the curves are long enough
 MOST_LAGS = 1_000

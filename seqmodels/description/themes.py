@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from seqmodels.callbacks import drawing
+from seqmodels.report import drawing
 
 WIDTH, DOTS_PER_INCH = 8.0, 150  # 1200 pixels
 TEXT = 10

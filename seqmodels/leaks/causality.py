@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 
 from seqmodels.leaks.finding import Finding
+from seqmodels.report.wording import counted, number
 from seqmodels.window import AbstractForecaster, Inputs
-from seqmodels.wording import counted, number
 
 ORIGINS = 8  # tried, spread over the window
 ROUNDING = 1e-6  # of the largest forecast

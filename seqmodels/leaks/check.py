@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from seqmodels.errors import require_at_least
-from seqmodels.leaks.borders import borders
 from seqmodels.leaks.causality import causality
 from seqmodels.leaks.columns import columns_as_given
+from seqmodels.leaks.duplicates import twins
 from seqmodels.leaks.finding import Finding
 from seqmodels.leaks.probe import Probe
-from seqmodels.leaks.rows import behind_training, statistics_and_features
-from seqmodels.leaks.twins import twins
+from seqmodels.leaks.rows import behind_training, borders, statistics_and_features
 from seqmodels.window import AbstractForecaster
 
 WINDOWS = 4  # of a batch on which a model is looked at

@@ -18,7 +18,7 @@ from seqmodels.errors import InputError
 from seqmodels.leaks.finding import Finding
 from seqmodels.leaks.probe import Probe
 from seqmodels.leaks.regression import ROWS_PER_REGRESSOR, Gain, Piece, gain
-from seqmodels.wording import counted, listed
+from seqmodels.report.wording import counted, listed
 
 SUSPICIOUS = {"past_covariates": 0.5, "known_covariates": 0.9}  # calendars and plans rightly tell a lot ahead
 CALENDAR = 1e-8  # of its variance at most is new in a column that nobody measures

@@ -1,7 +1,4 @@
-"""What later rows change in statistics and inputs: proofs by changing rows and reading again; it knows a ``Probe``.
-
-Values are compared one by one: a column either depends on a row or it does not.
-"""
+"""Leak checks of rows: windows that hold rows of another part, or of another time, than they should."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -11,8 +8,8 @@ import torch
 
 from seqmodels.leaks.finding import Finding
 from seqmodels.leaks.probe import ROUNDING, Change, Probe, changes, columns, rows_of
+from seqmodels.report.wording import counted, label, number
 from seqmodels.window import Category, Statistics, Window
-from seqmodels.wording import counted, label, number
 
 STATISTICS = {
     "target_statistics": "past_target",
@@ -149,4 +146,42 @@ def _looks_ahead(change: Change, cut: str) -> str:
     return (
         f"{change.named} changes by {number(change.size)} in {counted(change.windows, 'window')} up to {cut} when only"
         f" rows after {cut} do: it looks ahead; {mend}"
+    )
+
+
+ALL = ("past_target", "target", "past_covariates", "known_covariates")
+
+
+def borders(probe: Probe, reread: Reread) -> Finding:
+    """All of a training window lies before the end of its part, the targets of an evaluation window within its part.
+
+    With ``context`` "inside", so does its past.
+    """
+    inside, before = probe.data.context == "inside", probe.before["train"]
+    outside = rows_of(before) >= reread.stop[:, None]
+    found = [("train", one) for one in changes(before, reread.windows, probe.data.spec, outside, ALL)]
+    for stage in probe.stages[1:]:
+        found += [(stage, one) for one in _from_elsewhere(probe, stage, ("target", "past_target")[: 1 + inside])]
+    done = f"rows outside each part of data.split changed: targets {'and past ' if inside else ''}of its windows"
+    largest = max((one.size for _, one in found), default=0.0)
+    return Finding("borders", done, largest, tuple(_sentence(probe, *pair) for pair in found))
+
+
+def _from_elsewhere(probe: Probe, stage: str, parts: tuple[str, ...]) -> list[Change]:
+    """Values of evaluation windows that come from rows outside of the stage."""
+    start, stop = probe.bounds(stage)
+    rows = np.arange(len(stop))
+    outside = (rows < start) | (rows >= stop)
+    data = probe.prepared(probe.changed(outside, ahead=False))
+    before = probe.before[stage]
+    foreign = torch.from_numpy(outside)[rows_of(before).clamp(min=0)]
+    return list(changes(before, probe.windows(data, stage), probe.data.spec, foreign, parts))
+
+
+def _sentence(probe: Probe, stage: str, change: Change) -> str:
+    past = stage != "train" and change.part == "past_target"
+    return (
+        f"{counted(change.windows, f'{stage} window')} of {len(probe.before[stage].origin):,} hold rows of another"
+        f" part: {change.named} changes by {number(change.size)}; end {stage} windows at the border of data.split"
+        f"{', or set data.context=across' if past else ''}."
     )

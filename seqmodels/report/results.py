@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from seqmodels.metrics import MODEL, ErrorTable, skill
-from seqmodels.overview import data_summary as data_summary
-from seqmodels.overview import model_summary as model_summary
-from seqmodels.wording import number
+from seqmodels.report.overview import data_summary as data_summary
+from seqmodels.report.overview import model_summary as model_summary
+from seqmodels.report.wording import number
 
 Results = Mapping[str, Mapping[str, ErrorTable]]  # by stage, then by row of the table
 MEASURES = ("mae", "rmse", "mse", "mase", "skill")

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
-from seqmodels.wording import counted, label, listed
+from seqmodels.report.wording import counted, label, listed
 
 
 def data_summary(datamodule: Any) -> RenderableType:

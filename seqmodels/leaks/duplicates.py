@@ -5,8 +5,8 @@ import torch
 
 from seqmodels.leaks.finding import Finding
 from seqmodels.leaks.probe import Probe
+from seqmodels.report.wording import counted, label
 from seqmodels.window import Window
-from seqmodels.wording import counted, label
 
 MOVES = 8  # changes of value from step to step that a window needs, so that two of them are not equal by chance
 
