@@ -17,12 +17,12 @@ def convert(config: DictConfig, directory: Path) -> None:
     """Convert the data of ``config``; ``directory`` is taken back where nothing was left in it."""
     from seqmodels import environment, run
     from seqmodels.config import build
-    from seqmodels.report import results
+    from seqmodels.report import output
 
     environment.quiet()
     data, conversion = build(config.data), build(config.conversion)
     for line in conversion.run(data, run.plain(config.data)):
-        results.say(line)
+        output.say(line)
     if directory.is_dir() and not any(directory.iterdir()):
         directory.rmdir()
 

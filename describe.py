@@ -22,7 +22,7 @@ def look(config: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> 
     from seqmodels import environment, run
     from seqmodels.config import build
     from seqmodels.description import page, profile
-    from seqmodels.report import results
+    from seqmodels.report import output
 
     environment.quiet()
     run.check_settings(config)
@@ -32,11 +32,11 @@ def look(config: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> 
     environment.record(config, overrides, directory, "describe.py")
     kept = [override for override in overrides if not override.lstrip("+").startswith(OWN)]
     command = environment.command([*kept, *description.advice.overrides])
-    results.show(page.summary(description, refusal))
+    output.show(page.summary(description, refusal))
     written = page.write(description, directory, depth.drawn, command, refusal)
-    results.say(f"To train with it: {command}")
+    output.say(f"To train with it: {command}")
     for path in written:
-        results.say(f"Written: {run.shown(path)}")
+        output.say(f"Written: {run.shown(path)}")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="describe")

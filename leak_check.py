@@ -21,7 +21,7 @@ def check(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     from seqmodels import checkpoint, environment, run
     from seqmodels.config import build
     from seqmodels.leaks import finding
-    from seqmodels.report import results
+    from seqmodels.report import output
 
     started = time.monotonic()
     checks = build(config.leaks)
@@ -34,10 +34,10 @@ def check(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     leaks = finding.sentences(findings, "leaks")
     summary = {"model": name, "monitor": {"name": "leaks", "value": len(leaks)}}
     finding.write(findings, directory, {**summary, "seconds": round(time.monotonic() - started, 3)})
-    results.show(finding.table(findings))
+    output.show(finding.table(findings))
     for warning in finding.sentences(findings, "warnings"):
-        results.say(f"warning: {warning}")
-    results.say(f"Everything about this check is in {run.shown(directory)}")
+        output.say(f"warning: {warning}")
+    output.say(f"Everything about this check is in {run.shown(directory)}")
     if leaks:
         raise SystemExit("\n".join(f"leak: {leak}" for leak in leaks))
     return 0.0

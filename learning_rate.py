@@ -24,7 +24,7 @@ def sweep(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     from seqmodels import environment, rates, run
     from seqmodels.callbacks.rates import rate_figure
     from seqmodels.config import build
-    from seqmodels.report import drawing, results
+    from seqmodels.report import drawing, output
 
     started = time.monotonic()
     if config.ckpt_path is not None:
@@ -44,9 +44,9 @@ def sweep(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     if found is None:
         raise InputError(rates.nothing_found(curve))
     kept = [override for override in overrides if not override.lstrip("+").startswith(OWN)]
-    results.say(rates.reason(curve, found))
-    results.say(f"Suggested: {environment.command([*kept, f'optimizer.lr={found.rate:g}'])}")
-    results.say(f"Everything about this sweep is in {run.shown(directory)}")
+    output.say(rates.reason(curve, found))
+    output.say(f"Suggested: {environment.command([*kept, f'optimizer.lr={found.rate:g}'])}")
+    output.say(f"Everything about this sweep is in {run.shown(directory)}")
     return found.rate
 
 

@@ -21,7 +21,7 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     from seqmodels import environment, run
     from seqmodels.callbacks import figures, scalars
     from seqmodels.config import build
-    from seqmodels.report import results
+    from seqmodels.report import output, results
 
     started = time.monotonic()
     data, module = run.prepare(config, name)
@@ -44,7 +44,7 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
         run.fit(trainer, module, data, config.ckpt_path)
     run.evaluate(trainer, module, data)
     spec = data.spec
-    results.show(results.result_table(module.results, module.measured, name, spec.channels, spec.stateful))
+    output.show(results.result_table(module.results, module.measured, name, spec.channels, spec.stateful))
     figures.save_final(module, data, directory / "figures", dropout_passes=config.dropout_passes)
     return run.finish(config, directory, trainer, module, data, name, started)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars
 
-from seqmodels.report.results import plain, write_file
+from seqmodels.report.output import plain, write_file
 
 
 class Curve(NamedTuple):

@@ -17,7 +17,9 @@ from seqmodels.config import build
 from seqmodels.errors import InputError
 from seqmodels.metrics import MODEL
 from seqmodels.module import ForecastModule
-from seqmodels.report.results import MEASURES, data_summary, model_summary, result_rows, say, show, write_results
+from seqmodels.report.output import say, show
+from seqmodels.report.overview import data_summary, model_summary
+from seqmodels.report.results import MEASURES, result_rows, write_results
 from seqmodels.secrets import hidden
 from seqmodels.uncertainty import dropout_on
 

@@ -17,7 +17,7 @@ from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet
 from seqmodels.baselines import Naive
 from seqmodels.metrics import ErrorTable
-from seqmodels.report import results
+from seqmodels.report import output, overview, results
 from seqmodels.report.overview import field_warning
 from seqmodels.report.wording import label, number
 
@@ -25,7 +25,7 @@ from seqmodels.report.wording import label, number
 def text_of(renderable) -> str:
     """What is printed on 100 columns without colour."""
     file = io.StringIO()
-    Console(file=file, width=results.WIDTH, color_system=None).print(renderable)
+    Console(file=file, width=output.WIDTH, color_system=None).print(renderable)
     return file.getvalue()
 
 
@@ -76,7 +76,7 @@ def test_times_are_no_longer_than_needed() -> None:
 def test_data_are_summed_up() -> None:
     data = Monthly(past_steps=12, horizon=3, split=["2003-01-01", "2004-01-01"])
     data.setup()
-    text = text_of(results.data_summary(data))
+    text = text_of(overview.data_summary(data))
     for said in (
         "shop.csv", "2 series, 120 rows (60 each)", "sales", "2000-01-01 ... 2004-12-01, one step per month",
         "12 past steps -> 3 steps ahead, season of 12 steps", "train       44 windows, 2000-01-01 ... 2002-12-01",
@@ -86,7 +86,7 @@ def test_data_are_summed_up() -> None:
         assert said in text
     waves = small_waves()
     waves.setup()
-    text = text_of(results.data_summary(waves))
+    text = text_of(overview.data_summary(waves))
     assert "validation  40 windows, 40 series: series 140 ... series 179" in text
     assert "time" not in text and "missing" not in text and "notes" not in text
 
@@ -102,13 +102,13 @@ def test_data_are_summed_up() -> None:
 def test_what_an_epoch_draws_is_summed_up(asked: dict[str, Any], said: str) -> None:
     data = Monthly(past_steps=12, horizon=3, split=["2003-01-01", "2004-01-01"], **asked)
     data.setup()
-    text = text_of(results.data_summary(data))
+    text = text_of(overview.data_summary(data))
     assert said in text and text.count("drawn") == 1
 
 
 def test_model_is_summed_up() -> None:
     module = small_module(small_waves())
-    text = text_of(results.model_summary(module, "wavenet"))
+    text = text_of(overview.model_summary(module, "wavenet"))
     backbone = 4 * (2 * 1) + 4 + 4 * (2 * 4) + 4  # two convolutions of kernel 2 to 4 filters, with biases
     readout = 4 * 5 + 5
     parts = f"(backbone: WaveNet {backbone} parameters, readout: SeqToSeq {readout} parameters)"
@@ -116,7 +116,7 @@ def test_model_is_summed_up() -> None:
     assert "4 steps; the window has 20" in text and "20 forecasts per window" in text
     assert "warning: the model sees 4 steps, less than half of the window's 20" in text
     module.forecaster = Naive(module.spec)
-    text = text_of(results.model_summary(module))
+    text = text_of(overview.model_summary(module))
     assert "Naive" in text and "parameters  0" in text and "1 forecast per window" in text
 
 
@@ -162,7 +162,7 @@ def test_the_table_shows_all_and_fits(capsys: pytest.CaptureFixture[str], monkey
     huge = table_of([[1e8, 1e8], [1e8, 1e8]], [[1e17, 1e17], [1e17, 1e17]])
     measured = {stage: {"model": MODEL_ERRORS, "naive": huge} for stage in ("validation", "test")}
     table = results.result_table(measured, {"validation": 2000, "test": 7}, "wavenet", ("bus", "rail"))
-    results.show(table)
+    output.show(table)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100 and not any("\x1b" in line or "…" in line for line in lines)
     assert lines[0].split() == ["MAE", "RMSE", "MSE", "MASE", "skill"]
@@ -173,7 +173,7 @@ def test_the_table_shows_all_and_fits(capsys: pytest.CaptureFixture[str], monkey
 
 
 def test_one_line_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    results.say("a path [of] " + "x" * 300)
+    output.say("a path [of] " + "x" * 300)
     assert capsys.readouterr().out == "a path [of] " + "x" * 300 + "\n"
 
 
@@ -194,14 +194,14 @@ def test_files_hold_plain_values(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    results.write_file(tmp_path / "metrics.json", b"old")
+    output.write_file(tmp_path / "metrics.json", b"old")
 
     def full(descriptor: int) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("seqmodels.report.results.os.fsync", full)
+    monkeypatch.setattr("seqmodels.report.output.os.fsync", full)
     with pytest.raises(OSError, match="no space"):
-        results.write_file(tmp_path / "metrics.json", b"new")
+        output.write_file(tmp_path / "metrics.json", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
     assert (tmp_path / "metrics.json").read_bytes() == b"old"
 

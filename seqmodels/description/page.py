@@ -20,7 +20,7 @@ from seqmodels.description.profile import Description
 from seqmodels.description.seasons import Correlogram
 from seqmodels.description.themes import DARK, LIGHT, encoded
 from seqmodels.errors import InputError
-from seqmodels.report.results import plain, write_file
+from seqmodels.report.output import plain, write_file
 from seqmodels.report.wording import counted, label, number
 
 NAMED = 5  # outliers that are shown

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from seqmodels.report.results import plain, write_file
+from seqmodels.report.output import plain, write_file
 from seqmodels.report.wording import number
 
 STYLES = {"clean": "green", "leak": "bold red", "warning": "yellow", "not checked": "dim"}

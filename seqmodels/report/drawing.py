@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from seqmodels.report.results import write_file
+from seqmodels.report.output import write_file
 
 WIDTH, HEIGHT, DOTS_PER_INCH = 12.0, 7.0, 100  # 1200 x 700 pixels
 PAST, TRUTH, FORECAST, REFERENCE, OTHER = "#7f93ab", "#1f2933", "#e4572e", "#8a8a8a", "#b9a44c"

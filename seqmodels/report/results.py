@@ -3,37 +3,20 @@
 import csv
 import io
 import json
-import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from seqmodels.metrics import MODEL, ErrorTable, skill
-from seqmodels.report.overview import data_summary as data_summary
-from seqmodels.report.overview import model_summary as model_summary
+from seqmodels.report.output import plain, write_file
 from seqmodels.report.wording import number
 
 Results = Mapping[str, Mapping[str, ErrorTable]]  # by stage, then by row of the table
 MEASURES = ("mae", "rmse", "mse", "mase", "skill")
-WIDTH = 100  # columns where the output is no terminal
-
-
-def show(renderable: RenderableType) -> None:
-    """Print a summary or table."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH
-    console.print(renderable)
-
-
-def say(text: str) -> None:
-    """Print one line, in one piece however long it is."""
-    Console(highlight=False).print(text, markup=False, soft_wrap=True)
 
 
 def result_table(
@@ -132,30 +115,3 @@ def write_results(directory: str | Path, summary: Mapping[str, Any], rows: Seque
     writer.writeheader()
     writer.writerows(plain(list(rows)))
     write_file(Path(directory) / "metrics.csv", text.getvalue().encode())
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file as a whole: whoever reads it, at any time, finds the old or the new content."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def plain(value: Any) -> Any:
-    """Tensors, arrays and paths as primitives; NaN and infinity, which JSON lacks, as None."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(inner) for inner in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
