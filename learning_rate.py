@@ -21,10 +21,11 @@ OWN = ("optimizer.lr=", "rates.", "hydra.")  # keys that are not repeated in the
 
 def sweep(config: DictConfig, directory: Path, name: str, overrides: Sequence[str] = ()) -> float:
     """One sweep in ``directory``; returns the suggested learning rate."""
-    from seqmodels import environment, rates, run
-    from seqmodels.callbacks.rates import rate_figure
+    from seqmodels import environment, run
     from seqmodels.config import build
     from seqmodels.report import drawing, output
+    from seqmodels.training import learning_rate
+    from seqmodels.training.learning_rate import rate_figure
 
     started = time.monotonic()
     if config.ckpt_path is not None:
@@ -36,15 +37,15 @@ def sweep(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     environment.record(config, overrides, directory, "learning_rate.py")
     fit(config, directory, module, data, raising)
     curve = raising.curve()
-    found = rates.suggest(curve)
+    found = learning_rate.suggest(curve)
     drawing.save(rate_figure(curve, found, f"Learning rate of {name}"), directory / "learning_rate.png")
     parameters = sum(parameter.numel() for parameter in module.forecaster.parameters())
     described = {"model": name, "parameters": parameters, "seconds": round(time.monotonic() - started, 3)}
-    rates.write(curve, found, directory, described)
+    learning_rate.write(curve, found, directory, described)
     if found is None:
-        raise InputError(rates.nothing_found(curve))
+        raise InputError(learning_rate.nothing_found(curve))
     kept = [override for override in overrides if not override.lstrip("+").startswith(OWN)]
-    output.say(rates.reason(curve, found))
+    output.say(learning_rate.reason(curve, found))
     output.say(f"Suggested: {environment.command([*kept, f'optimizer.lr={found.rate:g}'])}")
     output.say(f"Everything about this sweep is in {run.shown(directory)}")
     return found.rate
@@ -52,8 +53,9 @@ def sweep(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
 
 def fit(config: DictConfig, directory: Path, module: Any, data: Any, raising: Any) -> None:
     """Train as configured, but with the learning rates that the callback ``raising`` sets, and without validation."""
-    from seqmodels import fast_loop, run
+    from seqmodels import run
     from seqmodels.config import build
+    from seqmodels.training import loop
 
     trainer = build(
         config.trainer,
@@ -71,7 +73,7 @@ def fit(config: DictConfig, directory: Path, module: Any, data: Any, raising: An
         default_root_dir=directory,
     )
     module.scheduler = None
-    fast_loop.install(trainer)
+    loop.install(trainer)
     trainer.fit(module, datamodule=data)
 
 

@@ -19,9 +19,9 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     import lightning.pytorch as pl
 
     from seqmodels import environment, run
-    from seqmodels.callbacks import figures, scalars
     from seqmodels.config import build
     from seqmodels.report import output, results
+    from seqmodels.training.callbacks import figures, scalars
 
     started = time.monotonic()
     data, module = run.prepare(config, name)

@@ -10,18 +10,19 @@ import lightning.pytorch as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from seqmodels import environment, fast_loop
-from seqmodels.callbacks import scalars
+from seqmodels import environment
 from seqmodels.checkpoint import KEY, read
 from seqmodels.config import build
 from seqmodels.errors import InputError
+from seqmodels.inference.monte_carlo import dropout_on
 from seqmodels.metrics import MODEL
-from seqmodels.module import ForecastModule
 from seqmodels.report.output import say, show
 from seqmodels.report.overview import data_summary, model_summary
 from seqmodels.report.results import MEASURES, result_rows, write_results
 from seqmodels.secrets import hidden
-from seqmodels.uncertainty import dropout_on
+from seqmodels.training import loop
+from seqmodels.training.callbacks import scalars
+from seqmodels.training.module import ForecastModule
 
 MONITORS = ("validation/mase", "validation/mae", "validation/mse", "validation/rmse", "loss/validation")
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
@@ -132,7 +133,7 @@ def fit(trainer: pl.Trainer, module: ForecastModule, data: Any, ckpt_path: str |
         say(f"Resuming from {ckpt_path}, epoch {done}.")
         if trainer.max_epochs is not None and done >= trainer.max_epochs > 0:
             say(f"Nothing is left to train: trainer.max_epochs is {trainer.max_epochs}.")
-    fast_loop.install(trainer)
+    loop.install(trainer)
     started = time.perf_counter()
     gc.collect()
     gc.freeze()  # what the libraries have loaded stays: going through it again and again costs 10 % of a small model

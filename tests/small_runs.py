@@ -8,12 +8,13 @@ import lightning.pytorch as pl
 import torch
 
 from datamodules.synthetic import Waves
-from seqmodels import fast_loop, heads
+from seqmodels import heads
 from seqmodels.backbones.wavenet import WaveNet
 from seqmodels.forecaster import Forecaster
-from seqmodels.module import ForecastModule
 from seqmodels.readouts import direct
 from seqmodels.scalers import affine
+from seqmodels.training import loop
+from seqmodels.training.module import ForecastModule
 from seqmodels.window import Inputs, Targets
 
 
@@ -57,6 +58,6 @@ def fit(
     settings = {"accelerator": "cpu", "max_epochs": 3, "logger": False, "log_every_n_steps": 1} | quiet
     trainer = pl.Trainer(callbacks=callbacks, **(settings | arguments))
     if fast:
-        fast_loop.install(trainer)
+        loop.install(trainer)
     trainer.fit(module, datamodule=data, ckpt_path=ckpt_path)
     return trainer

@@ -22,13 +22,7 @@ GROUND = CONTRACT | {
 NOUNS = ("seqmodels.backbones", "seqmodels.readouts", "seqmodels.heads", "seqmodels.scalers")
 CONCRETE = ("datamodules", *NOUNS, "seqmodels.baselines", "seqmodels.forecaster", "seqmodels.features")
 LIGHTNING = ("lightning", "pytorch_lightning", "lightning_fabric")
-LIGHTNING_USERS = (
-    "seqmodels.module",
-    "seqmodels.run",
-    "seqmodels.fast_loop",
-    "seqmodels.callbacks",
-    "datamodules.base",
-)
+LIGHTNING_USERS = ("seqmodels.training", "seqmodels.run", "datamodules.base")
 TORCH_ONLY = (
     *GROUND,
     *NOUNS,
@@ -90,7 +84,7 @@ def forbidden(module: str, imported: str) -> str | None:
     if own and ours and imported not in GROUND and not inside(imported, own):
         return "backbones, readouts, heads and scalers do not know each other, nor what is built from them"
     if inside(imported, *LIGHTNING) and inside(module, *PACKAGES) and not inside(module, *LIGHTNING_USERS):
-        return "lightning stays in module.py, run.py, fast_loop.py, callbacks and datamodules/base.py"
+        return "lightning stays in seqmodels/training, run.py and datamodules/base.py"
     top = imported.partition(".")[0]
     if inside(module, *TORCH_ONLY) and not ours and top != "torch" and top not in sys.stdlib_module_names:
         return "contract and models need torch and no other library"
@@ -119,14 +113,14 @@ def test_every_file_keeps_the_arrows() -> None:
 @pytest.mark.parametrize(
     ("file", "text", "rule"),
     [
-        ("datamodules/tables/reader.py", "import seqmodels.module", "contract only"),
+        ("datamodules/tables/reader.py", "import seqmodels.training.module", "contract only"),
         ("datamodules/tables/reader.py", "from seqmodels import causal", "contract only"),
         ("datamodules/tables/reader.py", "import seqmodels", "contract only"),
         ("datamodules/tables/reader.py", "def read():\n    from seqmodels.heads import Point", "contract only"),
         ("datamodules/tables/reader.py", "import lightning.pytorch as pl", "lightning stays"),
         ("seqmodels/window.py", "from .causal import Backbone", "knows nothing"),
         ("seqmodels/window.py", "import numpy as np", "torch and no other"),
-        ("seqmodels/module.py", "from datamodules.series import SeriesSet", "nobody imports"),
+        ("seqmodels/training/module.py", "from datamodules.series import SeriesSet", "nobody imports"),
         ("seqmodels/forecaster.py", "from lightning.pytorch import LightningModule", "lightning stays"),
         ("seqmodels/forecaster.py", "import hydra", "torch and no other"),
         ("seqmodels/backbones/lstm.py", "from ..heads import Point", "do not know each other"),
@@ -149,7 +143,7 @@ def test_a_breach_is_found(file: str, text: str, rule: str) -> None:
             "import polars\nfrom .series import SeriesSet\nfrom seqmodels.window import Window",
         ),
         ("datamodules/base.py", "import lightning.pytorch as pl"),
-        ("seqmodels/callbacks/sweep.py", "import lightning\nimport rich"),
+        ("seqmodels/training/callbacks/figures.py", "import lightning\nimport rich"),
         ("seqmodels/backbones/conv.py", "import math\nimport torch\nfrom seqmodels.backbones.rnn import Rnn"),
         ("train.py", "import lightning\nfrom seqmodels import config"),
     ],

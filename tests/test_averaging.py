@@ -10,10 +10,10 @@ from omegaconf import OmegaConf
 from small_runs import fit, small_module, small_waves
 
 from datamodules.synthetic import Waves
-from seqmodels.callbacks.averaging import AveragedWeights
-from seqmodels.callbacks.resume import RandomState
 from seqmodels.checkpoint import load, read
 from seqmodels.errors import InputError
+from seqmodels.training.callbacks.ema import AveragedWeights
+from seqmodels.training.callbacks.resume import RandomState
 
 DECAY = 0.8
 

@@ -6,8 +6,8 @@ import torch
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from small_runs import fit, small_module, small_waves
 
-from seqmodels import fast_loop
-from seqmodels.fast_loop import FastEpochLoop
+from seqmodels.training import loop
+from seqmodels.training.loop import FastEpochLoop
 
 
 class Counter(pl.Callback):
@@ -63,7 +63,7 @@ def test_what_is_not_plain_takes_the_long_way(settings, tmp_path):
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, default_root_dir=tmp_path, **settings
     )
-    fast_loop.install(trainer)
+    loop.install(trainer)
     assert type(trainer.fit_loop.epoch_loop) is _TrainingEpochLoop
 
 

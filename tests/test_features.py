@@ -7,10 +7,10 @@ import torch
 import zoo
 from small_runs import trained
 
-from seqmodels.carried import part
 from seqmodels.features import Columns, Features
 from seqmodels.forecaster import Forecaster
 from seqmodels.scalers import affine
+from seqmodels.training.stateful import part
 from seqmodels.window import Category, Inputs, Statistics, Stretch, Targets, WindowSpec
 
 GRU = partial(zoo.recurrent.Gru, hidden=8, layers=1)

@@ -15,9 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet
-from seqmodels.callbacks.figures import ForecastFigures, draw_errors, draw_forecasts, save_final
 from seqmodels.metrics import ErrorTable
 from seqmodels.report.drawing import Panel, error_figure, forecast_figure, pixels, save
+from seqmodels.training.callbacks.figures import ForecastFigures, draw_errors, draw_forecasts, save_final
 
 
 class Dated(WindowDataModule):
@@ -100,7 +100,7 @@ def test_pictures_come_at_the_first_every_fifth_and_the_last_validation(
     share: float, steps: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fifth is left out where drawing would take a larger share of the time than it may."""
-    monkeypatch.setattr("seqmodels.callbacks.figures.LARGEST_SHARE", share)
+    monkeypatch.setattr("seqmodels.training.callbacks.figures.LARGEST_SHARE", share)
     data = small_waves()
     logger = TensorBoardLogger(tmp_path, name="", version="")
     fit(small_module(data), data, [ForecastFigures(windows=1)], logger=logger, max_epochs=7)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from datamodules.series import SeriesSet
 from datamodules.split import Span
 from datamodules.windows.stateful import LaneIndex
-from seqmodels.carried import ordinary
 from seqmodels.errors import InputError
+from seqmodels.training.stateful import ordinary
 from seqmodels.window import Targets, Window, check
 
 

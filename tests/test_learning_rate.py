@@ -13,9 +13,8 @@ import torch
 from command_line import LEARNING_RATE, Ended, files_in, forked, metrics, python
 from small_runs import fit, small_module, small_waves
 
-from seqmodels.callbacks.rates import RateSweep
 from seqmodels.errors import InputError
-from seqmodels.rates import Curve, nothing_found, reason, smooth, suggest, write
+from seqmodels.training.learning_rate import Curve, RateSweep, nothing_found, reason, smooth, suggest, write
 
 SMALL = ("data.series=200", "data.past_steps=20", "data.horizon=3", "model=lstm")  # 5 batches each epoch
 FILES = ["command.txt", "config.yaml", "environment.json", "learning_rate.csv", "learning_rate.png", "metrics.json"]

@@ -10,11 +10,11 @@ from data import made
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules.windows.loader import rows
-from seqmodels import fast_loop
 from seqmodels.checkpoint import load, read
 from seqmodels.errors import InputError
 from seqmodels.metrics import MODEL
-from seqmodels.module import ForecastModule
+from seqmodels.training import loop
+from seqmodels.training.module import ForecastModule
 
 CONFIG = {
     "_target_": "seqmodels.forecaster.Forecaster",
@@ -238,7 +238,7 @@ def test_an_optimizer_that_asks_for_the_loss_again_takes_the_long_way(tmp_path):
     module.forecaster.backbone.dropout.p = 0.0
     module.optimizer = partial(torch.optim.LBFGS, lr=0.1, max_iter=4)
     trainer = trainer_for(tmp_path, epochs=2)
-    fast_loop.install(trainer)
+    loop.install(trainer)
     inputs, targets, _ = next(iter(data.loaders["train"]))
     with torch.no_grad():
         before = module.forecaster.loss(inputs, targets)

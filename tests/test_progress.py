@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from small_runs import fit, small_module, small_waves
 
-from seqmodels.callbacks.progress import ProgressLine, clock, is_due
-from seqmodels.callbacks.scalars import ScalarLogger
+from seqmodels.training.callbacks.progress import ProgressLine, clock, is_due
+from seqmodels.training.callbacks.scalars import ScalarLogger
 
 SHOW, HIDE = "\x1b[?25h", "\x1b[?25l"
 
@@ -72,7 +72,7 @@ def test_a_run_that_stops_early_prints_its_last_epoch() -> None:
 
 
 def test_a_terminal_gets_a_live_line_and_a_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqmodels.callbacks.progress.REDRAW_SECONDS", 0.0)
+    monkeypatch.setattr("seqmodels.training.callbacks.progress.REDRAW_SECONDS", 0.0)
     text = printed(True)
     lines = visible(text)
     assert re.match(r"epoch 2/3 ━+─+ 2/5  0:\d\d left  loss/train [\d.]+  loss/validation [\d.]+  best val", lines[6])
@@ -82,7 +82,7 @@ def test_a_terminal_gets_a_live_line_and_a_last_one(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_narrow_terminal_cuts_the_end_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqmodels.callbacks.progress.REDRAW_SECONDS", 0.0)
+    monkeypatch.setattr("seqmodels.training.callbacks.progress.REDRAW_SECONDS", 0.0)
     lines = visible(printed(True, width=60))[:-1]
     assert all(line.startswith("epoch ") for line in lines[:14])
     assert max(map(len, lines[:14])) <= 60
@@ -90,7 +90,7 @@ def test_a_narrow_terminal_cuts_the_end_off(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_redraws_are_at_most_five_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now, redraws = [0.0], []
-    monkeypatch.setattr("seqmodels.callbacks.progress.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("seqmodels.training.callbacks.progress.time.perf_counter", lambda: now[0])
 
     class Clock(pl.Callback):
         def on_train_batch_start(self, *arguments) -> None:
@@ -111,7 +111,7 @@ def test_redraws_are_at_most_five_a_second(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_end_by_exception_gives_the_terminal_back(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     import signal
 
-    monkeypatch.setattr("seqmodels.callbacks.progress.REDRAW_SECONDS", 0.0)
+    monkeypatch.setattr("seqmodels.training.callbacks.progress.REDRAW_SECONDS", 0.0)
 
     class Fail(pl.Callback):
         def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:

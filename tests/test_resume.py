@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_runs import fit, small_module, small_waves
 
-from seqmodels.callbacks.resume import RandomState
+from seqmodels.training.callbacks.resume import RandomState
 
 
 class Stop(Exception):

@@ -12,9 +12,9 @@ from seqmodels.checkpoint import describe
 from seqmodels.environment import masked
 from seqmodels.errors import InputError
 from seqmodels.metrics import MODEL, skill
-from seqmodels.module import ForecastModule
 from seqmodels.report.overview import data_summary
 from seqmodels.report.results import result_table
+from seqmodels.training.module import ForecastModule
 
 SETTINGS = {
     "seed": 0, "optimizer_steps": 4400, "dropout_passes": 0, "monitor": "validation/mase",

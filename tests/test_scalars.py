@@ -12,10 +12,17 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from seqmodels.callbacks.scalars import ScalarLogger, by_step, chosen_leads, hparams_name, write_hparams, write_run
 from seqmodels.errors import InputError
 from seqmodels.metrics import ErrorTable
-from seqmodels.module import Gathered
+from seqmodels.training.callbacks.scalars import (
+    ScalarLogger,
+    by_step,
+    chosen_leads,
+    hparams_name,
+    write_hparams,
+    write_run,
+)
+from seqmodels.training.module import Gathered
 
 BLOCK = ["loss/train", "optimizer/gradient_norm", "optimizer/learning_rate", "optimizer/update_ratio",
          "speed/windows_per_second"]  # fmt: skip
@@ -96,7 +103,7 @@ def test_the_update_ratio_is_that_of_the_last_step_of_a_block(accumulate: int, t
 
 def test_speed_leaves_validation_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("seqmodels.callbacks.scalars.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("seqmodels.training.callbacks.scalars.time.perf_counter", lambda: now[0])
 
     class Clock(pl.Callback):
         """A training batch takes one second, a validation a hundred."""

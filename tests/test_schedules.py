@@ -10,10 +10,10 @@ import torch
 from omegaconf import OmegaConf
 from small_runs import fit, small_module, small_waves
 
-from seqmodels import schedules
-from seqmodels.callbacks.resume import RandomState
 from seqmodels.config import build
 from seqmodels.errors import InputError
+from seqmodels.training import schedules
+from seqmodels.training.callbacks.resume import RandomState
 
 CONF = Path(__file__).parent.parent / "conf"
 RATE = 0.02

@@ -13,15 +13,15 @@ from small_runs import fit
 from datamodules.series import SeriesSet
 from seqmodels import baselines, heads
 from seqmodels.backbones import recurrent, wavenet
-from seqmodels.carried import Carried, part, pieces
 from seqmodels.checkpoint import read
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.metrics import MODEL
-from seqmodels.module import ForecastModule
 from seqmodels.readouts import decoder, direct
 from seqmodels.scalers import affine
 from seqmodels.states import tensors
+from seqmodels.training.module import ForecastModule
+from seqmodels.training.stateful import Carried, part, pieces
 from seqmodels.window import Origins, Statistics, Stretch, Targets, Window, WindowSpec
 
 RNN = partial(recurrent.Rnn, hidden=7)

@@ -9,9 +9,9 @@ import zoo
 from seqmodels.backbones import recurrent
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
+from seqmodels.inference.monte_carlo import dropout_on, monte_carlo
 from seqmodels.readouts.direct import SeqToVector
 from seqmodels.scalers.affine import Standard
-from seqmodels.uncertainty import dropout_on, monte_carlo
 
 KINDS = {
     "between layers": {"dropout": 0.3},

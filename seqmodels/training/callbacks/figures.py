@@ -11,12 +11,12 @@ from lightning.fabric.utilities import move_data_to_device
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from seqmodels.callbacks.scalars import tensorboards
+from seqmodels.inference.monte_carlo import monte_carlo
 from seqmodels.metrics import MODEL
-from seqmodels.module import ForecastModule
 from seqmodels.report.drawing import Panel, error_figure, forecast_figure, pixels, save
 from seqmodels.report.wording import label
-from seqmodels.uncertainty import monte_carlo
+from seqmodels.training.callbacks.scalars import tensorboards
+from seqmodels.training.module import ForecastModule
 from seqmodels.window import Window
 
 STAGES = ("validation", "test")

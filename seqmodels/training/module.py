@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from seqmodels.baselines import Naive, SeasonalNaive
-from seqmodels.carried import Carried, ordinary
 from seqmodels.checkpoint import KEY, describe
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.metrics import MODEL, ErrorTable, ForecastErrors, skill
+from seqmodels.training.stateful import Carried, ordinary
 from seqmodels.window import AbstractForecaster, Stretch, Window, WindowSpec
 
 

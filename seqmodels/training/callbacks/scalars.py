@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch import Tensor
 
 from seqmodels.metrics import MODEL, ErrorTable
-from seqmodels.module import ForecastModule
+from seqmodels.training.module import ForecastModule
 
 MOST_LEADS = 48  # more curves than this nobody reads
 LAYOUT = {"loss": {"loss": ["Multiline", ["loss/train", "loss/validation"]]}}
