@@ -10,13 +10,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from seqmodels import launch
+from seqmodels.cli import main as launch
 
 
 def convert(config: DictConfig, directory: Path) -> None:
     """Convert the data of ``config``; ``directory`` is taken back where nothing was left in it."""
-    from seqmodels import environment, run
-    from seqmodels.config import build
+    from seqmodels.cli import environment, run
+    from seqmodels.config.check import build
     from seqmodels.report import output
 
     environment.quiet()

@@ -11,7 +11,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from seqmodels import launch
+from seqmodels.cli import main as launch
 
 REPLACED = ("data.past_steps=", "data.horizon=", "data.season=")
 OWN = (*REPLACED, "description.", "hydra.")  # keys that are not repeated in the command that trains
@@ -19,8 +19,8 @@ OWN = (*REPLACED, "description.", "hydra.")  # keys that are not repeated in the
 
 def look(config: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> None:
     """Describe the data of ``config`` in ``directory``."""
-    from seqmodels import environment, run
-    from seqmodels.config import build
+    from seqmodels.cli import environment, run
+    from seqmodels.config.check import build
     from seqmodels.description import page, profile
     from seqmodels.report import output
 

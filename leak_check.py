@@ -13,13 +13,14 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from seqmodels import launch
+from seqmodels.cli import main as launch
 
 
 def check(config: DictConfig, directory: Path, name: str, overrides: Sequence[str] = ()) -> float:
     """All checks, written into ``directory``; returns the number of leaks, 0, or ends with SystemExit."""
-    from seqmodels import checkpoint, environment, run
-    from seqmodels.config import build
+    from seqmodels import checkpoint
+    from seqmodels.cli import environment, run
+    from seqmodels.config.check import build
     from seqmodels.leaks import finding
     from seqmodels.report import output
 

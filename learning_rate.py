@@ -13,7 +13,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from seqmodels import launch
+from seqmodels.cli import main as launch
 from seqmodels.errors import InputError
 
 OWN = ("optimizer.lr=", "rates.", "hydra.")  # keys that are not repeated in the command that trains
@@ -21,8 +21,8 @@ OWN = ("optimizer.lr=", "rates.", "hydra.")  # keys that are not repeated in the
 
 def sweep(config: DictConfig, directory: Path, name: str, overrides: Sequence[str] = ()) -> float:
     """One sweep in ``directory``; returns the suggested learning rate."""
-    from seqmodels import environment, run
-    from seqmodels.config import build
+    from seqmodels.cli import environment, run
+    from seqmodels.config.check import build
     from seqmodels.report import drawing, output
     from seqmodels.training import learning_rate
     from seqmodels.training.learning_rate import rate_figure
@@ -53,8 +53,8 @@ def sweep(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
 
 def fit(config: DictConfig, directory: Path, module: Any, data: Any, raising: Any) -> None:
     """Train as configured, but with the learning rates that the callback ``raising`` sets, and without validation."""
-    from seqmodels import run
-    from seqmodels.config import build
+    from seqmodels.cli import run
+    from seqmodels.config.check import build
     from seqmodels.training import loop
 
     trainer = build(

@@ -11,15 +11,15 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from seqmodels import launch
+from seqmodels.cli import main as launch
 
 
 def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[str] = ()) -> float:
     """One run in ``directory``; returns ``config.monitor`` of the kept weights on the validation windows."""
     import lightning.pytorch as pl
 
-    from seqmodels import environment, run
-    from seqmodels.config import build
+    from seqmodels.cli import environment, run
+    from seqmodels.config.check import build
     from seqmodels.report import output, results
     from seqmodels.training.callbacks import figures, scalars
 

@@ -22,7 +22,7 @@ GROUND = CONTRACT | {
 NOUNS = ("seqmodels.backbones", "seqmodels.readouts", "seqmodels.heads", "seqmodels.scalers")
 CONCRETE = ("datamodules", *NOUNS, "seqmodels.baselines", "seqmodels.forecaster", "seqmodels.features")
 LIGHTNING = ("lightning", "pytorch_lightning", "lightning_fabric")
-LIGHTNING_USERS = ("seqmodels.training", "seqmodels.run", "datamodules.base")
+LIGHTNING_USERS = ("seqmodels.training", "seqmodels.cli.run", "datamodules.base")
 TORCH_ONLY = (
     *GROUND,
     *NOUNS,

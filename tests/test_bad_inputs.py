@@ -12,9 +12,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.base import WindowDataModule
-from seqmodels.config import build, check
+from seqmodels.cli.messages import one_line
+from seqmodels.config.check import build, check
 from seqmodels.errors import InputError
-from seqmodels.refusals import one_line
 from seqmodels.window import check as check_window
 
 GROUPS = (opened.CASES, cells.CASES, times.CASES, asked.CASES)

@@ -15,9 +15,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from seqmodels import launch  # noqa: F401  # registers the resolver of the run directory, as for every command
-from seqmodels.arguments import accepted
-from seqmodels.config import build, check, resolve
+from seqmodels.cli import main  # noqa: F401  # registers the resolver of the run directory, as for every command
+from seqmodels.config.arguments import accepted
+from seqmodels.config.check import build, check, resolve
 from seqmodels.errors import InputError
 
 CONF = Path(__file__).parent.parent / "conf"

@@ -8,9 +8,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from seqmodels import config as module
-from seqmodels.arguments import accepted, describe, fits
-from seqmodels.config import ALLOWED, build, check, nearest, resolve
+from seqmodels.config import check as module
+from seqmodels.config.arguments import accepted, describe, fits
+from seqmodels.config.check import ALLOWED, build, check, nearest, resolve
 from seqmodels.errors import InputError
 from seqmodels.window import WindowSpec
 
@@ -74,11 +74,11 @@ def said(**nodes: Any) -> str:
         "torch.nn.modules.os.system",
         "torch.nn.modules.module.weakref.ref",
         "torch.nn.modules.module.OrderedDict",
-        "seqmodels.config.importlib.import_module",
-        "seqmodels.config.OmegaConf",
-        "seqmodels.config.inspect",
+        "seqmodels.config.check.importlib.import_module",
+        "seqmodels.config.check.OmegaConf",
+        "seqmodels.config.check.inspect",
         "seqmodels.window.torch.load",
-        "seqmodels.config.ALLOWED",
+        "seqmodels.config.check.ALLOWED",
         "torch.nn.Module.register_buffer",
         "torch.optim",
         "torch.nnx.Linear",

@@ -14,14 +14,14 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from seqmodels.launch import _remove_empty, _worst, plain_path, run_dir
+from seqmodels.cli.main import _remove_empty, _worst, plain_path, run_dir
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
 import json, pathlib, sys, time
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from seqmodels import launch
+from seqmodels.cli import main as launch
 from seqmodels.errors import InputError
 
 
@@ -68,8 +68,8 @@ path: null
 must: 1
 hydra:
   callbacks:
-    preflight: {_target_: seqmodels.callbacks.preflight.Preflight}
-    summary: {_target_: seqmodels.callbacks.sweep.SweepSummary}
+    preflight: {_target_: seqmodels.cli.preflight.Preflight}
+    summary: {_target_: seqmodels.cli.sweep.SweepSummary}
   run: {dir: out/run}
   sweep: {dir: out/sweep}
 """,

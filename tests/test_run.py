@@ -7,9 +7,9 @@ from omegaconf import OmegaConf
 from small_runs import small_module, small_waves
 from torch import nn
 
-from seqmodels import environment, run
 from seqmodels.checkpoint import describe
-from seqmodels.environment import masked
+from seqmodels.cli import environment, run
+from seqmodels.cli.environment import masked
 from seqmodels.errors import InputError
 from seqmodels.metrics import MODEL, skill
 from seqmodels.report.overview import data_summary

@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from seqmodels.callbacks.sweep import SweepSummary, read_jobs, show, write_csv
+from seqmodels.cli.sweep import SweepSummary, read_jobs, show, write_csv
 
 
 def leave(root: Path, name: str, overrides: dict[str, str], value: Any = None, error: str = "", mode: str = "") -> Path:

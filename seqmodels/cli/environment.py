@@ -16,8 +16,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from seqmodels.cli.secrets import hidden, is_secret
 from seqmodels.errors import InputError
-from seqmodels.secrets import hidden, is_secret
 
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "numpy", "polars")
 FULL = 32  # windows in a batch, with which the next was measured

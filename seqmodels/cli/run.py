@@ -10,16 +10,16 @@ import lightning.pytorch as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from seqmodels import environment
 from seqmodels.checkpoint import KEY, read
-from seqmodels.config import build
+from seqmodels.cli import environment
+from seqmodels.cli.secrets import hidden
+from seqmodels.config.check import build
 from seqmodels.errors import InputError
 from seqmodels.inference.monte_carlo import dropout_on
 from seqmodels.metrics import MODEL
 from seqmodels.report.output import say, show
 from seqmodels.report.overview import data_summary, model_summary
 from seqmodels.report.results import MEASURES, result_rows, write_results
-from seqmodels.secrets import hidden
 from seqmodels.training import loop
 from seqmodels.training.callbacks import scalars
 from seqmodels.training.module import ForecastModule

@@ -20,9 +20,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from seqmodels.config import nearest
+from seqmodels.cli.messages import Composed, one_line, sentence
+from seqmodels.config.check import nearest
 from seqmodels.errors import InputError
-from seqmodels.refusals import Composed, one_line, sentence
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 ERROR_FILE = "error.txt"

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from seqmodels.secrets import is_secret
+from seqmodels.cli.secrets import is_secret
 
 SUMMARY, OVERRIDES, METRICS, ERROR = "summary.csv", "overrides.json", "metrics.json", "error.txt"
 WIDTH = 120  # columns where the output is no terminal

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from seqmodels.arguments import Argument, accepted, describe, fits, is_built
+from seqmodels.config.arguments import Argument, accepted, describe, fits, is_built
 from seqmodels.errors import InputError
 
 ALLOWED = ("seqmodels.", "datamodules.", "torch.nn.", "torch.optim.", "lightning.pytorch.", "torchmetrics.")

@@ -11,8 +11,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from seqmodels.config import check
-from seqmodels.launch import PastHydra
+from seqmodels.cli.main import PastHydra
+from seqmodels.config.check import check
 
 
 class Preflight(Callback):
