@@ -16,7 +16,7 @@ from seqmodels.cli import main as launch
 def convert(config: DictConfig, directory: Path) -> None:
     """Convert the data of ``config``; ``directory`` is taken back where nothing was left in it."""
     from seqmodels.cli import environment, run
-    from seqmodels.config.check import build
+    from seqmodels.config.build import build
     from seqmodels.report import output
 
     environment.quiet()

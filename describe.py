@@ -20,7 +20,7 @@ OWN = (*REPLACED, "description.", "hydra.")  # keys that are not repeated in the
 def look(config: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> None:
     """Describe the data of ``config`` in ``directory``."""
     from seqmodels.cli import environment, run
-    from seqmodels.config.check import build
+    from seqmodels.config.build import build
     from seqmodels.description import page, profile
     from seqmodels.report import output
 

@@ -20,7 +20,7 @@ def check(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     """All checks, written into ``directory``; returns the number of leaks, 0, or ends with SystemExit."""
     from seqmodels import checkpoint
     from seqmodels.cli import environment, run
-    from seqmodels.config.check import build
+    from seqmodels.config.build import build
     from seqmodels.leaks import finding
     from seqmodels.report import output
 

@@ -22,7 +22,7 @@ OWN = ("optimizer.lr=", "rates.", "hydra.")  # keys that are not repeated in the
 def sweep(config: DictConfig, directory: Path, name: str, overrides: Sequence[str] = ()) -> float:
     """One sweep in ``directory``; returns the suggested learning rate."""
     from seqmodels.cli import environment, run
-    from seqmodels.config.check import build
+    from seqmodels.config.build import build
     from seqmodels.report import drawing, output
     from seqmodels.training import learning_rate
     from seqmodels.training.learning_rate import rate_figure
@@ -54,7 +54,7 @@ def sweep(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
 def fit(config: DictConfig, directory: Path, module: Any, data: Any, raising: Any) -> None:
     """Train as configured, but with the learning rates that the callback ``raising`` sets, and without validation."""
     from seqmodels.cli import run
-    from seqmodels.config.check import build
+    from seqmodels.config.build import build
     from seqmodels.training import loop
 
     trainer = build(

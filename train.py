@@ -19,7 +19,7 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     import lightning.pytorch as pl
 
     from seqmodels.cli import environment, run
-    from seqmodels.config.check import build
+    from seqmodels.config.build import build
     from seqmodels.report import output, results
     from seqmodels.training.callbacks import figures, scalars
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from seqmodels.config.check import build
+from seqmodels.config.build import build
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.window import WindowSpec

@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from datamodules.base import WindowDataModule
 from seqmodels.cli.messages import one_line
-from seqmodels.config.check import build, check
+from seqmodels.config.build import build
+from seqmodels.config.check import check
 from seqmodels.errors import InputError
 from seqmodels.window import check as check_window
 

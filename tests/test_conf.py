@@ -17,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from seqmodels.cli import main  # noqa: F401  # registers the resolver of the run directory, as for every command
 from seqmodels.config.arguments import accepted
-from seqmodels.config.check import build, check, resolve
+from seqmodels.config.build import build, resolve
+from seqmodels.config.check import check
 from seqmodels.errors import InputError
 
 CONF = Path(__file__).parent.parent / "conf"

@@ -8,9 +8,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from seqmodels.config import check as module
+from seqmodels.config import build as module
 from seqmodels.config.arguments import accepted, describe, fits
-from seqmodels.config.check import ALLOWED, build, check, nearest, resolve
+from seqmodels.config.build import ALLOWED, build, nearest, resolve
+from seqmodels.config.check import check
 from seqmodels.errors import InputError
 from seqmodels.window import WindowSpec
 
@@ -74,11 +75,11 @@ def said(**nodes: Any) -> str:
         "torch.nn.modules.os.system",
         "torch.nn.modules.module.weakref.ref",
         "torch.nn.modules.module.OrderedDict",
-        "seqmodels.config.check.importlib.import_module",
-        "seqmodels.config.check.OmegaConf",
-        "seqmodels.config.check.inspect",
+        "seqmodels.config.build.importlib.import_module",
+        "seqmodels.config.build.OmegaConf",
+        "seqmodels.config.build.inspect",
         "seqmodels.window.torch.load",
-        "seqmodels.config.check.ALLOWED",
+        "seqmodels.config.build.ALLOWED",
         "torch.nn.Module.register_buffer",
         "torch.optim",
         "torch.nnx.Linear",

@@ -27,7 +27,7 @@ CONFIG = {
 
 
 def module_for(data, scheduler=None, lr=1e-2, config=CONFIG):
-    from seqmodels.config.check import build
+    from seqmodels.config.build import build
 
     torch.manual_seed(0)
     forecaster = build(config, spec=data.spec)
@@ -105,7 +105,7 @@ def test_references_are_measured_on_exactly_the_same_windows(tmp_path):
 def test_schedules_from_conf_reach_their_end(tmp_path, name):
     from omegaconf import OmegaConf
 
-    from seqmodels.config.check import build
+    from seqmodels.config.build import build
 
     node = OmegaConf.load(f"conf/scheduler/{name}.yaml")
     node = OmegaConf.create({"optimizer": {"lr": 1e-2}, "scheduler": node}).scheduler

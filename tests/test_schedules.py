@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from small_runs import fit, small_module, small_waves
 
-from seqmodels.config.check import build
+from seqmodels.config.build import build
 from seqmodels.errors import InputError
 from seqmodels.training import schedules
 from seqmodels.training.callbacks.resume import RandomState

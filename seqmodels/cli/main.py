@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from seqmodels.cli.messages import Composed, one_line, sentence
-from seqmodels.config.check import nearest
+from seqmodels.config.build import nearest
 from seqmodels.errors import InputError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"

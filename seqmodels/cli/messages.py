@@ -16,7 +16,7 @@ from hydra.plugins.config_source import ConfigSource
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError, MissingMandatoryValue
 
-from seqmodels.config.check import nearest
+from seqmodels.config.build import nearest
 from seqmodels.errors import InputError
 
 QUOTE = r"""values with = , : ( ) { } [ ] or spaces need quotes twice, like 'key="value"'"""

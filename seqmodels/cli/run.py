@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from seqmodels.checkpoint import KEY, read
 from seqmodels.cli import environment
 from seqmodels.cli.secrets import hidden
-from seqmodels.config.check import build
+from seqmodels.config.build import build
 from seqmodels.errors import InputError
 from seqmodels.inference.monte_carlo import dropout_on
 from seqmodels.metrics import MODEL

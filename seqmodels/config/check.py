@@ -1,55 +1,17 @@
-"""Checks a composed config against the constructors it names and builds them; knows which names may be built."""
+"""Check a composed config against the constructors that it names."""
 
-import functools
-import importlib
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
-from difflib import SequenceMatcher
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from seqmodels.config.arguments import Argument, accepted, describe, fits, is_built
+from seqmodels.config.build import nearest, resolve
 from seqmodels.errors import InputError
 
-ALLOWED = ("seqmodels.", "datamodules.", "torch.nn.", "torch.optim.", "lightning.pytorch.", "torchmetrics.")
 SUPPLIED: Mapping[str, Collection[str]] = {"model": ("spec",)}  # arguments that the code passes, by full key
-MISSING = "???"
-FEW = 8  # as many names are listed in full
-
-
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """End of a sentence about ``name``: its closest choices first, all when they are few; empty without any."""
-    score = {choice: SequenceMatcher(None, name.lower(), choice.lower()).ratio() for choice in choices}
-    ranked = sorted(score, key=lambda choice: (-score[choice], choice))
-    if len(ranked) > FEW:
-        ranked = [choice for choice in ranked if score[choice] >= 0.6][:3] or ranked[:5]
-    return f" Nearest: {', '.join(ranked)}." if ranked else ""
-
-
-def resolve(name: Any, key: str = "_target_") -> Callable[..., Any]:
-    """The class or function called ``name``; raises ``InputError``, before any import, for a name outside ALLOWED.
-
-    The name must be that of a module and one attribute, and what it leads to must itself come from a module in
-    ALLOWED: a module's own imports (``torch.nn.modules.module.weakref``) open no way out.
-    """
-    if not isinstance(name, str) or not name.startswith(ALLOWED):
-        raise InputError(f"{key}={name}: only names that begin with {', '.join(ALLOWED)} may be built.")
-    module_name, _, attribute = name.rpartition(".")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InputError(f"{key}={name} cannot be imported: {error}.") from error
-    if not hasattr(module, attribute):
-        public = [known for known in vars(module) if not known.startswith("_")]
-        raise InputError(f"{key}={name}: {module_name} has no {attribute}.{nearest(attribute, public)}")
-    target = getattr(module, attribute)
-    if not (inspect.isclass(target) or inspect.isfunction(target)):
-        raise InputError(f"{key}={name}: only a class or a function may be built.")
-    if not f"{target.__module__}.".startswith(ALLOWED):
-        raise InputError(f"{key}={name} leads to {target.__module__}, outside of what may be built.")
-    return target
 
 
 def check(config: Any, defaults: Iterable[str], supplied: Mapping[str, Collection[str]] = SUPPLIED) -> None:
@@ -147,52 +109,3 @@ def _check_type(value: Any, key: str, argument: Argument, raw: str) -> None:
 
 def _kind(value: Any) -> str:
     return "null" if value is None else type(value).__name__
-
-
-def build(node: Any, **arguments: Any) -> Any:
-    """Build the object a node describes, nested ones first; the one way to instantiate.
-
-    Lists and mappings arrive as plain ones; ``_partial_: true`` gives a ``functools.partial`` (Hydra's own validate
-    a policy at every call); ``arguments`` replace the node's and reach the constructor untouched, and what a
-    constructor raises arrives as itself: for these three, the constructors are called here and not by Hydra.
-    Every name is checked against ALLOWED before the first constructor runs. None stays None.
-
-    Raises:
-        InputError: a name that may not be built, a key without value, or a node without ``_target_``.
-    """
-    if node is None:
-        return None
-    place = node._get_full_key(None) if OmegaConf.is_config(node) else ""
-    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-    if not isinstance(plain, Mapping) or "_target_" not in plain:
-        raise InputError(f"{place or 'node'} has no _target_, so it cannot be built.")
-    plain = {name: value for name, value in plain.items() if name not in arguments}
-    _authorise(plain, place)
-    return _construct(plain, arguments)
-
-
-def _authorise(value: Any, key: str) -> None:
-    if isinstance(value, str) and value == MISSING:
-        raise InputError(f"{key} has no value: give one with {key}=...")
-    if isinstance(value, Mapping):
-        if "_target_" in value:
-            resolve(value["_target_"], f"{key}._target_".lstrip("."))
-        for name, inner in value.items():
-            _authorise(inner, f"{key}.{name}".lstrip("."))
-    elif isinstance(value, (list, tuple)):
-        for index, inner in enumerate(value):
-            _authorise(inner, f"{key}[{index}]")
-
-
-def _construct(value: Any, replaced: Mapping[str, Any] | None = None) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_construct(item) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    if "_target_" not in value:
-        return {name: _construct(inner) for name, inner in value.items()}
-    make = _construct if value.get("_recursive_", True) else (lambda inner: inner)
-    named = {name: make(inner) for name, inner in value.items() if not str(name).startswith("_")}
-    named.update(replaced or {})
-    factory = functools.partial(resolve(value["_target_"]), *make(value.get("_args_", [])), **named)
-    return factory if value.get("_partial_", False) else factory()

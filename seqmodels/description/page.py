@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from seqmodels.config.check import build
+from seqmodels.config.build import build
 from seqmodels.description.charts import Chart, charts
 from seqmodels.description.components import NEWEST
 from seqmodels.description.counts import Column

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqmodels.config.check import nearest
+from seqmodels.config.build import nearest
 from seqmodels.errors import InputError
 from seqmodels.leaks.finding import Finding
 from seqmodels.leaks.probe import Probe
