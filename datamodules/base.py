@@ -8,8 +8,8 @@ import lightning.pytorch as pl
 import torch
 
 from datamodules.covariates.build import derive, makers
-from datamodules.series import SeriesSet
-from datamodules.split import STAGES, split_spans
+from datamodules.series import STAGES, SeriesSet
+from datamodules.split import split_spans
 from datamodules.statistics import check_share, joined, pull_in
 from datamodules.windows.checks import (
     RULES,

@@ -109,3 +109,22 @@ class Divisible(Protocol):
 
         What it takes to make them may be kept in ``folder`` until all of them are done.
         """
+
+
+STAGES = ("train", "validation", "test")
+
+
+class Span(NamedTuple):
+    """Rows ``start[i]:stop[i]`` of every series i belong to this stage; empty where start equals stop."""
+
+    start: np.ndarray  # (series,) int64
+    stop: np.ndarray  # (series,) int64
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Rows of each series, (series,) int64."""
+        return self.stop - self.start
+
+    @property
+    def rows(self) -> int:
+        return int(self.lengths.sum())

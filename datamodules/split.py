@@ -1,31 +1,12 @@
 """Where training ends and evaluation begins: a split setting becomes row spans of every series."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from datamodules.frequency import Grid, find_grid
-from datamodules.series import SeriesSet
+from datamodules.series import STAGES, SeriesSet, Span
 from seqmodels.errors import InputError
-
-STAGES = ("train", "validation", "test")
-
-
-class Span(NamedTuple):
-    """Rows ``start[i]:stop[i]`` of every series i belong to this stage; empty where start equals stop."""
-
-    start: np.ndarray  # (series,) int64
-    stop: np.ndarray  # (series,) int64
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Rows of each series, (series,) int64."""
-        return self.stop - self.start
-
-    @property
-    def rows(self) -> int:
-        return int(self.lengths.sum())
 
 
 def split_spans(

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from datamodules.covariates import lags
 from datamodules.covariates.build import derive, makers
 from datamodules.covariates.lags import Lags, Rolling
-from datamodules.series import SeriesSet
-from datamodules.split import Span
+from datamodules.series import SeriesSet, Span
 from seqmodels.errors import InputError
 from seqmodels.window import check
 

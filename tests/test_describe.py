@@ -11,8 +11,7 @@ import pytest
 from command_line import ROOT, Ended, files_in, forked, metrics, only_run, python
 from data import Made, integers
 
-from datamodules.series import SeriesSet
-from datamodules.split import Span
+from datamodules.series import SeriesSet, Span
 from datamodules.synthetic import TrendSeason, Waves
 from seqmodels.description import advice, components, counts, curves, plots, profile
 from seqmodels.description.charts import charts

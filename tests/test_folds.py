@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_split import dated, ranges
 
-from datamodules.split import STAGES, split_spans
+from datamodules.series import STAGES
+from datamodules.split import split_spans
 from seqmodels.errors import InputError
 
 

@@ -7,8 +7,7 @@ from data import Made, made
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.series import SeriesSet
-from datamodules.split import Span
+from datamodules.series import SeriesSet, Span
 from datamodules.windows.stateful import LaneIndex
 from seqmodels.errors import InputError
 from seqmodels.training.stateful import ordinary

@@ -9,8 +9,7 @@ from data import Made, integers, made
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from datamodules.series import SeriesSet
-from datamodules.split import STAGES
+from datamodules.series import STAGES, SeriesSet
 from seqmodels.errors import InputError
 from seqmodels.window import check
 

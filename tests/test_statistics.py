@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules import statistics as module
-from datamodules.series import SeriesSet
-from datamodules.split import Span
+from datamodules.series import SeriesSet, Span
 from datamodules.statistics import joined, seasonal_errors, statistics
 from datamodules.windows.spec import sizes_differ, units
 from seqmodels.window import Statistics, WindowSpec

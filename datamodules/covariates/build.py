@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datamodules.covariates.complete import renumbered
-from datamodules.series import Column, Maker, Rows, SeriesSet
-from datamodules.split import Span
+from datamodules.series import Column, Maker, Rows, SeriesSet, Span
 from datamodules.statistics import holds_nan, joined, statistics
 from seqmodels.window import Category, InputError, Statistics
 

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from datamodules.series import SeriesSet
-from datamodules.split import Span
+from datamodules.series import SeriesSet, Span
 from datamodules.windows.loader import Index, WindowIndex
 from datamodules.windows.stateful import LaneIndex
 from seqmodels.errors import InputError

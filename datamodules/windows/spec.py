@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 
 from datamodules.covariates.build import Derived, trained_series
-from datamodules.series import SeriesSet
-from datamodules.split import Span
+from datamodules.series import SeriesSet, Span
 from datamodules.statistics import joined, seasonal_errors, statistics
 from seqmodels.window import WindowSpec
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.split import Span
+from datamodules.series import Span
 from datamodules.windows.loader import WindowIndex, WindowStore
 from seqmodels.window import Stretch, Window
 
