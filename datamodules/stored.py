@@ -29,8 +29,8 @@ class StoredWindows(WindowStore):
         self.per_area = series.files * max(AREA, self.length * series.row_bytes)  # bytes, at most
         self.uncounted = 0
 
-    def _window(self, taken: list[Tensor | None], series: Tensor, origin: Tensor, fresh: Tensor | None) -> Window:
-        window = super()._window(taken, series, origin, fresh)
+    def _window(self, taken: list[Tensor | None], series: Tensor, origin: Tensor, reset: Tensor | None) -> Window:
+        window = super()._window(taken, series, origin, reset)
         self._account(origin)
         return window if self.target == self.device else _moved(window, self.target)
 

@@ -31,11 +31,11 @@ def detached(state: Any) -> Any:
     return mapped(Tensor.detach, state)
 
 
-def renewed(fresh: Tensor, begin: Any, state: Any) -> Any:
-    """``begin`` for the windows of the batch that are ``fresh`` (B,), ``state`` for the others."""
+def renewed(reset: Tensor, begin: Any, state: Any) -> Any:
+    """``begin`` for the windows of the batch where ``reset`` (B,) is True, ``state`` for the others."""
 
     def chosen(first: Tensor, second: Tensor) -> Tensor:
-        return torch.where(fresh.reshape(-1, *[1] * (second.dim() - 1)), first, second)
+        return torch.where(reset.reshape(-1, *[1] * (second.dim() - 1)), first, second)
 
     return mapped(chosen, begin, state)
 

@@ -49,7 +49,8 @@ class WindowSpec(NamedTuple):
 
     ``season`` is the seasonal period in steps (1 = no season); ``missing`` says whether any value
     of the target may be unobserved, in which case models get the mask as further input features. ``stateful`` says
-    whether training windows continue one another where ``Inputs.fresh`` is False; evaluation then gives ``Stretch``.
+    whether training windows continue one another where ``Inputs.reset`` is False; evaluation then gives
+    ``ConsecutiveWindows``.
     ``sizes_differ`` says whether the seasonal errors of the series lie more than tenfold apart.
     """
 
@@ -118,7 +119,7 @@ class WindowSpec(NamedTuple):
             static=torch.zeros(batch, len(self.statics)),
             seasonal_error=torch.ones(batch, channels),
             series=torch.zeros(batch, dtype=torch.int64),
-            fresh=torch.ones(batch, dtype=torch.bool),
+            reset=torch.ones(batch, dtype=torch.bool),
         )
 
 
@@ -132,7 +133,7 @@ class Inputs(NamedTuple):
     static: Tensor  # (B, V) float32
     seasonal_error: Tensor  # (B, C) float32, mean |y(t) - y(t - season)| of the series, never 0
     series: Tensor  # (B,) int64, index of the series
-    fresh: Tensor  # (B,) bool, True = forget state before this window
+    reset: Tensor  # (B,) bool, True = forget state before this window
 
 
 class Targets(NamedTuple):
@@ -150,14 +151,14 @@ class Window(NamedTuple):
     origin: Tensor  # (B,) int64
 
 
-class Stretch(NamedTuple):
+class ConsecutiveWindows(NamedTuple):
     """Evaluation with a carried state: consecutive origins of each series, in blocks that continue one another.
 
     The last n past steps are the origins. Before them stand what the state has not read yet, in the first block of a
     series, or else the T - 1 steps that complete the window of the first origin, which the state has read.
     """
 
-    inputs: Inputs  # past of any length P, the same for all series; fresh is True in the first block
+    inputs: Inputs  # past of any length P, the same for all series; reset is True in the first block
     targets: Targets  # the H steps after the last origin
     new: int  # how many of the P past steps, at their end, the state has not read yet
     counted: Tensor  # (B, n) bool; False behind the last origin of a series, where values are only there to fill

@@ -11,7 +11,7 @@ from seqmodels.features import Columns, Features
 from seqmodels.forecaster import Forecaster
 from seqmodels.scalers import affine
 from seqmodels.training.stateful import part
-from seqmodels.window import Category, Inputs, Statistics, Stretch, Targets, WindowSpec
+from seqmodels.window import Category, ConsecutiveWindows, Inputs, Statistics, Targets, WindowSpec
 
 GRU = partial(zoo.recurrent.Gru, hidden=8, layers=1)
 MANY = Category("city", tuple(f"city {i:02}" for i in range(30)), (1 / 30,) * 30)
@@ -117,7 +117,7 @@ def test_the_steps_ahead_are_described_like_those_of_the_past(spec):
 @pytest.mark.parametrize("backbone", ["lstm", "wavenet"])
 def test_law_3_a_panel_read_in_pieces_is_forecast_like_one_that_is_read_at_once(backbone):
     model, window = zoo.forecaster(backbone, "seq_to_seq", "standard", "panel"), zoo.window(zoo.PANEL)
-    stretch = Stretch(window.inputs, window.targets, 20, torch.ones(3, 20, dtype=torch.bool), window.origin)
+    stretch = ConsecutiveWindows(window.inputs, window.targets, 20, torch.ones(3, 20, dtype=torch.bool), window.origin)
     forecasts, state = [], None
     for piece in (slice(0, 1), slice(1, 8), slice(8, 18), slice(18, 20)):
         forecast, state = model.go_on(part(stretch, piece)[0], state)

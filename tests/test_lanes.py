@@ -22,7 +22,7 @@ def test_the_example_of_the_textbook():
     data = made(30, split=[20, 10], past_steps=3, horizon=1, lanes=2)
     given = [window.inputs.past_target[..., 0].tolist() for window in batches(data)]
     assert given == [[[0, 1, 2], [10, 11, 12]], [[3, 4, 5], [13, 14, 15]], [[6, 7, 8], [16, 17, 18]]]
-    assert [window.inputs.fresh.tolist() for window in batches(data)] == [[True, True], [False] * 2, [False] * 2]
+    assert [window.inputs.reset.tolist() for window in batches(data)] == [[True, True], [False] * 2, [False] * 2]
     assert data.spec.stateful and not made(30, split=[20, 10]).spec.stateful
     assert data.series.notes == (), "every row is in a window"
 
@@ -36,7 +36,7 @@ def test_one_lane_reads_one_series_from_its_beginning():
 
 def test_lanes_take_whole_series_one_after_the_other():
     data = made(20, 20, 20, 20, split=[13, 7], past_steps=3, horizon=1, lanes=2)
-    places = [(window.inputs.series.tolist(), window.inputs.fresh.tolist()) for window in batches(data)]
+    places = [(window.inputs.series.tolist(), window.inputs.reset.tolist()) for window in batches(data)]
     assert places[:4] == [([0, 2], [True, True])] + [([0, 2], [False, False])] * 3
     assert places[4:] == [([1, 3], [True, True])] + [([1, 3], [False, False])] * 3
 
@@ -56,13 +56,13 @@ def test_each_row_of_a_batch_continues_the_same_row_of_the_batch_before(lengths,
         return
     windows = batches(data)
     assert all(len(window.origin) == lanes for window in windows)
-    assert windows[0].inputs.fresh.all()
+    assert windows[0].inputs.reset.all()
     read, touched = [], set()
     for before, window in zip([None, *windows], windows, strict=False):
         check(window, data.spec)
         first = window.origin - past + 1
         if before is not None:
-            continued = ~window.inputs.fresh
+            continued = ~window.inputs.reset
             assert (window.origin[continued] == before.origin[continued] + past).all()
             assert (window.inputs.series == before.inputs.series)[continued].all()
         stop = torch.from_numpy(data.spans["train"].stop)[window.inputs.series]
@@ -159,7 +159,7 @@ def test_what_a_state_reads_of_a_series_is_whole_and_begins_with_the_series_or_3
     read: dict[int, list[int]] = {}
     for stretch in data.val_dataloader():
         begins = stretch.new == stretch.inputs.past_target.shape[1]
-        assert stretch.inputs.fresh.tolist() == [begins] * len(stretch.counted)
+        assert stretch.inputs.reset.tolist() == [begins] * len(stretch.counted)
         for row, series in enumerate(stretch.inputs.series.tolist()):
             assert (series not in read) == begins
             count = int(stretch.counted[row].sum())

@@ -177,7 +177,7 @@ def test_law_7_alignment_holds_and_padding_stands_only_at_the_left(lengths, cont
         assert (observed[:, 1:] >= observed[:, :-1]).all() and not past[~observed].any()
         steps = past.diff(dim=1)[observed[:, :-1]]
         assert (steps == 1).all()
-        assert window.targets.observed.all() and window.inputs.fresh.all()
+        assert window.targets.observed.all() and window.inputs.reset.all()
 
 
 def test_windows_of_long_series_are_the_same_with_and_without_a_short_one():

@@ -22,7 +22,7 @@ from seqmodels.scalers import affine
 from seqmodels.states import tensors
 from seqmodels.training.module import ForecastModule
 from seqmodels.training.stateful import Carried, part, pieces
-from seqmodels.window import Origins, Statistics, Stretch, Targets, Window, WindowSpec
+from seqmodels.window import ConsecutiveWindows, Origins, Statistics, Targets, Window, WindowSpec
 
 RNN = partial(recurrent.Rnn, hidden=7)
 EVERY_STEP = [
@@ -69,7 +69,9 @@ def test_a_past_read_in_pieces_is_forecast_like_one_that_is_read_at_once(backbon
     whole = double(zoo.window(zoo.SPECS[spec]))
     forecaster = zoo.forecaster(backbone, "seq_to_seq", "standard", spec).double()
     steps, horizon = zoo.SPECS[spec].past_steps, zoo.SPECS[spec].horizon
-    stretch = Stretch(whole.inputs, whole.targets, steps, torch.ones(3, steps, dtype=torch.bool), whole.origin)
+    stretch = ConsecutiveWindows(
+        whole.inputs, whole.targets, steps, torch.ones(3, steps, dtype=torch.bool), whole.origin
+    )
     forecasts, state = [], None
     for piece in (slice(0, 1), slice(1, 8), slice(8, steps - 2), slice(steps - 2, steps)):
         forecast, state = forecaster.go_on(part(stretch, piece)[0], state)
@@ -93,8 +95,8 @@ def pair(batch: int = 2, steps: int = 5) -> tuple[WindowSpec, Window, Window]:
         inputs = spec.zeros(batch)._replace(past_target=values[:, start : start + steps])
         end = start + steps
         windows.append(Window(inputs, Targets(values[:, end : end + 1], torch.ones(batch, 1, 1).bool()), inputs.series))
-    fresh = torch.tensor([False, True])
-    return spec, windows[0], windows[1]._replace(inputs=windows[1].inputs._replace(fresh=fresh))
+    reset = torch.tensor([False, True])
+    return spec, windows[0], windows[1]._replace(inputs=windows[1].inputs._replace(reset=reset))
 
 
 def test_training_is_truncated_backpropagation_through_time():
@@ -129,7 +131,7 @@ def test_each_window_draws_its_own_dropout_mask_and_keeps_the_memory():
     spec, first, second = pair()
     forecaster = model(spec, partial(recurrent.Gru, hidden=7, input_dropout=0.5)).double().train()
     carried = Carried(forecaster)
-    second, masks, losses = second._replace(inputs=second.inputs._replace(fresh=torch.zeros(2).bool())), [], []
+    second, masks, losses = second._replace(inputs=second.inputs._replace(reset=torch.zeros(2).bool())), [], []
     carried.loss(first)
     masks.append(torch.cat(carried.state.masks, dim=1))
     for memory in (carried.state, None):

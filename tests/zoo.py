@@ -210,7 +210,7 @@ def window(spec: WindowSpec, batch: int = 3, seed: int = 0) -> Window:
         static=columns(spec, spec.statics, zeros.static, random),
         seasonal_error=torch.rand(batch, channels, generator=random) + 0.5,
         series=torch.arange(batch) % spec.series,
-        fresh=zeros.fresh,
+        reset=zeros.reset,
     )
     return Window(inputs, Targets(values[:, past:], observed[:, past:]), torch.full((batch,), past - 1))
 

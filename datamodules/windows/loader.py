@@ -20,7 +20,7 @@ class Index(Protocol):
     def locate(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Window numbers (B,) -> index of the series (B,), row of the first past step (B,)."""
 
-    def fresh(self, numbers: Tensor) -> Tensor | None:
+    def reset(self, numbers: Tensor) -> Tensor | None:
         """Which windows (B,) continue no other; None: none of them does."""
 
     def lacking(self, series: Tensor, start: Tensor) -> Tensor | None:
@@ -94,7 +94,7 @@ class WindowIndex:
         """How many past steps of located windows (B,) lie before the earliest row they may see; None: never one."""
         return (self.begin[series] - start).clamp(min=0) if self.any_padded else None
 
-    def fresh(self, numbers: Tensor) -> Tensor | None:
+    def reset(self, numbers: Tensor) -> Tensor | None:
         """Which windows (B,) continue no other; None: none of them does."""
         return None
 
@@ -142,7 +142,7 @@ class WindowStore:
         sources = (self.values, self.past_covariates, self.known_covariates)
         return self.length * sum(source.shape[2] for source in sources if source is not None)
 
-    def gather(self, index: Index, numbers: Tensor, fresh: Tensor | None = None) -> Window:
+    def gather(self, index: Index, numbers: Tensor, reset: Tensor | None = None) -> Window:
         """Window numbers (B,) on the CPU -> the batch, on the device of the store."""
         series, start = index.locate(numbers)
         lacking = index.lacking(series, start)
@@ -151,7 +151,7 @@ class WindowStore:
         taken = [None if source is None else source.index_select(0, rows) for source in self._sources]
         if lacking is not None and lacking.any():
             taken = self._padded(taken, start, lacking)
-        return self._window(taken, series, start + self.spec.past_steps - 1, fresh)
+        return self._window(taken, series, start + self.spec.past_steps - 1, reset)
 
     def _padded(self, taken: list[Tensor | None], start: Tensor, lacking: Tensor) -> list[Tensor | None]:
         """The same batch, where of each window the first ``lacking`` (B,) steps, on the CPU, do not exist.
@@ -173,18 +173,18 @@ class WindowStore:
                 batch[chosen] = torch.where(exists[..., None], there, filling)
         return batches
 
-    def gather_rows(self, rows: Tensor, series: Tensor, fresh: Tensor | None = None) -> Window:
+    def gather_rows(self, rows: Tensor, series: Tensor, reset: Tensor | None = None) -> Window:
         """Windows of any length P + H on the device of the store, by their rows (B, P + H) and series (B,)."""
         rows, series = rows.to(self.device), series.to(self.device)
         taken = [None if source is None else self._plain(source)[rows] for source in self._sources]
-        return self._window(taken, series, rows[:, -self.spec.horizon - 1], fresh)
+        return self._window(taken, series, rows[:, -self.spec.horizon - 1], reset)
 
     def _plain(self, sliding: Tensor) -> Tensor:
         """The rows behind a sliding view, (rows, channels)."""
         channels = sliding.shape[2]
         return sliding.as_strided((len(sliding) + self.length - 1, channels), (channels, 1))
 
-    def _window(self, taken: list[Tensor | None], series: Tensor, origin: Tensor, fresh: Tensor | None) -> Window:
+    def _window(self, taken: list[Tensor | None], series: Tensor, origin: Tensor, reset: Tensor | None) -> Window:
         """A batch from values, mask, past and known covariates (B, P + H, channels); the last three may be absent."""
         values, observed, past_covariates, known_covariates = taken
         assert values is not None
@@ -201,7 +201,7 @@ class WindowStore:
             static=self.static[series],
             seasonal_error=self.seasonal_error[series],
             series=series,
-            fresh=torch.ones(batch, dtype=torch.bool, device=self.device) if fresh is None else fresh.to(self.device),
+            reset=torch.ones(batch, dtype=torch.bool, device=self.device) if reset is None else reset.to(self.device),
         )
         return Window(inputs, Targets(values[:, past:], observed[:, past:]), origin)
 
@@ -233,7 +233,7 @@ class WindowLoader:
 
     def gather(self, numbers: Tensor) -> Window:
         """Windows (B,) by number, whatever their place in the order."""
-        return self.store.gather(self.index, numbers, self.index.fresh(numbers))
+        return self.store.gather(self.index, numbers, self.index.reset(numbers))
 
     examples = gather  # for pictures
 

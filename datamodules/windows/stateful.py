@@ -14,7 +14,7 @@ from torch import Tensor
 
 from datamodules.series import Span
 from datamodules.windows.loader import WindowIndex, WindowStore
-from seqmodels.window import Stretch, Window
+from seqmodels.window import ConsecutiveWindows, Window
 
 LONGEST_WARM_UP = 32  # windows read before the first origin of an evaluation
 
@@ -24,7 +24,7 @@ class LaneIndex:
 
     A series is cut into as many equal parts as it takes to have one for each lane: a single one into ``lanes`` parts;
     where there are at least as many series as lanes, they stay whole. The windows of all parts, in a row, are cut into
-    ``lanes`` runs of the same number of windows. A window is fresh where a lane or another part begins.
+    ``lanes`` runs of the same number of windows. A window is reset where a lane or another part begins.
 
     Source: Géron, "Hands-On Machine Learning", 2nd ed., chapter 16, on stateful RNNs.
     """
@@ -59,7 +59,7 @@ class LaneIndex:
         """Window numbers (B,) -> index of the series (B,), row of the first past step (B,)."""
         return self.series[numbers], self.first[numbers]
 
-    def fresh(self, numbers: Tensor) -> Tensor:
+    def reset(self, numbers: Tensor) -> Tensor:
         """Which windows (B,) continue no other."""
         return self.begins[numbers]
 
@@ -126,7 +126,7 @@ class StretchLoader:
         """Number of origins, each of which has the window of T past steps before it."""
         return len(self.index)
 
-    def __iter__(self) -> Iterator[Stretch]:
+    def __iter__(self) -> Iterator[ConsecutiveWindows]:
         for group in self.groups:
             for done in self._blocks(group):
                 yield self._stretch(group, done)
@@ -145,17 +145,17 @@ class StretchLoader:
         """Number of the first origin of each block."""
         return range(0, int(group.counts.max()), group.together)
 
-    def _stretch(self, group: Group, done: int) -> Stretch:
+    def _stretch(self, group: Group, done: int) -> ConsecutiveWindows:
         steps, horizon = self.store.spec.past_steps, self.store.spec.horizon
         origins = min(group.together, int(group.counts.max()) - done)
         before = (group.warm_up if done == 0 else 1) * steps - 1
         first = group.origin + done - before
         rows = first[:, None] + torch.arange(before + origins + horizon)
         last = group.origin + group.counts - 1 + horizon
-        fresh = torch.full((len(first),), done == 0)
+        reset = torch.full((len(first),), done == 0)
         rows = rows.minimum(last[:, None]).to(self.store.device)
-        window = self.store.gather_rows(rows, group.series, fresh)
+        window = self.store.gather_rows(rows, group.series, reset)
         counted = done + torch.arange(origins) < group.counts[:, None]
         new = origins if done else before + origins
         origin = rows[:, before : before + origins]
-        return Stretch(window.inputs, window.targets, new, counted.to(self.store.device), origin)
+        return ConsecutiveWindows(window.inputs, window.targets, new, counted.to(self.store.device), origin)

@@ -15,7 +15,7 @@ from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.metrics import MODEL, ErrorTable, ForecastErrors, skill
 from seqmodels.training.stateful import Carried, ordinary
-from seqmodels.window import AbstractForecaster, Stretch, Window, WindowSpec
+from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Window, WindowSpec
 
 
 class Gathered:
@@ -119,9 +119,9 @@ class ForecastModule(pl.LightningModule):
             torch._foreach_clamp_min_(gradients, -gradient_clip_val)
             torch._foreach_clamp_max_(gradients, gradient_clip_val)
 
-    def validation_step(self, batch: Window | Stretch, batch_index: int) -> None:
-        window = ordinary(batch, self.spec.past_steps) if isinstance(batch, Stretch) else batch
-        if isinstance(batch, Stretch) and self.evaluation_state is not None:
+    def validation_step(self, batch: Window | ConsecutiveWindows, batch_index: int) -> None:
+        window = ordinary(batch, self.spec.past_steps) if isinstance(batch, ConsecutiveWindows) else batch
+        if isinstance(batch, ConsecutiveWindows) and self.evaluation_state is not None:
             loss, forecast, count = self.evaluation_state.evaluate(batch)
         else:
             loss, forecast = self.forecaster.loss_and_forecast(window.inputs, window.targets)
@@ -130,9 +130,9 @@ class ForecastModule(pl.LightningModule):
         self.validation_count = self.validation_count + count
         self._count(window, forecast)
 
-    def test_step(self, batch: Window | Stretch, batch_index: int) -> None:
-        window = ordinary(batch, self.spec.past_steps) if isinstance(batch, Stretch) else batch
-        if isinstance(batch, Stretch) and self.evaluation_state is not None:
+    def test_step(self, batch: Window | ConsecutiveWindows, batch_index: int) -> None:
+        window = ordinary(batch, self.spec.past_steps) if isinstance(batch, ConsecutiveWindows) else batch
+        if isinstance(batch, ConsecutiveWindows) and self.evaluation_state is not None:
             self._count(window, self.evaluation_state.evaluate(batch).forecast)
         else:
             self._count(window, self.forecaster(window.inputs))

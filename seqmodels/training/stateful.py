@@ -9,7 +9,7 @@ from torch import Tensor
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.states import handed_over, remembered, renewed
-from seqmodels.window import Inputs, Origins, Stretch, Targets, Window, every_step
+from seqmodels.window import ConsecutiveWindows, Inputs, Origins, Targets, Window, every_step
 
 
 class Evaluated(NamedTuple):
@@ -34,11 +34,11 @@ class Carried:
         self.state: Any = None
 
     def drop(self) -> None:
-        """The next windows begin anew, whether they are fresh or not."""
+        """The next windows begin anew, whether ``reset`` is True or not."""
         self.state = None
 
     def loss(self, window: Window) -> Tensor:
-        """Training loss of windows that continue the last ones where they are not fresh.
+        """Training loss of windows that continue the last ones where ``reset`` is False.
 
         Gradients end between windows, and dropout masks are drawn anew for each (as in Merity et al. 2018).
         """
@@ -46,11 +46,11 @@ class Carried:
         state = begin = self.forecaster.initial_state(inputs)
         if self.state is not None:
             kept = handed_over(self.memory, self.state, begin)
-            state = renewed(inputs.fresh, begin, kept)
+            state = renewed(inputs.reset, begin, kept)
         loss, self.state = self.forecaster.loss_and_state(inputs, targets, state)
         return loss
 
-    def evaluate(self, stretch: Stretch) -> Evaluated:
+    def evaluate(self, stretch: ConsecutiveWindows) -> Evaluated:
         """Loss and forecasts of all origins that count, each from the state that all steps before it have left."""
         steps, origins = stretch.inputs.past_target.shape[1], stretch.counted.shape[1]
         state = None if stretch.new == steps else self.state
@@ -102,7 +102,7 @@ def pieces(start: int, stop: int, longest: int) -> Iterator[slice]:
         start += length
 
 
-def part(stretch: Stretch, steps: slice) -> tuple[Inputs, Targets]:
+def part(stretch: ConsecutiveWindows, steps: slice) -> tuple[Inputs, Targets]:
     """Some past steps as windows of their own, with the H steps that follow them as targets."""
     inputs, targets = stretch.inputs, stretch.targets
     horizon = targets.target.shape[1]
@@ -118,7 +118,7 @@ def part(stretch: Stretch, steps: slice) -> tuple[Inputs, Targets]:
     return cut, Targets(values[:, ahead], observed[:, ahead])
 
 
-def ordinary(stretch: Stretch, past_steps: int) -> Window:
+def ordinary(stretch: ConsecutiveWindows, past_steps: int) -> Window:
     """The window of T past steps of each origin that counts, series by series: (origins that count, ...).
 
     So everything that carries no state is measured at exactly the same origins, and sees as much as anywhere else.
@@ -141,6 +141,6 @@ def ordinary(stretch: Stretch, past_steps: int) -> Window:
         static=inputs.static[series],
         seasonal_error=inputs.seasonal_error[series],
         series=inputs.series[series],
-        fresh=torch.ones_like(series, dtype=torch.bool),
+        reset=torch.ones_like(series, dtype=torch.bool),
     )
     return Window(seen, Targets(values[:, past_steps:], observed[:, past_steps:]), origin[counted])
