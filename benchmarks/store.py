@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from datamodules.base import WindowDataModule
-from datamodules.series import Piece, SeriesSet
+from datamodules.series import SeriesSet, Shard
 from datamodules.store.format import open_store
 from datamodules.store.writer import StoreWriter
 from datamodules.stored import Stored
@@ -26,7 +26,7 @@ from datamodules.windows.samplers import Blockwise, Order, Scattered
 
 MEGABYTES, STEPS, WINDOWS, BATCH = 400, 10_000, 2_000_000, 1024
 SETTINGS = {"past_steps": 168, "horizon": 24, "split": [0.8, 0.1, 0.1], "batch_size": BATCH}
-PIECE = 1000  # series that are written together, 40 MB
+SHARD = 1000  # series that are written together, 40 MB
 
 
 class InMemory(WindowDataModule):
@@ -45,10 +45,10 @@ def write(path: Path, megabytes: int) -> None:
     """Random walks, some megabytes at a time."""
     writer, random = StoreWriter(path, {}), np.random.default_rng(0)
     series = max(1, megabytes * 1_000_000 // (4 * STEPS))
-    for first in range(0, series, PIECE):
-        count = min(PIECE, series - first)
+    for first in range(0, series, SHARD):
+        count = min(SHARD, series - first)
         values = random.standard_normal((count, STEPS), np.float32).cumsum(axis=1).reshape(-1, 1)
-        writer.append(Piece(SeriesSet(values, np.arange(count + 1) * STEPS, ("y",))))
+        writer.append(Shard(SeriesSet(values, np.arange(count + 1) * STEPS, ("y",))))
     writer.finish()
 
 

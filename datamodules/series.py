@@ -1,4 +1,4 @@
-"""Many time series in contiguous storage, one after the other; single columns of covariates; pieces of a data set."""
+"""Many time series in contiguous storage, one after the other; single columns of covariates; shards of a data set."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,7 +66,7 @@ class SeriesSet:
         return self.names[index] if self.names else f"series {index}"
 
 
-Rows = slice | np.ndarray  # which rows: a range of them, or (rows,) bool
+RowSelection = slice | np.ndarray  # which rows: a range of them, or (rows,) bool
 
 
 class Column(NamedTuple):
@@ -89,7 +89,7 @@ class Maker(Protocol):
         """The columns in order; raises ``InputError`` where the series lack what is needed."""
 
 
-class Piece(NamedTuple):
+class Shard(NamedTuple):
     """Consecutive series of a data set. Where it ``continues``, its one series is the rest of the last one before."""
 
     series: SeriesSet
@@ -98,14 +98,14 @@ class Piece(NamedTuple):
 
 
 @runtime_checkable
-class Divisible(Protocol):
-    """Data that can be had piece by piece."""
+class Shardable(Protocol):
+    """Data that can be had shard by shard."""
 
     def files(self) -> Sequence[Path]:
         """The files in which they stand."""
 
-    def pieces(self, folder: Path, rows: int, done: int) -> Iterator[Piece]:
-        """All pieces but the first ``done``, of about so many rows each, always the same ones.
+    def shards(self, folder: Path, rows: int, done: int) -> Iterator[Shard]:
+        """All shards but the first ``done``, of about so many rows each, always the same ones.
 
         What it takes to make them may be kept in ``folder`` until all of them are done.
         """

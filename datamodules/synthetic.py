@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.base import WindowDataModule
-from datamodules.series import Piece, SeriesSet
+from datamodules.series import SeriesSet, Shard
 from seqmodels.errors import InputError, require_at_least, require_share
 
 
@@ -207,13 +207,13 @@ class Panel(WindowDataModule):
         """None: all is computed."""
         return []
 
-    def pieces(self, folder: Path, rows: int, done: int) -> Iterator[Piece]:
+    def shards(self, folder: Path, rows: int, done: int) -> Iterator[Shard]:
         """The same series as ``read`` gives, some at a time."""
         generator, first = PanelGenerator(*self.settings), 0
         for number, (values, before) in enumerate(generator.parts(rows)):
             last = first + int((before == 0).sum())
             if number >= done:
-                yield Piece(self._series_set(values, before, generator.lengths[first:last], first))
+                yield Shard(self._series_set(values, before, generator.lengths[first:last], first))
             first = last
 
     def read(self) -> SeriesSet:

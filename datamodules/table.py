@@ -6,9 +6,9 @@ from pathlib import Path as Folder
 from typing import Any
 
 from datamodules.base import WindowDataModule
-from datamodules.series import Piece, SeriesSet
-from datamodules.tables.partition import paths_of, read_pieces
+from datamodules.series import SeriesSet, Shard
 from datamodules.tables.reader import open_source, read_table
+from datamodules.tables.shards import paths_of, read_shards
 
 Path = str | PathLike[str]
 Mark = str | float
@@ -61,6 +61,6 @@ class Table(WindowDataModule):
         """The files of the table, none for a data frame."""
         return paths_of(open_source(self.path))
 
-    def pieces(self, folder: Folder, rows: int, done: int) -> Iterator[Piece]:
-        """The table some series at a time, see ``datamodules.tables.partition``."""
-        return read_pieces(self.path, folder, rows, done, **self.columns)
+    def shards(self, folder: Folder, rows: int, done: int) -> Iterator[Shard]:
+        """The table some series at a time, see ``datamodules.tables.shards``."""
+        return read_shards(self.path, folder, rows, done, **self.columns)

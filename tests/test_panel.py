@@ -17,14 +17,14 @@ def test_the_numbers_do_not_depend_on_how_many_are_made_at_a_time(rows: int, mon
     data = Panel(series=30, least_steps=5, most_steps=200, dates=True, **WINDOWS)
     expected = data.read()
     monkeypatch.setattr(PanelGenerator.parts, "__defaults__", (rows,))
-    again, parts = data.read(), [piece.series for piece in data.pieces(Path(), rows, 0)]
+    again, parts = data.read(), [shard.series for shard in data.shards(Path(), rows, 0)]
     assert np.array_equal(again.values, expected.values) and np.array_equal(again.time, expected.time)
     assert np.array_equal(np.concatenate([part.values for part in parts]), expected.values)
     assert np.array_equal(np.concatenate([part.time for part in parts]), expected.time)
     assert np.array_equal(np.concatenate([part.lengths for part in parts]), expected.lengths)
     assert sum((part.names for part in parts), ()) == expected.names
     assert len(parts) == (30 if rows == 1 else 1 if rows == 2**20 else len(parts))
-    assert [piece.series.names for piece in data.pieces(Path(), rows, 1)] == [part.names for part in parts[1:]]
+    assert [shard.series.names for shard in data.shards(Path(), rows, 1)] == [part.names for part in parts[1:]]
 
 
 def test_lengths_dates_and_seed() -> None:

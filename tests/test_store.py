@@ -15,7 +15,7 @@ from data import integers
 from small_runs import fit, small_module
 
 from datamodules import stored
-from datamodules.series import Piece, SeriesSet
+from datamodules.series import SeriesSet, Shard
 from datamodules.store import writer
 from datamodules.store.convert import Conversion
 from datamodules.store.format import StoredSeries, open_store, verify
@@ -118,7 +118,7 @@ def test_a_series_longer_than_memory_is_cut_and_joined_again(part_rows: int, tmp
     assert_same(converted(plain, tmp_path / "plain.store", part_rows), plain.read())
 
 
-def test_absent_steps_between_pieces_repeat_the_category_before(tmp_path: Path) -> None:
+def test_absent_steps_between_shards_repeat_the_category_before(tmp_path: Path) -> None:
     weather = ["sun"] * 10 + ["fog", "sun"] * 10 + ["rain"] * 10
     for cut in (10, 20, 30):  # where three days are absent
         frame = days(40, s=weather).with_columns(pl.col("t") + pl.duration(days=3 * (pl.int_range(pl.len()) >= cut)))
@@ -151,7 +151,7 @@ def test_what_is_no_long_table_in_files_is_converted_as_a_whole(tmp_path: Path) 
     assert_same(converted(frame, tmp_path / "frame.store", 5), frame.read())
 
 
-def test_a_generated_panel_is_converted_piece_by_piece(tmp_path: Path) -> None:
+def test_a_generated_panel_is_converted_shard_by_shard(tmp_path: Path) -> None:
     data = Panel(series=30, least_steps=10, most_steps=50, dates=True, **WINDOWS)
     lines = list(Conversion(output=str(tmp_path / "p.store"), part_rows=100).run(data, {}))
     assert len(lines) > 5 and lines[-1].startswith(f"Written: {tmp_path / 'p.store'} (30 series, ")
@@ -163,27 +163,27 @@ class Interrupted(Exception):
     pass
 
 
-def interrupted_at(piece: int, monkeypatch) -> None:
-    """The process dies while a piece is half written."""
+def interrupted_at(shard: int, monkeypatch) -> None:
+    """The process dies while a shard is half written."""
     commit = StoreWriter._commit
 
     def die(self: StoreWriter) -> None:
-        if self.done > piece:
+        if self.done > shard:
             raise Interrupted
         commit(self)
 
     monkeypatch.setattr(StoreWriter, "_commit", die)
 
 
-@pytest.mark.parametrize("piece", [0, 1, 4])
+@pytest.mark.parametrize("shard", [0, 1, 4])
 @pytest.mark.parametrize("name", ["a.csv", "one.csv"])
-def test_an_interrupted_conversion_goes_on(piece: int, name: str, tmp_path: Path, monkeypatch) -> None:
+def test_an_interrupted_conversion_goes_on(shard: int, name: str, tmp_path: Path, monkeypatch) -> None:
     one = name == "one.csv"
     path = write(table(1, seed=2) if one else table(), tmp_path / name)
     rows = 6 if one else 60
     converted(Table(path=path, **COLUMNS, **WINDOWS), tmp_path / "whole.store", rows)
     with monkeypatch.context() as patched:
-        interrupted_at(piece, patched)
+        interrupted_at(shard, patched)
         with pytest.raises(Interrupted):
             converted(Table(path=path, **COLUMNS, **WINDOWS), tmp_path / "a.store", rows)
     with pytest.raises(InputError, match="a.store is not finished: run the same convert.py command again"):
@@ -192,13 +192,13 @@ def test_an_interrupted_conversion_goes_on(piece: int, name: str, tmp_path: Path
     monkeypatch.setattr(StoreWriter, "append", _recorded(StoreWriter.append, read))
     converted(Table(path=path, **COLUMNS, **WINDOWS), tmp_path / "a.store", rows)
     assert files_of(tmp_path / "a.store") == files_of(tmp_path / "whole.store")
-    assert read[0] == piece and read == list(range(piece, len(read) + piece)), "finished pieces are not read again"
+    assert read[0] == shard and read == list(range(shard, len(read) + shard)), "finished shards are not read again"
 
 
 def _recorded(append, read: list[int]):
-    def recorded(self: StoreWriter, piece: Piece) -> None:
+    def recorded(self: StoreWriter, shard: Shard) -> None:
         read.append(self.done)
-        append(self, piece)
+        append(self, shard)
 
     return recorded
 
@@ -306,7 +306,7 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
         open_store(tmp_path)
 
 
-def test_a_message_names_the_line_of_the_table_and_not_of_the_piece(tmp_path: Path) -> None:
+def test_a_message_names_the_line_of_the_table_and_not_of_the_shard(tmp_path: Path) -> None:
     lines = table().write_csv().splitlines()
     lines[250] = lines[250].replace(lines[250].split(",")[3], "3,5".replace(",", ";"))
     (tmp_path / "a.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -348,7 +348,7 @@ def days(count: int, **columns: Any) -> pl.DataFrame:
         ),
     ],
 )
-def test_pieces_that_do_not_fit_together_are_refused(frame, roles, words: str, tmp_path: Path) -> None:
+def test_shards_that_do_not_fit_together_are_refused(frame, roles, words: str, tmp_path: Path) -> None:
     data = Table(path=write(frame, tmp_path / "a.parquet"), target="y", time="t", **roles, **WINDOWS)
     with pytest.raises(InputError, match=words) as refusal:
         converted(data, tmp_path / "a.store", 10)
@@ -363,9 +363,9 @@ def test_a_column_of_texts_in_one_part_of_the_data_and_of_numbers_in_another_is_
         )  # fmt: skip
 
     writer = StoreWriter(tmp_path / "a.store", {})
-    writer.append(Piece(series(7)))
+    writer.append(Shard(series(7)))
     with pytest.raises(InputError, match="column 's' holds texts such as 'b' in some series and nothing but numbers"):
-        writer.append(Piece(series(1, categories={"s": ("b",)})))
+        writer.append(Shard(series(1, categories={"s": ("b",)})))
 
 
 def test_a_long_series_may_be_absent_amid_the_table(tmp_path: Path) -> None:
@@ -375,14 +375,14 @@ def test_a_long_series_may_be_absent_amid_the_table(tmp_path: Path) -> None:
     assert_same(converted(data, tmp_path / "a.store", 10), data.read())
 
 
-def test_long_series_are_cut_into_pieces_of_equal_size_also_between_batches(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("datamodules.tables.partition.BATCH", 7)
+def test_long_series_are_cut_into_shards_of_equal_size_also_between_batches(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("datamodules.tables.shards.BATCH", 7)
     one, other = days(30).with_columns(id=pl.lit("a")), days(60).with_columns(id=pl.lit("b"))
     data = Table(path=tmp_path / "a.csv", target="y", time="t", id="id", **WINDOWS)
     write(pl.concat([other[:50], one, other[50:]]), tmp_path / "a.csv")
-    pieces = list(data.pieces(tmp_path / "pieces", 10, 0))
-    assert [len(piece.series.values) for piece in pieces] == [10] * 9
-    assert [piece.continues for piece in pieces] == [False] + [True] * 5 + [False] + [True] * 2
+    shards = list(data.shards(tmp_path / "shards", 10, 0))
+    assert [len(shard.series.values) for shard in shards] == [10] * 9
+    assert [shard.continues for shard in shards] == [False] + [True] * 5 + [False] + [True] * 2
 
 
 @pytest.mark.parametrize("role", ["past_covariates", "statics"])
@@ -391,7 +391,7 @@ def test_long_series_are_cut_into_pieces_of_equal_size_also_between_batches(tmp_
 def test_whether_texts_are_categories_is_decided_from_the_whole_table(
     role: str, rare: list[str], turn: int, tmp_path: Path
 ) -> None:
-    """Though all that one piece has of them are numbers, the texts true and false, or marks of missing values."""
+    """Though all that one shard has of them are numbers, the texts true and false, or marks of missing values."""
     values = [*rare, "A", "B", "C"][::turn]
     frame = pl.concat([days(20, s=[value] * 20, id=[str(place)] * 20) for place, value in enumerate(values)])
     roles = {role: "s", "target": "y", "time": "t", "id": "id", "missing_values": {"s": [-7]}}
@@ -416,7 +416,7 @@ def test_a_static_that_only_some_rows_of_a_long_series_have_is_theirs(
         assert_same(converted(data, tmp_path / f"{order}.store", part_rows), data.read())
 
 
-def test_offsets_that_change_between_pieces_have_no_zone_but_utc(tmp_path: Path) -> None:
+def test_offsets_that_change_between_shards_have_no_zone_but_utc(tmp_path: Path) -> None:
     """As with summer time in Europe, for which one hour follows another at two offsets."""
     hours = pl.Series("t", [datetime(2020, 10, 20) + timedelta(hours=hour) for hour in range(288)])
     local = hours.dt.replace_time_zone("UTC").dt.convert_time_zone("Europe/Berlin").dt.strftime("%Y-%m-%d %H:%M%:z")
@@ -439,7 +439,7 @@ def test_series_of_one_row_do_not_tell_the_frequency(tmp_path: Path) -> None:
         assert (found.frequency, found.season) == ("day", 7)
 
 
-def test_a_column_that_is_empty_in_some_pieces_takes_the_kind_of_the_others(tmp_path: Path) -> None:
+def test_a_column_that_is_empty_in_some_shards_takes_the_kind_of_the_others(tmp_path: Path) -> None:
     blank: list[str | None] = [None] * 20
     for values in (["b", "a"] * 10, ["2", "1"] * 10):
         for column in (blank + values, values + blank):
@@ -538,7 +538,7 @@ def test_little_of_a_large_store_is_in_memory_at_a_time(shuffle: bool, tmp_path:
     output, most = (tmp_path / "large.store").resolve(), 2**23
     values = np.random.default_rng(0).standard_normal((2**24, 1), np.float32)
     writer = StoreWriter(output, {})
-    writer.append(Piece(SeriesSet(values, np.array([0, len(values)]), ("y",))))
+    writer.append(Shard(SeriesSet(values, np.array([0, len(values)]), ("y",))))
     writer.finish()
     monkeypatch.setattr(stored, "MOST_MAPPED", most)
     data = Stored(path=str(output), past_steps=50, horizon=10, shuffle=shuffle, batch_size=1024, blocks_together=4)
@@ -556,7 +556,7 @@ def test_little_of_a_large_store_is_in_memory_at_a_time(shuffle: bool, tmp_path:
 
 def test_a_series_that_no_window_can_be_made_of_is_refused_as_from_a_table(tmp_path: Path) -> None:
     writer = StoreWriter(tmp_path / "a.store", {})
-    writer.append(Piece(integers(4)))
+    writer.append(Shard(integers(4)))
     writer.finish()
     with pytest.raises(InputError, match="series 0 has 4 steps, but one window needs 7"):
         Stored(path=str(tmp_path / "a.store"), **WINDOWS).setup()
@@ -568,7 +568,7 @@ def test_the_command_converts_and_checks(tmp_path: Path) -> None:
     first = forked(tmp_path, *keys, "output=a.store", script=ROOT / "convert.py")
     assert first.code == 0 and first.err == ""
     lines = first.out.splitlines()
-    assert lines[0].startswith("piece 1: ") and lines[-1].startswith("Written: ")
+    assert lines[0].startswith("shard 1: ") and lines[-1].startswith("Written: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.store"]
     again = forked(tmp_path, *keys, "output=a.store", script=ROOT / "convert.py")
     assert again.code == 0 and "all checksums right" in again.out and not (tmp_path / "a.store.partial").exists()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datamodules.covariates.complete import renumbered
-from datamodules.series import Column, Maker, Rows, SeriesSet, Span
+from datamodules.series import Column, Maker, RowSelection, SeriesSet, Span
 from datamodules.statistics import holds_nan, joined, statistics
 from seqmodels.window import Category, InputError, Statistics
 
@@ -112,7 +112,7 @@ def trained_series(train: Span) -> list[slice]:
     return joined(trained, trained + 1)
 
 
-def _selected(ranges: list[slice], rows: int) -> Rows:
+def _selected(ranges: list[slice], rows: int) -> RowSelection:
     """Ranges as one index of ``rows`` rows: to go through thousands of ranges for each column would take long."""
     if len(ranges) == 1:
         return ranges[0]
@@ -132,7 +132,7 @@ class _Work:
         self.notes: list[str] = []
 
     @cached_property
-    def training(self) -> Rows:
+    def training(self) -> RowSelection:
         """Which rows are trained on; found out where a column needs it, as it has an entry for each row."""
         return _selected(self.ranges, self.rows)
 

@@ -4,12 +4,12 @@ import numpy as np
 
 from datamodules.arrays import chunks, release
 from datamodules.covariates.lags import VALUE, within_series
-from datamodules.series import Column, Rows
+from datamodules.series import Column, RowSelection
 from seqmodels.window import Category, InputError
 
 
 def filled(
-    column: Column, offsets: np.ndarray | None, training: Rows, source: str
+    column: Column, offsets: np.ndarray | None, training: RowSelection, source: str
 ) -> tuple[Column, Column | None, str]:
     """The column without NaN, a column of 0 and 1 that marks what was missing, and one note for people.
 
@@ -49,7 +49,7 @@ def _said(missing: np.ndarray, without: np.ndarray, mean: float, static: bool) -
 SHOWN = 3  # values that a note names
 
 
-def renumbered(column: Column, training: Rows, source: str, unit: str) -> tuple[Column, Category, str]:
+def renumbered(column: Column, training: RowSelection, source: str, unit: str) -> tuple[Column, Category, str]:
     """The column with the numbers of the values in the training rows, in order, from 1 on; all others become 0.
 
     ``unit``: what a row is, for the note about values that become unknown; the note is "" where there are none.
@@ -77,7 +77,7 @@ def renumbered(column: Column, training: Rows, source: str, unit: str) -> tuple[
     return column._replace(values=values, categories=category.values), category, note
 
 
-def _count(numbers: np.ndarray, values: int, chosen: Rows | None = None) -> np.ndarray:
+def _count(numbers: np.ndarray, values: int, chosen: RowSelection | None = None) -> np.ndarray:
     """How often each number from 0 to ``values`` occurs, in the chosen rows only."""
     counts = np.zeros(values + 1, np.int64)
     numbers = numbers[chosen] if isinstance(chosen, slice) else numbers

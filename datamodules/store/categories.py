@@ -1,4 +1,4 @@
-"""Categories of a store that grows: pieces number their own values, and all of them must agree in the end."""
+"""Categories of a store that grows: shards number their own values, and all of them must agree in the end."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -27,9 +27,9 @@ class Dictionaries:
         self.columns, self.blank = dict(columns), list(blank)
 
     def encoded(self, series: SeriesSet) -> SeriesSet:
-        """The series of a piece with the numbers that their categories have in the whole store.
+        """The series of a shard with the numbers that their categories have in the whole store.
 
-        Raises ``InputError`` for a column that holds numbers in one piece and texts in another.
+        Raises ``InputError`` for a column that holds numbers in one shard and texts in another.
         """
         columns = {name: (getattr(series, name), getattr(series, names)) for name, names in MATRICES.items()}
         given = {name: pair for name, pair in columns.items() if pair[0] is not None}

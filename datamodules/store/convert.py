@@ -1,4 +1,4 @@
-"""Turns any data set into a store on the disk, piece by piece; knows when that was done, begun, or done from others."""
+"""Turns any data set into a store on the disk, shard by shard; knows when that was done, begun, or done from others."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.base import WindowDataModule
-from datamodules.series import Divisible, Piece
+from datamodules.series import Shard, Shardable
 from datamodules.store.format import META, PARTIAL, open_store, read_meta, verify
 from datamodules.store.writer import StoreWriter, differing, publish
 from seqmodels.errors import InputError, require_at_least
@@ -15,9 +15,9 @@ WINDOWS = frozenset(inspect.signature(WindowDataModule.__init__).parameters)  # 
 
 
 class Conversion:
-    """Writes ``output``. A table in files that has more than ``part_rows`` rows is read in pieces of so many.
+    """Writes ``output``. A table in files that has more than ``part_rows`` rows is read in shards of so many.
 
-    Memory is that of one piece and a few numbers for each series. Until it is complete the store is called
+    Memory is that of one shard and a few numbers for each series. Until it is complete the store is called
     ``<output>.partial``; the same command goes on with that, and checks one that is complete.
     """
 
@@ -43,7 +43,7 @@ class Conversion:
             yield self._told()
 
     def _made_from(self, data: WindowDataModule, settings: Mapping[str, Any]) -> dict[str, Any]:
-        files = data.files() if isinstance(data, Divisible) else ()
+        files = data.files() if isinstance(data, Shardable) else ()
         left_out = WINDOWS | {"path"} if files else WINDOWS  # the files have full names
         kept = {key: value for key, value in settings.items() if key not in left_out}
         return {
@@ -54,17 +54,17 @@ class Conversion:
 
     def _write(self, data: WindowDataModule, writer: StoreWriter) -> Iterator[str]:
         if writer.done:
-            yield f"{writer.folder.name} holds {writer.done:,} pieces already; going on."
-        for piece in self._pieces(data, writer):
-            writer.append(piece)
-            yield f"piece {writer.done:,}: {len(piece.series.values):,} rows, up to {_last_of(piece)}"
+            yield f"{writer.folder.name} holds {writer.done:,} shards already; going on."
+        for shard in self._shards(data, writer):
+            writer.append(shard)
+            yield f"shard {writer.done:,}: {len(shard.series.values):,} rows, up to {_last_of(shard)}"
         writer.finish()
 
-    def _pieces(self, data: WindowDataModule, writer: StoreWriter) -> Iterator[Piece]:
-        if isinstance(data, Divisible):
-            yield from data.pieces(writer.folder / "pieces", self.part_rows, writer.done)
+    def _shards(self, data: WindowDataModule, writer: StoreWriter) -> Iterator[Shard]:
+        if isinstance(data, Shardable):
+            yield from data.shards(writer.folder / "shards", self.part_rows, writer.done)
         elif not writer.done:
-            yield Piece(data.read())
+            yield Shard(data.read())
 
     def _checked(self, made_from: Mapping[str, Any]) -> str:
         """That the store is there already and what it should be."""
@@ -89,5 +89,5 @@ def _seen(path: Path) -> dict[str, int]:
     return {"bytes": state.st_size, "modified": state.st_mtime_ns}
 
 
-def _last_of(piece: Piece) -> str:
-    return piece.series.name(len(piece.series) - 1)
+def _last_of(shard: Shard) -> str:
+    return shard.series.name(len(shard.series) - 1)

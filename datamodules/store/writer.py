@@ -1,4 +1,4 @@
-"""Writes a store piece by piece, so that one that was interrupted goes on: knows what pieces have in common."""
+"""Writes a store shard by shard, so that one that was interrupted goes on: knows what shards have in common."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.series import Piece, SeriesSet
+from datamodules.series import SeriesSet, Shard
 from datamodules.store.categories import MATRICES, SORTED, Dictionaries, file_of
 from datamodules.store.format import (
     FORMAT,
@@ -38,10 +38,10 @@ TYPES = {"lengths": "<i8", "time": "<i8", "observed": "|b1"}  # of the arrays th
 
 
 class StoreWriter:
-    """Appends pieces to a store that has another name until ``finish``.
+    """Appends shards to a store that has another name until ``finish``.
 
     ``made_from`` says from which files and settings the store is made, in JSON's types; an unfinished store of the
-    same is gone on with, and ``done`` pieces are there already. Raises ``InputError`` where it is of others.
+    same is gone on with, and ``done`` shards are there already. Raises ``InputError`` where it is of others.
     """
 
     def __init__(self, output: Path, made_from: Mapping[str, Any]):
@@ -53,7 +53,7 @@ class StoreWriter:
         self.common: dict[str, Any] = progress["common"]
         self.categories = Dictionaries(progress["categories"], progress["blank"])
         self.notes: dict[str, list] = progress["notes"]  # by what similar ones have in common: the first, how many
-        self.pending: int = progress["pending"]  # rows of the last series, which the next piece may continue
+        self.pending: int = progress["pending"]  # rows of the last series, which the next shard may continue
         self.static: list[float] | None = progress["static"]  # of that series
         self.unobserved: int = progress["unobserved"]
 
@@ -69,14 +69,14 @@ class StoreWriter:
             )
         return progress
 
-    def append(self, piece: Piece) -> None:
-        """Write one more piece; when this returns it is on the disk. Raises ``InputError`` where it does not fit."""
-        self._check(piece.series)
-        series = self.categories.encoded(piece.series)
-        if piece.continues:
-            series = bridged(piece._replace(series=series), self._last(series))
+    def append(self, shard: Shard) -> None:
+        """Write one more shard; when this returns it is on the disk. Raises ``InputError`` where it does not fit."""
+        self._check(shard.series)
+        series = self.categories.encoded(shard.series)
+        if shard.continues:
+            series = bridge_gap(shard._replace(series=series), self._last(series))
         self._append_rows(series)
-        self._append_series(series, piece.continues)
+        self._append_series(series, shard.continues)
         self.unobserved += series.missing
         self._note(series.notes)
         self.done += 1
@@ -91,7 +91,7 @@ class StoreWriter:
                 self.files.append(file_of(name), array)
 
     def _append_series(self, series: SeriesSet, continues: bool) -> None:
-        """Lengths, names and statics; those of the last series wait, as the next piece may continue it."""
+        """Lengths, names and statics; those of the last series wait, as the next shard may continue it."""
         if continues:
             self.pending += len(series.values)
             self._continue_static(series)
@@ -225,7 +225,7 @@ def _plain(value: Any) -> Any:
 
 def _told(notes: dict[str, list]) -> list[str]:
     """One line for each kind of note."""
-    lines = [note if not more else f"{note} (likewise in {more:,} more pieces)" for note, more in notes.values()]
+    lines = [note if not more else f"{note} (likewise in {more:,} more shards)" for note, more in notes.values()]
     return lines[:MOST_NOTES] + ([f"and {len(lines) - MOST_NOTES:,} more notes"] if len(lines) > MOST_NOTES else [])
 
 
@@ -240,21 +240,21 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     return ""
 
 
-def bridged(piece: Piece, last: SeriesSet) -> SeriesSet:
-    """The series of a piece that continues the one of which ``last`` is the last row, with the steps absent between.
+def bridge_gap(shard: Shard, last: SeriesSet) -> SeriesSet:
+    """The series of a shard that continues the one of which ``last`` is the last row, with the steps absent between.
 
-    They are unobserved zeros with the covariates of the row before. Raises ``InputError`` where the piece does not
+    They are unobserved zeros with the covariates of the row before. Raises ``InputError`` where the shard does not
     come later, or stands on no grid point.
     """
-    series = piece.series
+    series = shard.series
     if last.time is None or series.time is None:
         return series
-    steps = _steps(piece, last)
+    steps = _steps(shard, last)
     if steps == 1:
         return series
-    assert piece.grid is not None
+    assert shard.grid is not None
     zeros = np.zeros_like(last.values).repeat(steps - 1, axis=0)
-    times = piece.grid.advance(last.time.repeat(steps - 1), np.arange(1, steps))
+    times = shard.grid.advance(last.time.repeat(steps - 1), np.arange(1, steps))
     mask = np.ones(series.values.shape, bool) if series.observed is None else series.observed
     return replace(
         series,
@@ -273,9 +273,9 @@ def _after(row: np.ndarray | None, steps: int, rows: np.ndarray | None) -> np.nd
     return np.concatenate([row.repeat(steps - 1, axis=0), rows])
 
 
-def _steps(piece: Piece, last: SeriesSet) -> int:
-    """From the last row before to the first one of the piece; 1 where they are neighbours."""
-    series = piece.series
+def _steps(shard: Shard, last: SeriesSet) -> int:
+    """From the last row before to the first one of the shard; 1 where they are neighbours."""
+    series = shard.series
     assert series.time is not None and last.time is not None
     before, after = (show(local(time, series.zone)[0]) for time in (last.time, series.time[:1]))
     place = f"{series.source}: time {after} of {series.name(0) if series.names else 'the one series'}"
@@ -284,7 +284,7 @@ def _steps(piece: Piece, last: SeriesSet) -> int:
             f"{place} comes later in the table than {before}; a series of more rows than conversion.part_rows must"
             " stand in the order of time, each time once: sort the table first, or raise conversion.part_rows."
         )
-    steps = 1 if piece.grid is None else int(piece.grid.count(last.time, series.time[:1])[0])
+    steps = 1 if shard.grid is None else int(shard.grid.count(last.time, series.time[:1])[0])
     if steps < 1:
         raise InputError(f"{place} is no whole number of steps after {before}: rows must lie on a regular grid.")
     if steps > MOST_ABSENT_PER_ROW * len(series.values) + MOST_ABSENT:

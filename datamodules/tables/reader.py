@@ -150,7 +150,7 @@ class Reading:
         """Say so where ``missing_values`` is of no effect at all; a part of a table cannot tell."""
         given = self.missing_values
         marks = [one for marks in given.values() for one in marks] if isinstance(given, Mapping) else list(given)
-        if marks and not self.marked and not self.source.is_part:
+        if marks and not self.marked and not self.source.is_shard:
             different = list(dict.fromkeys(map(str, marks)))
             verb = "is" if len(different) == 1 else "are"
             said = f"{', '.join(different)} {verb} in no cell that is read from {self.source.name}"

@@ -51,7 +51,7 @@ class Source(ABC):
         return (self,)
 
     @property
-    def is_part(self) -> bool:
+    def is_shard(self) -> bool:
         """Whether it is only a part of the table that people know, so that what is absent here may stand elsewhere."""
         return False
 

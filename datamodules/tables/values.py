@@ -43,7 +43,7 @@ def to_numbers(table: Source, cells: pl.Series) -> np.ndarray:
 def to_target(table: Source, cells: pl.Series) -> np.ndarray:
     """``to_numbers`` for a column that must hold at least one number, unless the table is only a part of one."""
     numbers = to_numbers(table, cells)
-    if np.isnan(numbers).all() and not table.is_part:
+    if np.isnan(numbers).all() and not table.is_shard:
         raise InputError(f"{table.name}: target column {cells.name!r} holds no number at all.")
     return numbers
 

@@ -1,7 +1,7 @@
-"""Divides a long table of any size into pieces of whole series that fit into memory; knows files, not their meaning.
+"""Divides a long table of any size into shards of whole series that fit into memory; knows files, not their meaning.
 
 The table is read twice in the order of its rows, a batch at a time: once to count the rows of each series, once to
-write the rows of each piece into files of its own. Memory is that of a few batches and one entry for each series; on
+write the rows of each shard into files of its own. Memory is that of a few batches and one entry for each series; on
 the disk the columns that are read stand twice while it lasts.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from datamodules.frequency import Grid, find_grid
-from datamodules.series import Piece, SeriesSet
+from datamodules.series import SeriesSet, Shard
 from datamodules.tables.csv_file import CsvFile
 from datamodules.tables.files import Files, check_same_columns
 from datamodules.tables.reader import open_source, read_table
@@ -26,13 +26,13 @@ from datamodules.tables.values import kinds_of
 
 BATCH = 2**20  # rows
 # Names of columns that no table has
-ROW, PIECE, PIECES = "row of the table", "first piece of the series", "pieces of the series"
+ROW, SHARD, SHARDS = "row of the table", "first shard of the series", "shards of the series"
 FIRST, ROWS, SERIES = "first row of the series", "rows of the series", "number of the series"
 DONE = "divided.json"
 
 
 @dataclass
-class Part(Source):
+class ShardTable(Source):
     """Some rows of another table, which say in messages where they stand there."""
 
     whole: Source = field(kw_only=True)
@@ -54,7 +54,7 @@ class Part(Source):
         return self.whole.cell(int(self.rows[row]), column)
 
     @property
-    def is_part(self) -> bool:
+    def is_shard(self) -> bool:
         return True
 
     def _count(self) -> None:
@@ -92,10 +92,10 @@ def batches(source: Source, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
     yield from scanned(source).select(columns).collect_batches(chunk_size=BATCH, maintain_order=True)
 
 
-def divide(source: Source, roles: Roles, folder: Path, rows: int) -> list[bool]:
-    """Write the rows of each piece into ``folder``, unless that is done; whether each piece continues the one before.
+def write_shards(source: Source, roles: Roles, folder: Path, rows: int) -> list[bool]:
+    """Write the rows of each shard into ``folder``, unless that is done; whether each shard continues the one before.
 
-    A piece has whole series of about ``rows`` rows together; a longer series is cut in the order of the table.
+    A shard has whole series of about ``rows`` rows together; a longer series is cut in the order of the table.
     Raises ``InputError`` for a file that is damaged.
     """
     done = folder / DONE
@@ -103,19 +103,19 @@ def divide(source: Source, roles: Roles, folder: Path, rows: int) -> list[bool]:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         try:
-            continues = _divide(_numbered(source, roles), list(roles.id), folder, rows)
+            continues = _write(_numbered(source, roles), list(roles.id), folder, rows)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise unreadable(source.name, error) from error
         done.write_text(json.dumps(continues), encoding="utf-8")
     return json.loads(done.read_text(encoding="utf-8"))
 
 
-def open_part(source: Source, folder: Path, number: int, kinds: Mapping[str, str]) -> Part:
-    """Piece ``number`` of a divided table, of whose columns ``kinds`` says what they hold."""
+def open_shard(source: Source, folder: Path, number: int, kinds: Mapping[str, str]) -> ShardTable:
+    """Shard ``number`` of a divided table, of whose columns ``kinds`` says what they hold."""
     files = sorted(folder.glob(f"{number}-*.parquet"), key=lambda path: int(path.stem.partition("-")[2]))
     frame = pl.concat([pl.read_parquet(path) for path in files])
     cells, rows = frame.drop(ROW).lazy(), frame[ROW].to_numpy()
-    return Part(source.name, source.columns, source.notes, cells, kinds=kinds, whole=source, rows=rows)
+    return ShardTable(source.name, source.columns, source.notes, cells, kinds=kinds, whole=source, rows=rows)
 
 
 def _numbered(source: Source, roles: Roles) -> pl.LazyFrame:
@@ -134,17 +134,17 @@ def _numbered(source: Source, roles: Roles) -> pl.LazyFrame:
     return frame.head(0 if last is None else last + 1)  # an empty line between others is a missing step
 
 
-def _divide(frame: pl.LazyFrame, keys: list[str], folder: Path, rows: int) -> list[bool]:
+def _write(frame: pl.LazyFrame, keys: list[str], folder: Path, rows: int) -> list[bool]:
     series, continues = _assigned(_counted(frame, keys), rows)
     before = np.zeros(len(series), np.int64)  # rows of each series in earlier batches
     for number, batch in enumerate(frame.collect_batches(chunk_size=BATCH, maintain_order=True)):
         placed = _joined(batch, series, keys)
         members = placed[SERIES].to_numpy()
         rank = pl.lit(pl.Series(before[members])) + pl.int_range(pl.len()).over(SERIES)
-        placed = placed.select(*batch.columns, pl.col(PIECE) + rank * pl.col(PIECES) // pl.col(ROWS))
+        placed = placed.select(*batch.columns, pl.col(SHARD) + rank * pl.col(SHARDS) // pl.col(ROWS))
         before += np.bincount(members, minlength=len(before))
-        for (piece,), part in placed.partition_by(PIECE, include_key=False, as_dict=True).items():
-            part.write_parquet(folder / f"{piece}-{number}.parquet", compression="lz4", statistics=False)
+        for (shard,), part in placed.partition_by(SHARD, include_key=False, as_dict=True).items():
+            part.write_parquet(folder / f"{shard}-{number}.parquet", compression="lz4", statistics=False)
     return continues
 
 
@@ -163,9 +163,9 @@ def _counted(frame: pl.LazyFrame, keys: list[str]) -> pl.DataFrame:
 
 
 def _assigned(counted: pl.DataFrame, rows: int) -> tuple[pl.DataFrame, list[bool]]:
-    """The numbered series with their first piece and how many they have; whether each continues the one before."""
+    """The numbered series with their first shard and how many they have; whether each continues the one before."""
     first: list[int] = []
-    pieces: list[int] = []
+    shards: list[int] = []
     continues: list[bool] = []
     room = 0
     for length in counted[ROWS].to_list():
@@ -174,38 +174,38 @@ def _assigned(counted: pl.DataFrame, rows: int) -> tuple[pl.DataFrame, list[bool
             continues += [False] + [True] * (wanted - 1)
             room = rows if wanted == 1 else 0
         first.append(len(continues) - wanted)
-        pieces.append(wanted)
+        shards.append(wanted)
         room = max(0, room - length)
-    columns = [pl.Series(PIECE, first, dtype=pl.Int64), pl.Series(PIECES, pieces, dtype=pl.Int64)]
+    columns = [pl.Series(SHARD, first, dtype=pl.Int64), pl.Series(SHARDS, shards, dtype=pl.Int64)]
     return counted.with_row_index(SERIES).with_columns(columns), continues
 
 
 ROLES = ("target", "time", "series_id", "past_covariates", "known_covariates", "statics")
 
 
-def read_pieces(path: Any, folder: Path, rows: int, done: int, **settings: Any) -> Iterator[Piece]:
-    """All pieces but the first ``done`` of the table that ``read_table`` would read with these settings.
+def read_shards(path: Any, folder: Path, rows: int, done: int, **settings: Any) -> Iterator[Shard]:
+    """All shards but the first ``done`` of the table that ``read_table`` would read with these settings.
 
-    A table that is not long, stands in no file, or has no more than ``rows`` rows is one piece. The grid of the steps
-    is that of the first piece in which a series has two rows. What is put into ``folder`` may be removed in the end.
+    A table that is not long, stands in no file, or has no more than ``rows`` rows is one shard. The grid of the steps
+    is that of the first shard in which a series has two rows. What is put into ``folder`` may be removed in the end.
     """
     source, roles = open_source(path), Roles(*(names(settings[role]) for role in ROLES))
     if find_layout(settings["layout"], roles) != "long" or not is_on_disk(source) or _height(source) <= rows:
         if not done:
-            yield Piece(read_table(source, **settings))
+            yield Shard(read_table(source, **settings))
         return
     check_same_columns(source)
-    continues = divide(source, roles.of(source), folder, rows)
+    continues = write_shards(source, roles.of(source), folder, rows)
     covariates = [*roles.past_covariates, *roles.known_covariates, *roles.statics]
     kinds = kinds_of(batches(source, covariates), settings["missing_values"]) if covariates else {}
     grid: Grid | None = None
     for number in range(len(continues)):
         if number < done and grid is not None:
             continue
-        series = read_table(open_part(source, folder, number, kinds), grid=grid, **settings)
+        series = read_table(open_shard(source, folder, number, kinds), grid=grid, **settings)
         grid = grid or _grid_of(series)
         if number >= done:
-            yield Piece(_named(series, grid), continues[number], grid)
+            yield Shard(_named(series, grid), continues[number], grid)
 
 
 def _height(source: Any) -> int:
@@ -217,5 +217,5 @@ def _grid_of(series: SeriesSet) -> Grid | None:
 
 
 def _named(series: SeriesSet, grid: Grid | None) -> SeriesSet:
-    """The frequency of the whole table also where a piece has too few rows to show it."""
+    """The frequency of the whole table also where a shard has too few rows to show it."""
     return series if grid is None else replace(series, frequency=grid.name, season=grid.season)
