@@ -19,15 +19,15 @@ def real(name: str) -> Path:
     return path
 
 
-class Made(WindowDataModule):
-    """Windows from a SeriesSet made in the test."""
+class SeriesData(WindowDataModule):
+    """Windows from a given SeriesSet."""
 
     def __init__(self, series: SeriesSet, **windows):
         super().__init__(**windows)
-        self.made = series
+        self.input_series = series
 
     def read(self) -> SeriesSet:
-        return self.made
+        return self.input_series
 
 
 def integers(*lengths: int, channels: int = 1, observed: np.ndarray | None = None) -> SeriesSet:
@@ -40,8 +40,10 @@ def integers(*lengths: int, channels: int = 1, observed: np.ndarray | None = Non
     )
 
 
-def made(*lengths: int, channels: int = 1, observed: np.ndarray | None = None, **windows) -> Made:
-    """A DataModule over ``integers``, set up."""
-    data = Made(integers(*lengths, channels=channels, observed=observed), **{"past_steps": 5, "horizon": 2, **windows})
+def build_data(*lengths: int, channels: int = 1, observed: np.ndarray | None = None, **windows) -> SeriesData:
+    """A DataModule over ``integers`` after ``setup``."""
+    data = SeriesData(
+        integers(*lengths, channels=channels, observed=observed), **{"past_steps": 5, "horizon": 2, **windows}
+    )
     data.setup()
     return data

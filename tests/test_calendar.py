@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 import pytest
-from data import Made, real
+from data import SeriesData, real
 
 from datamodules.covariates.calendar import PARTS, Calendar, Holidays
 from datamodules.series import SeriesSet
@@ -121,7 +121,7 @@ def test_days_of_23_and_25_hours_have_the_hours_of_the_clock_on_the_wall():
 )
 def test_a_name_that_cannot_be_is_refused_before_anything_is_read(given, message):
     with pytest.raises(InputError, match=message):
-        Made(at(None), past_steps=5, horizon=2, calendar=given)
+        SeriesData(at(None), past_steps=5, horizon=2, calendar=given)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_name_that_cannot_be_is_refused_before_anything_is_read(given, message
 )
 def test_a_part_that_the_data_do_not_have_is_refused(series, asked, message):
     with pytest.raises(InputError, match=message):
-        Made(series, past_steps=5, horizon=2, calendar=[asked]).setup()
+        SeriesData(series, past_steps=5, horizon=2, calendar=[asked]).setup()
 
 
 def test_public_holidays_are_those_of_the_law():
@@ -176,7 +176,7 @@ def test_a_day_off_in_the_year_before_its_holiday_counts():
 )
 def test_an_unknown_country_or_day_is_refused(given, message):
     with pytest.raises(InputError, match=message):
-        Made(at(None), past_steps=5, horizon=2, holidays=given)
+        SeriesData(at(None), past_steps=5, horizon=2, holidays=given)
 
 
 def test_holidays_need_days_and_rows_that_fall_on_them():

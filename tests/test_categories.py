@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from data import Made, integers
+from data import SeriesData, integers
 
 from datamodules.series import SeriesSet
 from seqmodels.errors import InputError
@@ -26,8 +26,8 @@ def coloured(numbers: list[int], **others) -> SeriesSet:
     )
 
 
-def set_up(series: SeriesSet, **windows) -> Made:
-    data = Made(series, **{"past_steps": 5, "horizon": 2, "split": [10, 10, 10], **windows})
+def set_up(series: SeriesSet, **windows) -> SeriesData:
+    data = SeriesData(series, **{"past_steps": 5, "horizon": 2, "split": [10, 10, 10], **windows})
     data.setup()
     return data
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from data import Made, integers
+from data import SeriesData, integers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -111,7 +111,7 @@ def test_nothing_looks_ahead(lengths, seed, share):
 
 
 def test_a_known_lag_of_the_step_h_ahead_is_the_value_that_many_steps_before_it():
-    data = Made(integers(80, 90), past_steps=5, horizon=3, lags=[3, 10, 2], split=[0.6, 0.2, 0.2])
+    data = SeriesData(integers(80, 90), past_steps=5, horizon=3, lags=[3, 10, 2], split=[0.6, 0.2, 0.2])
     data.setup()
     assert data.spec.known_covariates[::2] == ("a lag 3", "a lag 10") and data.spec.past_covariates[0] == "a lag 2"
     for window in data.loaders["validation"]:
@@ -132,7 +132,7 @@ def with_covariates(**columns: list[float]) -> SeriesSet:
 def test_a_gap_repeats_the_value_before_it_and_is_marked():
     wind = [NAN, NAN, 1, 2, NAN, NAN, 3, *[3] * 13, NAN, 5, *[5] * 17, NAN]
     full = [float(row) for row in range(40)]
-    data = Made(with_covariates(wind=wind, full=full), past_steps=5, horizon=2, split=[10, 5, 5])
+    data = SeriesData(with_covariates(wind=wind, full=full), past_steps=5, horizon=2, split=[10, 5, 5])
     data.setup()
     mean = np.nanmean([*wind[:10], *wind[20:30]])
     assert data.spec.past_covariates == ("wind", "wind missing", "full")
@@ -146,11 +146,13 @@ def test_a_gap_repeats_the_value_before_it_and_is_marked():
         "integers: column 'wind': missing values filled, 3 with the last one before, 3 at the beginning of a series"
         f" with the training mean {mean:g}; marked in 'wind missing'.",
     )
-    assert np.isnan(data.made.past_covariates).any()  # what was read is left as it was
+    assert np.isnan(data.input_series.past_covariates).any()  # what was read is left as it was
 
 
 def test_a_gap_outside_training_has_no_mark_as_it_could_not_be_learnt():
-    data = Made(with_covariates(wind=[*range(18), NAN, NAN, *range(20)]), past_steps=5, horizon=2, split=[10, 5, 5])
+    data = SeriesData(
+        with_covariates(wind=[*range(18), NAN, NAN, *range(20)]), past_steps=5, horizon=2, split=[10, 5, 5]
+    )
     data.setup()
     assert data.spec.past_covariates == ("wind",)
     assert data.series.past_covariates[17:21, 0].tolist() == [17, 17, 17, 0]
@@ -160,7 +162,7 @@ def test_a_gap_outside_training_has_no_mark_as_it_could_not_be_learnt():
 
 def test_statics_reach_their_windows_and_a_missing_one_is_the_mean_of_the_others():
     series = replace(integers(30, 30, 30), static=np.float32([[4, 7], [NAN, 8], [6, 9]]), static_names=("size", "age"))
-    data = Made(series, past_steps=5, horizon=2)
+    data = SeriesData(series, past_steps=5, horizon=2)
     data.setup()
     assert data.spec.statics == ("size", "age")
     assert data.spec.static_statistics.mean == (pytest.approx(5.0), pytest.approx(8.0))
@@ -175,7 +177,7 @@ def test_statics_reach_their_windows_and_a_missing_one_is_the_mean_of_the_others
 
 def test_statics_of_series_outside_training_do_not_count():
     series = replace(integers(*[30] * 4), static=np.float32([[1], [3], [100], [1000]]), static_names=("size",))
-    data = Made(series, past_steps=5, horizon=2, split=[2, 1, 1], split_by="series")
+    data = SeriesData(series, past_steps=5, horizon=2, split=[2, 1, 1], split_by="series")
     data.setup()
     assert data.spec.static_statistics == ((2.0,), (1.0,))
 
@@ -193,7 +195,7 @@ def test_a_step_made_explicit_has_its_own_calendar_and_the_covariates_of_the_row
     time = np.datetime64("2020-01-01", "us") + np.arange(40) * np.timedelta64(1, "D")
     values, observed = np.arange(40, dtype=np.float32)[:, None], np.arange(40)[:, None] != 9
     series = SeriesSet(values * observed, np.array([0, 40]), ("y",), observed=observed, time=time)
-    data = Made(series, past_steps=5, horizon=2, calendar=["weekday:category"], lags=[1, 7], rolling=["max_3"])
+    data = SeriesData(series, past_steps=5, horizon=2, calendar=["weekday:category"], lags=[1, 7], rolling=["max_3"])
     data.setup()
     past = dict(zip(data.spec.past_covariates, data.series.past_covariates.T, strict=True))
     known = dict(zip(data.spec.known_covariates, data.series.known_covariates.T, strict=True))
@@ -240,7 +242,7 @@ def test_one_value_is_as_good_as_a_list_of_it():
 )
 def test_a_setting_that_cannot_be_is_refused_before_anything_is_read(asked, message):
     with pytest.raises(InputError, match=message):
-        Made(integers(40), past_steps=5, horizon=2, **asked)
+        SeriesData(integers(40), past_steps=5, horizon=2, **asked)
 
 
 @pytest.mark.parametrize(
@@ -257,4 +259,4 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_is_read(asked, mess
 )
 def test_a_column_that_can_teach_nothing_is_refused(series, asked, message):
     with pytest.raises(InputError, match=message):
-        Made(series, past_steps=5, horizon=2, **asked).setup()
+        SeriesData(series, past_steps=5, horizon=2, **asked).setup()

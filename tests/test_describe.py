@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import ROOT, Ended, files_in, forked, metrics, only_run, python
-from data import Made, integers
+from data import SeriesData, integers
 
 from datamodules.series import SeriesSet, Span
 from datamodules.synthetic import TrendSeason, Waves
@@ -57,7 +57,7 @@ def daily(steps: int, **fields: Any) -> SeriesSet:
 
 
 def described(series: SeriesSet, depth: Depth | None = None, **windows: Any) -> Description:
-    data = Made(series, **{"past_steps": 3, "horizon": 1, **windows})
+    data = SeriesData(series, **{"past_steps": 3, "horizon": 1, **windows})
     data.setup()
     return describe(data, depth or Depth(), seed=0)
 
@@ -240,7 +240,7 @@ def test_what_is_suggested_trains(series: SeriesSet, windows: dict[str, Any], ex
     values = (found.window.value, found.horizon.value, found.season.value)
     assert [wanted in (None, value) for value, wanted in zip(values, expected, strict=True)] == [True] * 3, values
     chosen = {one.key.removeprefix("data."): one.value for one in found}
-    data = Made(series, **{**windows, **chosen})
+    data = SeriesData(series, **{**windows, **chosen})
     data.setup()
     assert all(count > 0 for count in data.windows.values())
     assert all(one.reason.endswith(".") and "\n" not in one.reason for one in found)

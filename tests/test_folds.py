@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from data import Made, integers, made
+from data import SeriesData, build_data, integers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_split import dated, ranges
@@ -112,13 +112,13 @@ def test_as_many_folds_as_it_says_fit(least, last):
 
 def test_a_fold_of_a_data_module_needs_a_training_window():
     with pytest.raises(InputError, match="only fold 0 of data.split"):
-        made(20, split=[0.5, 0.5], fold=1)
+        build_data(20, split=[0.5, 0.5], fold=1)
 
 
 def test_no_fold_sees_the_rows_behind_its_test_part():
     given, changed = integers(100), integers(100)
     changed.values[80:] = 1e6
-    first, second = (Made(s, past_steps=5, horizon=2, split=[-20, -10], fold=2) for s in (given, changed))
+    first, second = (SeriesData(s, past_steps=5, horizon=2, split=[-20, -10], fold=2) for s in (given, changed))
     first.setup(), second.setup()
     assert first.spec == second.spec
     for stage in STAGES:
@@ -136,4 +136,4 @@ def test_no_fold_sees_the_rows_behind_its_test_part():
 )
 def test_folds_that_cannot_be_are_refused(change, words):
     with pytest.raises(InputError, match=words):
-        made(50, 50, **change)
+        build_data(50, 50, **change)

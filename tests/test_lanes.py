@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from data import Made, made
+from data import SeriesData, build_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,23 +19,23 @@ def batches(data):
 
 
 def test_the_example_of_the_textbook():
-    data = made(30, split=[20, 10], past_steps=3, horizon=1, lanes=2)
+    data = build_data(30, split=[20, 10], past_steps=3, horizon=1, lanes=2)
     given = [window.inputs.past_target[..., 0].tolist() for window in batches(data)]
     assert given == [[[0, 1, 2], [10, 11, 12]], [[3, 4, 5], [13, 14, 15]], [[6, 7, 8], [16, 17, 18]]]
     assert [window.inputs.reset.tolist() for window in batches(data)] == [[True, True], [False] * 2, [False] * 2]
-    assert data.spec.stateful and not made(30, split=[20, 10]).spec.stateful
+    assert data.spec.stateful and not build_data(30, split=[20, 10]).spec.stateful
     assert data.series.notes == (), "every row is in a window"
 
 
 def test_one_lane_reads_one_series_from_its_beginning():
-    data = made(1461, split=[1000, 461], past_steps=30, horizon=1, lanes=1)
+    data = build_data(1461, split=[1000, 461], past_steps=30, horizon=1, lanes=1)
     assert data.windows == {"train": 33, "validation": 461, "test": 0}
     assert [int(window.origin) for window in batches(data)] == list(range(29, 990, 30))
     assert data.series.notes == ("9 of 1,000 training rows fill no window of a lane and are left out",)
 
 
 def test_lanes_take_whole_series_one_after_the_other():
-    data = made(20, 20, 20, 20, split=[13, 7], past_steps=3, horizon=1, lanes=2)
+    data = build_data(20, 20, 20, 20, split=[13, 7], past_steps=3, horizon=1, lanes=2)
     places = [(window.inputs.series.tolist(), window.inputs.reset.tolist()) for window in batches(data)]
     assert places[:4] == [([0, 2], [True, True])] + [([0, 2], [False, False])] * 3
     assert places[4:] == [([1, 3], [True, True])] + [([1, 3], [False, False])] * 3
@@ -50,7 +50,7 @@ def test_lanes_take_whole_series_one_after_the_other():
 @settings(max_examples=40, deadline=None)
 def test_each_row_of_a_batch_continues_the_same_row_of_the_batch_before(lengths, past, horizon, lanes):
     try:
-        data = made(*lengths, past_steps=past, horizon=horizon, split=[0.8, 0.2], lanes=lanes)
+        data = build_data(*lengths, past_steps=past, horizon=horizon, split=[0.8, 0.2], lanes=lanes)
     except InputError as error:
         assert "window" in str(error)
         return
@@ -92,7 +92,7 @@ def test_little_is_left_out(rows, past, lanes):
 
 def test_every_epoch_is_the_same_and_a_resumed_one_goes_on_with_the_next_batch():
     settings = {"split": [60, 20, 20], "lanes": 3, "shuffle": True, "batch_size": 16}
-    data, again = made(100, **settings), made(100, **settings)
+    data, again = build_data(100, **settings), build_data(100, **settings)
     whole = [window.origin.tolist() for window in batches(data)]
     data.train_dataloader().sampler.set_epoch(3)
     assert [window.origin.tolist() for window in batches(data)] == whole and len(whole) == len(data.train_dataloader())
@@ -102,7 +102,7 @@ def test_every_epoch_is_the_same_and_a_resumed_one_goes_on_with_the_next_batch()
     assert [window.origin.tolist() for window in batches(again)] == whole[2:]
 
 
-def random_walks(lengths, covariates: bool, missing: bool, **windows) -> Made:
+def random_walks(lengths, covariates: bool, missing: bool, **windows) -> SeriesData:
     random = np.random.default_rng(len(lengths))
     rows, channels = sum(lengths), 2
     observed = random.random((rows, channels)) > 0.2
@@ -117,7 +117,7 @@ def random_walks(lengths, covariates: bool, missing: bool, **windows) -> Made:
         past_covariate_names=("wind",) if covariates else (),
         known_covariate_names=("x", "y", "z") if covariates else (),
     )
-    data = Made(series, **windows)
+    data = SeriesData(series, **windows)
     data.setup()
     return data
 
@@ -154,7 +154,7 @@ def test_stretches_hold_exactly_the_windows_of_an_evaluation_without_lanes(
 
 @pytest.mark.parametrize("context", ["inside", "across"])
 def test_what_a_state_reads_of_a_series_is_whole_and_begins_with_the_series_or_32_windows_earlier(context):
-    data = made(50, 400, 51, split=[0.5, 0.5], past_steps=4, horizon=2, lanes=1, context=context,
+    data = build_data(50, 400, 51, split=[0.5, 0.5], past_steps=4, horizon=2, lanes=1, context=context,
                 evaluation_batch_size=9)  # fmt: skip
     read: dict[int, list[int]] = {}
     for stretch in data.val_dataloader():
@@ -172,7 +172,7 @@ def test_what_a_state_reads_of_a_series_is_whole_and_begins_with_the_series_or_3
 
 
 def test_examples_have_as_long_a_past_as_all_of_them_can():
-    data = made(60, 90, split=[0.5, 0.5], past_steps=5, horizon=2, lanes=2)
+    data = build_data(60, 90, split=[0.5, 0.5], past_steps=5, horizon=2, lanes=2)
     window = data.examples("validation", 6)
     assert window.inputs.past_target.shape == (6, 30, 1) and window.targets.target.shape == (6, 2, 1)
     every = torch.cat([window.inputs.past_target, window.targets.target], dim=1)
@@ -191,5 +191,5 @@ def test_examples_have_as_long_a_past_as_all_of_them_can():
 )
 def test_lanes_that_cannot_be_are_refused(lanes, words):
     with pytest.raises(InputError, match=words) as refusal:
-        made(100, split=[60, 20, 20], lanes=lanes)
+        build_data(100, split=[60, 20, 20], lanes=lanes)
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 300

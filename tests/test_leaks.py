@@ -13,7 +13,7 @@ import pytest
 import torch
 import zoo
 from command_line import ROOT, files_in, forked, metrics
-from data import Made, real
+from data import SeriesData, real
 
 from datamodules.series import SeriesSet
 from datamodules.synthetic import TrendSeason, Waves
@@ -82,7 +82,7 @@ def table_of(path: Path, columns: dict[str, np.ndarray]) -> Path:
     return path
 
 
-class ScaledOnAll(Made):
+class ScaledOnAll(SeriesData):
     """Takes its statistics from all rows."""
 
     def setup(self, stage: str | None = None) -> None:
@@ -91,7 +91,7 @@ class ScaledOnAll(Made):
         self.spec = self.spec._replace(target_statistics=Statistics((float(values.mean()),), (float(values.std()),)))
 
 
-class CentredOnAll(Made):
+class CentredOnAll(SeriesData):
     """Subtracts the mean of all rows before anything is split."""
 
     def setup(self, stage: str | None = None) -> None:
@@ -100,17 +100,17 @@ class CentredOnAll(Made):
         super().setup(stage)
 
 
-class AcrossTheBorder(Made):
+class AcrossTheBorder(SeriesData):
     """Trains on windows of a longer part than its split says."""
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
-        longer = Made(self.read(), **SMALL, split=[0.75, 0.1, 0.15])
+        longer = SeriesData(self.read(), **SMALL, split=[0.75, 0.1, 0.15])
         longer.setup()
         self.loaders["train"].index = longer.loaders["train"].index
 
 
-class LooksBack(Made):
+class LooksBack(SeriesData):
     """Says that the past of a window lies within its part, and reaches across."""
 
     def setup(self, stage: str | None = None) -> None:
@@ -118,7 +118,7 @@ class LooksBack(Made):
         self.context = "inside"
 
 
-class CentredFeature(Made):
+class CentredFeature(SeriesData):
     """Adds a centred mean of the target over some steps to what it has read."""
 
     def __init__(self, *arguments: Any, steps: int, **windows: Any):
@@ -193,7 +193,7 @@ def test_features_that_look_ahead_are_found(steps: int) -> None:
 
 
 def test_lags_shorter_than_the_horizon_are_not_known_ahead() -> None:
-    class Lagged(Made):
+    class Lagged(SeriesData):
         def setup(self, stage: str | None = None) -> None:
             series = self.read()
             lags = np.concatenate([series.values[np.arange(300).clip(min=n) - n] for n in (2, 3)], axis=1)
@@ -213,7 +213,7 @@ def test_lags_shorter_than_the_horizon_are_not_known_ahead() -> None:
 )
 def test_forecasts_that_see_later_steps_are_found(monkeypatch: pytest.MonkeyPatch, parts: dict, words: str) -> None:
     monkeypatch.setitem(zoo.SCALERS, "whole", WholeWindow)
-    said = only(checked(lambda: Made(walks(300), **SMALL), **parts), "causality")
+    said = only(checked(lambda: SeriesData(walks(300), **SMALL), **parts), "causality")
     assert words in said and "forecasts from step" in said
 
 
@@ -290,7 +290,7 @@ def test_columns_that_leak_only_together_are_named_together() -> None:
     parts = walk(1200, columns=3)
     total = parts[:, :1] + parts[:, 1:2]
     made = walks(1200, known_covariates=parts, known_covariate_names=("a", "b", "c"))
-    said = only(checked(lambda: Made(replace(made, values=total), **SMALL)), "columns")
+    said = only(checked(lambda: SeriesData(replace(made, values=total), **SMALL)), "columns")
     assert said.startswith("'a', 'b' (data.known_covariates) together give the next value of 'y' ")
 
 
@@ -300,7 +300,7 @@ def test_a_leak_with_errors_in_some_rows_is_found() -> None:
     wrong = random.choice(1500, 60, replace=False)
     ahead[wrong] = random.choice([0, 500], size=(60, 1))
     made = walks(1500, past_covariates=ahead, past_covariate_names=("hint",))
-    said = only(checked(lambda: Made(made, **SMALL)), "columns")
+    said = only(checked(lambda: SeriesData(made, **SMALL)), "columns")
     assert said.startswith("'hint' (data.past_covariates) gives the next value of 'y' up to ")
     assert " of its variance in 90% of the rows, and " in said
 
@@ -309,7 +309,7 @@ def test_a_partial_leak_is_a_warning_with_its_number() -> None:
     y = walk(1500, seed=0)
     noise = np.random.default_rng(3).normal(scale=4, size=(1500, 1))  # next to innovations of deviation 10
     made = walks(1500, past_covariates=(np.roll(y, -1) + noise).astype(np.float32), past_covariate_names=("hint",))
-    said = only(checked(lambda: Made(made, **SMALL)), "columns", "warning")
+    said = only(checked(lambda: SeriesData(made, **SMALL)), "columns", "warning")
     share = 100 * 10**2 / (10**2 + 4**2)  # of the innovation's variance, from one noisy look at it
     assert any(f"explains {round(share) + wrong}%" in said for wrong in (-2, -1, 0, 1, 2)) and "'hint'" in said
 
@@ -324,7 +324,7 @@ def test_many_short_series_are_looked_at_together() -> None:
     settings = SMALL | {"split": [0.8, 0.2], "split_by": "series"}
     leaky, clean = (replace(base, values=y[:, None], past_covariates=x) for x in (np.nan_to_num(ahead), 0 * ahead + 1))
     for made, verdict in ((leaky, {"columns": "leak"}), (replace(clean, past_covariates=walk(2400, 5)), {})):
-        assert complaints(checked(partial(Made, made, **settings))) == verdict
+        assert complaints(checked(partial(SeriesData, made, **settings))) == verdict
 
 
 def test_a_category_means_the_same_in_all_series() -> None:
@@ -339,7 +339,7 @@ def test_a_category_means_the_same_in_all_series() -> None:
     settings = SMALL | {"split": [0.8, 0.2], "split_by": "series"}
     for words, verdict in ((ahead, {"columns": "leak"}), (plain, {})):
         leaky = replace(made, values=levels, past_covariates=words)
-        assert complaints(checked(partial(Made, leaky, **settings))) == verdict
+        assert complaints(checked(partial(SeriesData, leaky, **settings))) == verdict
 
 
 def test_a_category_that_tells_of_one_series_only_is_no_calendar() -> None:
@@ -348,7 +348,7 @@ def test_a_category_that_tells_of_one_series_only_is_no_calendar() -> None:
     values = np.where(kinds[:, None] == 1, y, 10 * kinds[:, None] + y / 1000).astype(np.float32)
     made = walks(2500, 2000, known_covariates=kinds.astype(np.float32)[:, None], known_covariate_names=("word",),
                  categories={"word": ("any", "low", "high")})  # fmt: skip
-    said = only(checked(partial(Made, replace(made, values=values), **SMALL)), "columns")
+    said = only(checked(partial(SeriesData, replace(made, values=values), **SMALL)), "columns")
     assert said.startswith("'word' (data.known_covariates) gives the next value of 'y' of series 1 ")
 
 
@@ -372,7 +372,7 @@ def test_the_same_series_under_two_names_is_reported() -> None:
     y = walk(120)
     made = SeriesSet(np.concatenate([y[:60], walk(60, 4), y[:60]]), np.array([0, 60, 120, 180]), ("y",), source="two",
                      names=("a", "b", "copy"))  # fmt: skip
-    make = partial(Made, made, **SMALL, split=[1, 1, 1], split_by="series")
+    make = partial(SeriesData, made, **SMALL, split=[1, 1, 1], split_by="series")
     said = only(checked(make), "twins", "warning")
     assert (
         said.startswith("46 test windows of 46 also stand in train") and "that of copy up to 11 is that of a up" in said
@@ -383,7 +383,7 @@ def test_the_same_series_under_two_names_is_reported() -> None:
 def test_windows_without_movement_are_no_twins() -> None:
     quiet = np.zeros((300, 1), np.float32)
     quiet[::40] = 1
-    found = checked(lambda: Made(replace(walks(300), values=quiet), **SMALL))
+    found = checked(lambda: SeriesData(replace(walks(300), values=quiet), **SMALL))
     assert complaints(found) == {}
 
 
@@ -396,23 +396,24 @@ CLEAN: dict[str, Callable[[], Any]] = {
                      context="inside"),
     "trend_season": partial(TrendSeason, steps=400, split=[300, 100], period=30, harmonics=2, **SMALL),
     "noise free": partial(TrendSeason, steps=400, noise=0.0, period=31, harmonics=3, split=[300, 60, 40], **SMALL),
-    "several series": partial(Made, walks(150, 90, 200), **SMALL),
-    "inside": partial(Made, walks(200, 300), context="inside", **SMALL),
-    "dates": partial(Made, walks(300, time=DAYS), split=["2020-02-01", "2020-08-01", "2020-09-01", "2020-10-01"],
+    "several series": partial(SeriesData, walks(150, 90, 200), **SMALL),
+    "inside": partial(SeriesData, walks(200, 300), context="inside", **SMALL),
+    "dates": partial(SeriesData, walks(300, time=DAYS), split=["2020-02-01", "2020-08-01", "2020-09-01", "2020-10-01"],
                      **SMALL),
-    "missing": partial(Made, replace(walks(300), values=walk(300) * HOLES, observed=HOLES), **SMALL),
-    "covariates": partial(Made, walks(300, past_covariates=walk(300, 1, 2), past_covariate_names=("a", "b"),
+    "missing": partial(SeriesData, replace(walks(300), values=walk(300) * HOLES, observed=HOLES), **SMALL),
+    "covariates": partial(SeriesData, walks(300, past_covariates=walk(300, 1, 2), past_covariate_names=("a", "b"),
                                       known_covariates=walk(300, 2), known_covariate_names=("c",)), **SMALL),
-    "lanes": partial(Made, walks(400, 300), lanes=4, **SMALL),
-    "short series": partial(Made, walks(200, 13, 20, 8, 150), **SMALL),
-    "one window each": partial(Made, walks(300), split=[-6, -3], **SMALL),
+    "lanes": partial(SeriesData, walks(400, 300), lanes=4, **SMALL),
+    "short series": partial(SeriesData, walks(200, 13, 20, 8, 150), **SMALL),
+    "one window each": partial(SeriesData, walks(300), split=[-6, -3], **SMALL),
     "series with words of their own": partial(
-        Made, walks(60, 60, 60, past_covariates=WORDS, past_covariate_names=("word",),
+        SeriesData, walks(60, 60, 60, past_covariates=WORDS, past_covariate_names=("word",),
                     categories={"word": tuple("abcd")}), **SMALL),
-    "derived columns": partial(Made, walks(300, time=DAYS), calendar=["weekday", "month"], holidays="US", lags=[2, 14],
-                               rolling=["mean_7", "deviation_14"], **SMALL),
-    "drawn": partial(Made, walks(300, 120), sampling="length", epoch_windows=100, fold=1, winsorise=0.02, **SMALL),
-    "rich": partial(Made, walks(200, 150, 180, static=np.float32([[1, 1], [2, 5], [1, 9]]),
+    "derived columns": partial(SeriesData, walks(300, time=DAYS), calendar=["weekday", "month"], holidays="US",
+                               lags=[2, 14], rolling=["mean_7", "deviation_14"], **SMALL),
+    "drawn": partial(SeriesData, walks(300, 120), sampling="length", epoch_windows=100, fold=1,
+                     winsorise=0.02, **SMALL),
+    "rich": partial(SeriesData, walks(200, 150, 180, static=np.float32([[1, 1], [2, 5], [1, 9]]),
                                 static_names=("kind", "size"),
                                 past_covariates=LETTERS, past_covariate_names=("letter",),
                                 known_covariates=np.where(LETTERS > 2, np.nan, walk(530, 3)),
@@ -449,11 +450,11 @@ def test_the_parts_of_a_real_sum_are_known_only_afterwards() -> None:
 def test_what_is_trusted_must_exist() -> None:
     made = walks(300, past_covariates=walk(300, 1), past_covariate_names=("wind",))
     with pytest.raises(InputError, match=r"leaks\.trusted holds 'win', which is no covariate.* Nearest: wind\."):
-        checked(lambda: Made(made, **SMALL), trusted=("win",))
+        checked(lambda: SeriesData(made, **SMALL), trusted=("win",))
 
 
 def test_rows_that_disappear_cannot_be_followed() -> None:
-    class Shorter(Made):
+    class Shorter(SeriesData):
         def setup(self, stage: str | None = None) -> None:
             series = self.read()
             self.read = lambda: replace(series, values=series.values[1:], offsets=np.array([0, len(series.values) - 1]))

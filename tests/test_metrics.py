@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import zoo
-from data import made
+from data import build_data
 
 from seqmodels import baselines
 from seqmodels.metrics import ForecastErrors
@@ -19,7 +19,7 @@ def measured(model, loader):
 
 @pytest.mark.parametrize("batch", [1, 4, 7, 1000])
 def test_errors_do_not_depend_on_the_size_of_batches(batch):
-    data = made(100, channels=2, split=[60, 20, 20], evaluation_batch_size=batch, season=3)
+    data = build_data(100, channels=2, split=[60, 20, 20], evaluation_batch_size=batch, season=3)
     errors = measured(baselines.Naive(data.spec), data.loaders["validation"])
     table = errors.compute()
     # On increasing integers the naive forecast is off by 1 at the first lead and by 2 at the second.
@@ -48,7 +48,7 @@ def test_errors_equal_numpy_over_what_was_observed():
 
 
 def test_seasonal_naive_repeats_the_last_season():
-    data = made(100, split=[60, 20, 20], season=3, past_steps=7, horizon=5)
+    data = build_data(100, split=[60, 20, 20], season=3, past_steps=7, horizon=5)
     window = data.examples("validation", 3)
     forecast = baselines.SeasonalNaive(data.spec)(window.inputs)[..., 0]
     last = window.inputs.past_target[:, -3:, 0]

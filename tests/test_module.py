@@ -6,7 +6,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 import zoo
-from data import made
+from data import build_data
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules.windows.loader import rows
@@ -43,7 +43,7 @@ def trainer_for(directory, epochs=2, callbacks=(), **settings):
 
 
 def test_the_interval_holds_the_mean_loss_and_the_norm_before_clipping(tmp_path):
-    data = made(100, split=[60, 20, 20], batch_size=16)
+    data = build_data(100, split=[60, 20, 20], batch_size=16)
     module = module_for(data, lr=0.0)
     norms = []
 
@@ -64,7 +64,7 @@ def test_the_interval_holds_the_mean_loss_and_the_norm_before_clipping(tmp_path)
 
 @pytest.mark.parametrize("algorithm", ["norm", "value"])
 def test_gradients_are_clipped(tmp_path, algorithm):
-    data = made(100, split=[60, 20, 20])
+    data = build_data(100, split=[60, 20, 20])
     seen = []
 
     class Clipped(pl.Callback):
@@ -79,7 +79,7 @@ def test_gradients_are_clipped(tmp_path, algorithm):
 
 
 def test_a_loss_that_is_no_number_is_refused_with_what_to_change():
-    module = module_for(made(100, split=[60, 20, 20]))
+    module = module_for(build_data(100, split=[60, 20, 20]))
     module._trainer = None
     module.gathered.losses = [torch.tensor(float("nan"))] * 3
     module.__class__.global_step = property(lambda self: 7)
@@ -91,7 +91,7 @@ def test_a_loss_that_is_no_number_is_refused_with_what_to_change():
 
 
 def test_references_are_measured_on_exactly_the_same_windows(tmp_path):
-    data = made(100, split=[60, 20, 20], season=5)
+    data = build_data(100, split=[60, 20, 20], season=5)
     module = module_for(data)
     trainer = trainer_for(tmp_path)
     trainer.test(module, dataloaders=data.test_dataloader(), verbose=False)
@@ -115,7 +115,7 @@ def test_schedules_from_conf_reach_their_end(tmp_path, name):
         def on_before_optimizer_step(self, trainer, module, optimizer):
             used.append(optimizer.param_groups[0]["lr"])
 
-    data = made(100, split=[60, 20, 20], batch_size=8)
+    data = build_data(100, split=[60, 20, 20], batch_size=8)
     trainer_for(tmp_path, epochs=4, callbacks=[Rates()]).fit(module_for(data, build(node)), datamodule=data)
     assert len(used) == 28
     expected = {"constant": (1e-2, 1e-2), "plateau": (1e-2, 1e-2), "cosine": (1e-2, 0.0), "one_cycle": (4e-4, 0.0)}[
@@ -126,7 +126,7 @@ def test_schedules_from_conf_reach_their_end(tmp_path, name):
 
 
 def test_a_checkpoint_loads_without_lightning_and_forecasts_the_same(tmp_path):
-    data = made(100, split=[60, 20, 20])
+    data = build_data(100, split=[60, 20, 20])
     module = module_for(data)
     keep = ModelCheckpoint(dirpath=tmp_path, filename="best", monitor="validation/mase")
     trainer_for(tmp_path, epochs=3, callbacks=[keep]).fit(module, datamodule=data)
@@ -174,7 +174,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
 def test_the_same_seed_gives_the_same_weights(tmp_path):
     weights = []
     for _ in range(2):
-        data = made(100, split=[60, 20, 20])
+        data = build_data(100, split=[60, 20, 20])
         pl.seed_everything(3, verbose=False)
         module = module_for(data)
         trainer_for(tmp_path).fit(module, datamodule=data)
@@ -183,7 +183,7 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
 
 
 def test_measuring_before_fitting_changes_nothing(tmp_path):
-    data = made(100, split=[60, 20, 20])
+    data = build_data(100, split=[60, 20, 20])
     tables = []
     for measures_first in (True, False):
         module = module_for(data)
@@ -198,7 +198,7 @@ def test_measuring_before_fitting_changes_nothing(tmp_path):
 
 
 def test_the_gradient_norm_is_a_mean_over_optimizer_steps(tmp_path):
-    data = made(100, split=[60, 20, 20], batch_size=16)  # 4 batches
+    data = build_data(100, split=[60, 20, 20], batch_size=16)  # 4 batches
     norms = []
 
     class Norms(pl.Callback):
@@ -233,7 +233,7 @@ def test_the_validation_loss_does_not_depend_on_how_windows_are_batched():
 
 
 def test_an_optimizer_that_asks_for_the_loss_again_takes_the_long_way(tmp_path):
-    data = made(100, split=[60, 20, 20], batch_size=60)
+    data = build_data(100, split=[60, 20, 20], batch_size=60)
     module = module_for(data)
     module.forecaster.backbone.dropout.p = 0.0
     module.optimizer = partial(torch.optim.LBFGS, lr=0.1, max_iter=4)
@@ -248,6 +248,6 @@ def test_an_optimizer_that_asks_for_the_loss_again_takes_the_long_way(tmp_path):
 
 
 def test_a_loss_without_gradients_is_nothing_to_clip():
-    module = module_for(made(100, split=[60, 20, 20]))
+    module = module_for(build_data(100, split=[60, 20, 20]))
     module.configure_gradient_clipping(module.new_optimizer(), 1.0, "norm")
     assert not module.gathered.norms

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from data import made
+from data import build_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -151,7 +151,7 @@ def test_processes_share_the_windows_in_as_many_batches_each(windows, world, bat
 @pytest.mark.parametrize("kind", RANDOM)
 @pytest.mark.parametrize("rank", [0, 2])
 def test_a_loader_goes_on_with_the_very_next_batch(kind: str, rank: int) -> None:
-    data = made(100, split=[60, 20, 20])
+    data = build_data(100, split=[60, 20, 20])
     store, index = data.loaders["train"].store, data.loaders["train"].index
 
     def loader() -> WindowLoader:
@@ -172,7 +172,7 @@ def test_a_loader_goes_on_with_the_very_next_batch(kind: str, rank: int) -> None
 
 
 def test_an_epoch_that_is_chosen_while_another_one_runs_waits() -> None:
-    data = made(100, split=[60, 20, 20], batch_size=4)
+    data = build_data(100, split=[60, 20, 20], batch_size=4)
     loader = data.loaders["train"]
     expected = [window.origin.tolist() for window in loader]
     running = iter(loader)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from data import made
+from data import build_data
 from omegaconf import OmegaConf
 from small_runs import small_module, small_waves
 from torch import nn
@@ -85,14 +85,14 @@ def test_the_command_is_kept_without_secrets():
 
 
 def test_a_season_longer_than_the_window_is_said_and_not_compared():
-    data = made(100, split=[60, 20, 20], season=6, past_steps=5)
-    module = small_module(made(200, split=[120, 40, 40], season=30, past_steps=20))
+    data = build_data(100, split=[60, 20, 20], season=6, past_steps=5)
+    module = small_module(build_data(200, split=[120, 40, 40], season=30, past_steps=20))
     assert list(module.rows) == [MODEL, "naive"]
     assert "a season of 6 steps does not fit into 5 past steps" in str(data_summary(data).renderables[1])
 
 
 def test_perfectly_periodic_data_have_no_skill_to_speak_of():
-    data = made(200, split=[120, 40, 40], season=1, past_steps=20)
+    data = build_data(200, split=[120, 40, 40], season=1, past_steps=20)
     module: ForecastModule = small_module(data)
     errors = module.errors[MODEL]
     window = data.examples("validation", 3)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from data import made
+from data import build_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +23,7 @@ def epoch(data, number=0):
 
 
 def shares(sampling, windows=12_000):
-    data = made(*LENGTHS, split=SPLIT, sampling=sampling, epoch_windows=windows, batch_size=500)
+    data = build_data(*LENGTHS, split=SPLIT, sampling=sampling, epoch_windows=windows, batch_size=500)
     series, origin = epoch(data)
     assert len(series) == windows and data.windows["train"] == 114
     return data, series, origin
@@ -49,19 +49,19 @@ def test_a_series_in_proportion_to_its_training_rows():
 
 def test_a_series_without_windows_is_never_drawn():
     for sampling in ("series", "length"):
-        data = made(100, 1, 40, 12, split=SPLIT, sampling=sampling, short_series="exclude", epoch_windows=3_000)
+        data = build_data(100, 1, 40, 12, split=SPLIT, sampling=sampling, short_series="exclude", epoch_windows=3_000)
         assert set(epoch(data)[0].tolist()) == {0, 2}
 
 
 @pytest.mark.parametrize("sampling", ["series", "length"])
 def test_as_many_as_there_are_windows_unless_told(sampling):
-    data = made(*LENGTHS, split=SPLIT, sampling=sampling)
-    assert data.windows == made(*LENGTHS, split=SPLIT).windows
+    data = build_data(*LENGTHS, split=SPLIT, sampling=sampling)
+    assert data.windows == build_data(*LENGTHS, split=SPLIT).windows
     assert len(epoch(data)[0]) == data.windows["train"]
 
 
 def test_the_first_so_many_of_the_shuffled_order():
-    whole, some = (made(*LENGTHS, split=SPLIT, seed=3, epoch_windows=count) for count in (None, 50))
+    whole, some = (build_data(*LENGTHS, split=SPLIT, seed=3, epoch_windows=count) for count in (None, 50))
     for number in (0, 1):
         for all_of_them, first in zip(epoch(whole, number), epoch(some, number), strict=True):
             assert torch.equal(all_of_them[:50], first)
@@ -100,7 +100,7 @@ def test_seeds_and_epochs_draw_otherwise():
 
 @pytest.mark.parametrize("sampling", ["series", "length"])
 def test_a_resumed_epoch_goes_on_with_the_very_next_batch(sampling):
-    data, again = (made(*LENGTHS, split=SPLIT, sampling=sampling, batch_size=9, seed=2) for _ in range(2))
+    data, again = (build_data(*LENGTHS, split=SPLIT, sampling=sampling, batch_size=9, seed=2) for _ in range(2))
     data.train_dataloader().sampler.set_epoch(4)
     whole = [window.origin.tolist() for window in data.train_dataloader()]
     started = iter(data.train_dataloader())
@@ -123,5 +123,5 @@ def test_a_resumed_epoch_goes_on_with_the_very_next_batch(sampling):
 )
 def test_contradictions_are_refused_in_one_sentence(change, words):
     with pytest.raises(InputError, match=words) as refusal:
-        made(100, **{"split": [93, 7], **change})
+        build_data(100, **{"split": [93, 7], **change})
     assert "\n" not in str(refusal.value)

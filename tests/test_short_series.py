@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from data import Made, integers, made
+from data import SeriesData, build_data, integers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +14,7 @@ from seqmodels.errors import InputError
 from seqmodels.window import check
 
 
-def rich(lengths, past, horizon, missing, **windows) -> Made:
+def rich(lengths, past, horizon, missing, **windows) -> SeriesData:
     """Random series with two channels, covariates of both kinds, and a tenth of the values missing where wanted."""
     random, rows = np.random.default_rng(sum(lengths)), sum(lengths)
     observed = random.random((rows, 2)) > 0.1
@@ -29,7 +29,7 @@ def rich(lengths, past, horizon, missing, **windows) -> Made:
         past_covariate_names=("wind",),
         known_covariate_names=("year", "plan"),
     )
-    data = Made(series, past_steps=past, horizon=horizon, **windows)
+    data = SeriesData(series, past_steps=past, horizon=horizon, **windows)
     data.setup()
     return data
 
@@ -136,7 +136,7 @@ def test_law_6_nothing_but_the_training_span_decides_statistics_and_no_target_is
 ):
     choice = {"split": split, "context": context, "fold": fold, "short_series": short_series, "season": 3}
     try:
-        data = made(*lengths, **choice)
+        data = build_data(*lengths, **choice)
     except InputError:
         return
     targets = {
@@ -152,7 +152,7 @@ def test_law_6_nothing_but_the_training_span_decides_statistics_and_no_target_is
     # A series that nobody trains on measures its unit on the history before its first target.
     trained = np.repeat(train.lengths > 0, lengths)
     series.values[outside & trained] *= -17
-    changed = Made(series, past_steps=5, horizon=2, **choice)
+    changed = SeriesData(series, past_steps=5, horizon=2, **choice)
     changed.setup()
     assert changed.spec == data.spec
     before, after = (d.loaders["train"].store.seasonal_error for d in (data, changed))
@@ -167,7 +167,7 @@ def test_law_6_nothing_but_the_training_span_decides_statistics_and_no_target_is
 @settings(max_examples=60, deadline=None)
 def test_law_7_alignment_holds_and_padding_stands_only_at_the_left(lengths, context, split):
     try:
-        data = made(*lengths, context=context, split=split)
+        data = build_data(*lengths, context=context, split=split)
     except InputError:
         return
     for window in itertools.chain(*(data.loaders[stage] for stage in STAGES)):
@@ -181,8 +181,8 @@ def test_law_7_alignment_holds_and_padding_stands_only_at_the_left(lengths, cont
 
 
 def test_windows_of_long_series_are_the_same_with_and_without_a_short_one():
-    alone = made(60, 80, split=[-20, -10], batch_size=16)
-    beside = made(60, 80, 9, 25, split=[-20, -10], batch_size=16)
+    alone = build_data(60, 80, split=[-20, -10], batch_size=16)
+    beside = build_data(60, 80, 9, 25, split=[-20, -10], batch_size=16)
     assert not alone.spec.missing and beside.spec.missing and alone.series.notes == ()
     for stage in STAGES:
         mine, theirs = (torch.cat([w.inputs.past_target for w in d.loaders[stage]]) for d in (alone, beside))
@@ -193,7 +193,7 @@ def test_windows_of_long_series_are_the_same_with_and_without_a_short_one():
 
 def test_what_becomes_of_short_series_is_said():
     def notes(rule, *lengths, **more):
-        return made(*lengths, short_series=rule, **{"split": [-8, -4], **more}).series.notes
+        return build_data(*lengths, short_series=rule, **{"split": [-8, -4], **more}).series.notes
 
     assert notes("pad", 40, 30) == notes("exclude", 40, 30) == notes("refuse", 40, 30) == ()
     assert notes("pad", 40, 12, 2) == (
@@ -209,28 +209,30 @@ def test_what_becomes_of_short_series_is_said():
 
 @pytest.mark.parametrize("rule", ["pad", "exclude", "refuse"])
 def test_a_series_that_no_part_takes_is_not_short(rule):
-    assert made(40, 40, 40, split=[1, 1], split_by="series", short_series=rule).series.notes == ()
+    assert build_data(40, 40, 40, split=[1, 1], split_by="series", short_series=rule).series.notes == ()
 
 
 def test_padding_is_offered_where_it_gives_the_windows_that_are_missing():
     choice = {"split": [1, 1], "split_by": "series"}
     with pytest.raises(InputError, match="the validation part .* no window.*, or data.short_series=pad"):
-        made(40, 5, short_series="exclude", **choice)
-    assert made(40, 5, short_series="pad", **choice).windows["validation"] == 3
+        build_data(40, 5, short_series="exclude", **choice)
+    assert build_data(40, 5, short_series="pad", **choice).windows["validation"] == 3
 
 
 def test_excluded_series_have_no_part_in_anything():
-    data = made(40, 12, 2, short_series="exclude", split=[-8, -4])
-    assert data.windows == made(40, split=[-8, -4]).windows
-    assert data.spec.target_statistics == made(40, split=[-8, -4]).spec.target_statistics and not data.spec.missing
-    lanes = made(40, 12, 2, split=[-8, -4], lanes=2)
-    assert lanes.windows == made(40, split=[-8, -4], lanes=2).windows and not lanes.spec.missing
+    data = build_data(40, 12, 2, short_series="exclude", split=[-8, -4])
+    assert data.windows == build_data(40, split=[-8, -4]).windows
+    assert (
+        data.spec.target_statistics == build_data(40, split=[-8, -4]).spec.target_statistics and not data.spec.missing
+    )
+    lanes = build_data(40, 12, 2, split=[-8, -4], lanes=2)
+    assert lanes.windows == build_data(40, split=[-8, -4], lanes=2).windows and not lanes.spec.missing
 
 
 def test_a_new_short_series_has_the_unit_of_its_one_past_row_and_not_of_another_series():
-    data = made(30, 30, 4, 30, split=[2, 1, 1], split_by="series", season=1)
-    data.made.values[:60] *= 2
-    data.made.values[60:] *= 1000
+    data = build_data(30, 30, 4, 30, split=[2, 1, 1], split_by="series", season=1)
+    data.input_series.values[:60] *= 2
+    data.input_series.values[60:] *= 1000
     data.loaders = {}
     data.setup()
     error = data.loaders["validation"].store.seasonal_error[:, 0]
@@ -265,5 +267,5 @@ def test_what_cannot_be_padded_is_refused_in_one_sentence(lengths, change, words
         series = (
             integers(*lengths) if lengths else SeriesSet(np.zeros((0, 1), np.float32), np.zeros(1, np.int64), ("a",))
         )
-        Made(series, past_steps=5, horizon=2, **{"split": [0.7, 0.15, 0.15], **change}).setup()
+        SeriesData(series, past_steps=5, horizon=2, **{"split": [0.7, 0.15, 0.15], **change}).setup()
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 300

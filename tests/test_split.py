@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from data import integers, made, real
+from data import build_data, integers, real
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -126,4 +126,8 @@ def test_ridership_has_the_published_numbers_of_windows():
 
 
 def test_waves_are_split_by_series():
-    assert made(10, 10, 10, split=[1, 1, 1], split_by="series").windows == {"train": 4, "validation": 4, "test": 4}
+    assert build_data(10, 10, 10, split=[1, 1, 1], split_by="series").windows == {
+        "train": 4,
+        "validation": 4,
+        "test": 4,
+    }

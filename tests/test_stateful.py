@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import zoo
-from data import Made
+from data import SeriesData
 from lightning.pytorch.callbacks import ModelCheckpoint
 from small_runs import fit
 
@@ -33,14 +33,14 @@ EVERY_STEP = [
 ]
 
 
-def walks(*lengths: int, observed: bool = True, **windows) -> Made:
+def walks(*lengths: int, observed: bool = True, **windows) -> SeriesData:
     """Random walks of those lengths, set up."""
     random = np.random.default_rng(3)
     values = random.normal(size=(sum(lengths), 1)).cumsum(axis=0).astype(np.float32)
     mask = None if observed else random.random(values.shape) > 0.2
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     series = SeriesSet(values if mask is None else values * mask, offsets, ("y",), mask, source="walks")
-    data = Made(series, **{"past_steps": 5, "horizon": 2, "split": [0.6, 0.2, 0.2], "lanes": 2, **windows})
+    data = SeriesData(series, **{"past_steps": 5, "horizon": 2, "split": [0.6, 0.2, 0.2], "lanes": 2, **windows})
     data.setup()
     return data
 
@@ -50,7 +50,7 @@ def model(spec: WindowSpec, backbone=RNN, readout=direct.SeqToSeq, scaler=affine
     return Forecaster(spec, scaler, backbone, readout, heads.Point(loss))
 
 
-def module_of(data: Made, backbone=RNN, readout=direct.SeqToSeq, lr: float = 1e-2) -> ForecastModule:
+def module_of(data: SeriesData, backbone=RNN, readout=direct.SeqToSeq, lr: float = 1e-2) -> ForecastModule:
     optimizer = partial(torch.optim.Adam, lr=lr)
     return ForecastModule(model(data.spec, backbone, readout), data.spec, {}, optimizer)
 
@@ -221,7 +221,7 @@ def test_an_evaluation_counts_the_model_and_the_naive_forecast_at_the_same_origi
         assert module.results[stage][MODEL].summary()["mae"] == pytest.approx(expected, rel=1e-5)
 
 
-def forecast_in_one_pass(forecaster: Forecaster, data: Made, start: int, stop: int) -> np.ndarray:
+def forecast_in_one_pass(forecaster: Forecaster, data: SeriesData, start: int, stop: int) -> np.ndarray:
     """One step ahead for rows start ... stop - 1, after all rows before."""
     rows = torch.arange(stop)[None]
     window = data.val_dataloader().store.gather_rows(rows, torch.zeros(1, dtype=torch.int64))

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from data import made
+from data import build_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +20,7 @@ def batches(data, stage):
 @pytest.mark.parametrize("stage", ["train", "validation", "test"])
 @pytest.mark.parametrize("context", ["inside", "across"])
 def test_law_7_the_first_target_follows_the_last_past_step(stage, context):
-    data = made(40, 55, channels=2, split=[0.5, 0.25, 0.25], context=context)
+    data = build_data(40, 55, channels=2, split=[0.5, 0.25, 0.25], context=context)
     for window in batches(data, stage):
         check(window, data.spec)
         torch.testing.assert_close(window.inputs.past_target[:, -1] + 1, window.targets.target[:, 0])
@@ -42,7 +42,7 @@ def test_law_7_the_first_target_follows_the_last_past_step(stage, context):
 @settings(max_examples=60, deadline=None)
 def test_law_6_each_target_lies_in_one_split_and_one_series(lengths, past, horizon, context, parts):
     try:
-        data = made(*lengths, past_steps=past, horizon=horizon, split=parts, context=context)
+        data = build_data(*lengths, past_steps=past, horizon=horizon, split=parts, context=context)
     except ValueError as error:
         assert "window" in str(error)
         return
@@ -61,18 +61,18 @@ def test_law_6_each_target_lies_in_one_split_and_one_series(lengths, past, horiz
 
 
 def test_the_number_of_windows_is_what_counting_by_hand_gives():
-    inside = made(100, split=[60, 20, 20], context="inside")
-    across = made(100, split=[60, 20, 20], context="across")
+    inside = build_data(100, split=[60, 20, 20], context="inside")
+    across = build_data(100, split=[60, 20, 20], context="across")
     assert inside.windows == {"train": 54, "validation": 14, "test": 14}
     assert across.windows == {"train": 54, "validation": 19, "test": 19}
 
 
 def test_statistics_come_from_the_training_span_only():
-    data = made(100, split=[60, 20, 20])
+    data = build_data(100, split=[60, 20, 20])
     assert data.spec.target_statistics.mean[0] == pytest.approx(np.arange(60).mean())
     assert data.spec.target_statistics.deviation[0] == pytest.approx(np.arange(60).std())
-    changed = made(100, split=[60, 20, 20])
-    changed.made.values[60:] *= -17
+    changed = build_data(100, split=[60, 20, 20])
+    changed.input_series.values[60:] *= -17
     changed.loaders = {}
     changed.setup()
     assert changed.spec == data.spec
@@ -82,8 +82,8 @@ def test_statistics_come_from_the_training_span_only():
 def test_an_unobserved_value_counts_nowhere():
     observed = np.ones((60, 1), dtype=bool)
     observed[[7, 8, 30]] = False
-    data = made(60, observed=observed, split=[40, 10, 10])
-    data.made.values[~observed] = 0
+    data = build_data(60, observed=observed, split=[40, 10, 10])
+    data.input_series.values[~observed] = 0
     assert data.spec.missing
     present = np.delete(np.arange(40), [7, 8, 30])
     assert data.spec.target_statistics.mean[0] == pytest.approx(present.mean())
@@ -94,47 +94,47 @@ def test_an_unobserved_value_counts_nowhere():
 
 
 def test_winsorise_pulls_in_training_values_and_leaves_what_forecasts_are_compared_with():
-    data = made(60, 60, split=[40, 10, 10], winsorise=0.05)
-    data.made.values[[3, 7, 55, 70]] = [[-1e6], [1e6], [1e6], [1e6]]
+    data = build_data(60, 60, split=[40, 10, 10], winsorise=0.05)
+    data.input_series.values[[3, 7, 55, 70]] = [[-1e6], [1e6], [1e6], [1e6]]
     data.loaders = {}
     data.setup()
     train = np.r_[0:40, 60:100]
-    measured, kept = data.made.values[:, 0], data.series.values[:, 0]
+    measured, kept = data.input_series.values[:, 0], data.series.values[:, 0]
     sorted_rows = np.sort(measured[train])
     assert (kept[train] == measured[train].clip(sorted_rows[4], sorted_rows[-5])).all()
     assert np.array_equal(np.delete(kept, train), np.delete(measured, train)) and kept[55] == 1e6
     assert data.spec.target_statistics.mean[0] == pytest.approx(kept[train].mean(), rel=1e-6)
     low, high = sorted_rows[4], sorted_rows[-5]
     note = f"training values pulled in (data.winsorise=0.05): 8 of a to {low:.6g} ... {high:.6g}"
-    assert data.series.notes == (note,) and data.made.notes == ()
-    wide = made(60, channels=3, split=[40, 10, 10], winsorise=0.05)
+    assert data.series.notes == (note,) and data.input_series.notes == ()
+    wide = build_data(60, channels=3, split=[40, 10, 10], winsorise=0.05)
     assert [part.split(" to ")[0] for part in wide.series.notes[0].split(": ")[1].split(", ")] == [
         "4 of a", "4 of b", "4 of c"
     ]  # fmt: skip
 
 
 def test_seasonal_error_is_the_mean_seasonal_difference_and_never_zero():
-    data = made(60, 80, split=[0.5, 0.25, 0.25], season=7)
+    data = build_data(60, 80, split=[0.5, 0.25, 0.25], season=7)
     assert data.loaders["train"].store.seasonal_error.tolist() == [[7.0], [7.0]]
-    constant = made(60, split=[0.5, 0.25, 0.25])
-    constant.made.values[:] = 5.0
+    constant = build_data(60, split=[0.5, 0.25, 0.25])
+    constant.input_series.values[:] = 5.0
     constant.loaders = {}
     constant.setup()
     assert constant.loaders["train"].store.seasonal_error.tolist() == [[5.0]], "its size"
 
 
 def test_rounding_noise_is_no_unit_of_measurement():
-    data = made(70, split=[42, 14, 14], season=7)
-    data.made.values[:, 0] = np.sin(2 * np.pi * np.arange(70) / 7)
+    data = build_data(70, split=[42, 14, 14], season=7)
+    data.input_series.values[:, 0] = np.sin(2 * np.pi * np.arange(70) / 7)
     data.loaders = {}
     data.setup()
-    changes = np.abs(np.diff(data.made.values[:42, 0].astype(np.float64))).mean()
+    changes = np.abs(np.diff(data.input_series.values[:42, 0].astype(np.float64))).mean()
     assert data.loaders["train"].store.seasonal_error.item() == pytest.approx(changes), "from step to step, then"
 
 
 def test_a_series_outside_the_training_part_uses_its_history_only():
-    data = made(10, 10, 10, split=[1, 1, 1], split_by="series", past_steps=8)
-    values = data.made.values.reshape(3, 10)
+    data = build_data(10, 10, 10, split=[1, 1, 1], split_by="series", past_steps=8)
+    values = data.input_series.values.reshape(3, 10)
     values[1, 8:] = 1e6  # targets of the validation series must not show in its unit
     data.loaders = {}
     data.setup()
@@ -142,7 +142,7 @@ def test_a_series_outside_the_training_part_uses_its_history_only():
 
 
 def test_an_epoch_hands_out_every_window_once_and_keeps_the_last_partial_batch():
-    data = made(100, split=[60, 20, 20], batch_size=16)
+    data = build_data(100, split=[60, 20, 20], batch_size=16)
     loader = data.loaders["train"]
     sizes = [len(window.origin) for window in loader]
     assert sizes == [16, 16, 16, 6] and len(loader) == 4
@@ -154,7 +154,7 @@ def test_an_epoch_hands_out_every_window_once_and_keeps_the_last_partial_batch()
 
 
 def test_a_resumed_position_continues_with_the_very_next_batch():
-    data, again = (made(100, split=[60, 20, 20], batch_size=16, seed=5) for _ in range(2))
+    data, again = (build_data(100, split=[60, 20, 20], batch_size=16, seed=5) for _ in range(2))
     data.loaders["train"].sampler.set_epoch(3)
     whole = [window.origin for window in data.loaders["train"]]
     started = iter(data.loaders["train"])
@@ -166,7 +166,7 @@ def test_a_resumed_position_continues_with_the_very_next_batch():
 
 
 def test_locating_windows_agrees_with_a_list_of_all_of_them():
-    data = made(30, 12, 45, split=[0.8, 0.1, 0.1], past_steps=3, horizon=1)
+    data = build_data(30, 12, 45, split=[0.8, 0.1, 0.1], past_steps=3, horizon=1)
     span = data.spans["train"]
     index = WindowIndex.of_spans(data.series, *span, 3, 1, "inside")
     expected = [
@@ -179,13 +179,13 @@ def test_locating_windows_agrees_with_a_list_of_all_of_them():
 
 
 def test_examples_are_always_the_same_windows():
-    data = made(100, split=[60, 20, 20])
+    data = build_data(100, split=[60, 20, 20])
     first, second = data.examples("validation", 4), data.examples("validation", 4)
     assert torch.equal(first.origin, second.origin) and len(set(first.origin.tolist())) == 4
 
 
 def test_spec_survives_the_way_through_plain_primitives():
-    spec = made(100, channels=2, split=[60, 20, 20]).spec
+    spec = build_data(100, channels=2, split=[60, 20, 20]).spec
     assert WindowSpec.from_dict(spec.to_dict()) == spec
     assert isinstance(hash(WindowSpec.from_dict(spec.to_dict())), int)
 
@@ -218,5 +218,5 @@ def test_spec_survives_the_way_through_plain_primitives():
 )
 def test_what_cannot_be_windowed_is_refused_in_one_sentence(change, words):
     with pytest.raises(ValueError, match=words) as refusal:
-        made(100, **{"split": [60, 20, 20], **change})
+        build_data(100, **{"split": [60, 20, 20], **change})
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 300
