@@ -24,8 +24,7 @@ def sweep(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     from seqmodels.cli import environment, run
     from seqmodels.config.build import build
     from seqmodels.report import drawing, output
-    from seqmodels.training import learning_rate
-    from seqmodels.training.learning_rate import rate_figure
+    from seqmodels.training import lr_finder
 
     started = time.monotonic()
     if config.ckpt_path is not None:
@@ -37,15 +36,15 @@ def sweep(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     environment.record(config, overrides, directory, "learning_rate.py")
     fit(config, directory, module, data, raising)
     curve = raising.curve()
-    found = learning_rate.suggest(curve)
-    drawing.save(rate_figure(curve, found, f"Learning rate of {name}"), directory / "learning_rate.png")
+    found = lr_finder.suggest(curve)
+    drawing.save(lr_finder.plot_curve(curve, found, f"Learning rate of {name}"), directory / "learning_rate.png")
     parameters = sum(parameter.numel() for parameter in module.forecaster.parameters())
     described = {"model": name, "parameters": parameters, "seconds": round(time.monotonic() - started, 3)}
-    learning_rate.write(curve, found, directory, described)
+    lr_finder.write_curve(curve, found, directory, described)
     if found is None:
-        raise InputError(learning_rate.nothing_found(curve))
+        raise InputError(lr_finder.no_suggestion(curve))
     kept = [override for override in overrides if not override.lstrip("+").startswith(OWN)]
-    output.say(learning_rate.reason(curve, found))
+    output.say(lr_finder.explain(curve, found))
     output.say(f"Suggested: {environment.command([*kept, f'optimizer.lr={found.rate:g}'])}")
     output.say(f"Everything about this sweep is in {run.shown(directory)}")
     return found.rate

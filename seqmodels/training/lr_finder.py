@@ -18,12 +18,12 @@ from seqmodels.report.output import plain, write_file
 from seqmodels.training.module import ForecastModule, Gathered, mean
 
 
-class Curve(NamedTuple):
+class LossCurve(NamedTuple):
     """Training loss of a batch right after an optimizer step of each rate, the rates ascending."""
 
     rates: np.ndarray  # (N,)
     losses: np.ndarray  # (N,) finite
-    smooth: np.ndarray  # (N,)
+    smooth_losses: np.ndarray  # (N,)
 
 
 class Suggestion(NamedTuple):
@@ -35,14 +35,14 @@ class Suggestion(NamedTuple):
     loss: float
 
 
-def smooth(losses: np.ndarray, half: int) -> np.ndarray:
+def moving_average(losses: np.ndarray, half: int) -> np.ndarray:
     """Mean of each loss with up to ``half`` neighbours on either side: (N,) -> (N,), not shifted as a running one."""
     kernel = np.ones(2 * half + 1)
     padded, ones = np.pad(losses, half), np.pad(np.ones(len(losses)), half)
     return np.convolve(padded, kernel, "valid") / np.convolve(ones, kernel, "valid")
 
 
-def suggest(curve: Curve) -> Suggestion | None:
+def suggest(curve: LossCurve) -> Suggestion | None:
     """The geometric mean of two rates: where the loss falls fastest, and where it is lowest.
 
     Beside the lowest loss training is hardly stable any more, and at the steepest fall it is slower than need be.
@@ -51,17 +51,17 @@ def suggest(curve: Curve) -> Suggestion | None:
 
     None where the loss never fell by more than the deviation of its first tenth.
     """
-    lowest = int(np.argmin(curve.smooth))
+    lowest = int(np.argmin(curve.smooth_losses))
     noise = np.std(curve.losses[: max(2, len(curve.losses) // 10)])
-    if lowest == 0 or curve.smooth[0] - curve.smooth[lowest] <= noise:
+    if lowest == 0 or curve.smooth_losses[0] - curve.smooth_losses[lowest] <= noise:
         return None
-    slope = np.gradient(curve.smooth[: lowest + 1], np.log(curve.rates[: lowest + 1]))
+    slope = np.gradient(curve.smooth_losses[: lowest + 1], np.log(curve.rates[: lowest + 1]))
     steepest, best = float(curve.rates[int(np.argmin(slope))]), float(curve.rates[lowest])
     rate = float(f"{math.sqrt(steepest * best):.2g}")  # more digits would promise too much
-    return Suggestion(rate, best, steepest, float(curve.smooth[lowest]))
+    return Suggestion(rate, best, steepest, float(curve.smooth_losses[lowest]))
 
 
-def nothing_found(curve: Curve) -> str:
+def no_suggestion(curve: LossCurve) -> str:
     """What to do where no rate lowers the loss, as one sentence."""
     return (
         f"rates: the training loss fell at no learning rate from {curve.rates[0]:.2g} to {curve.rates[-1]:.2g}; change"
@@ -69,7 +69,7 @@ def nothing_found(curve: Curve) -> str:
     )
 
 
-def reason(curve: Curve, found: Suggestion) -> str:
+def explain(curve: LossCurve, found: Suggestion) -> str:
     """Where the suggestion comes from, in one sentence or two."""
     told = f"The loss falls fastest at {found.steepest:.2g} and is lowest at {found.lowest:.2g}."
     if found.lowest >= curve.rates[-1]:
@@ -77,7 +77,7 @@ def reason(curve: Curve, found: Suggestion) -> str:
     return told
 
 
-def write(curve: Curve, found: Suggestion | None, directory: Path, run: Mapping[str, Any]) -> None:
+def write_curve(curve: LossCurve, found: Suggestion | None, directory: Path, run: Mapping[str, Any]) -> None:
     """Write ``learning_rate.csv``, one row for each step, and ``metrics.json``: what ``run`` holds and was found."""
     table = io.BytesIO()
     names = ("learning_rate", "loss", "smooth_loss")
@@ -94,7 +94,7 @@ FEWEST_STEPS = 20
 WORSE = 4.0  # times the best loss: there the sweep ends
 
 
-class RateSweep(pl.Callback):
+class LearningRateFinder(pl.Callback):
     """Raises the rate from ``lowest`` to ``highest`` in ``steps`` optimizer steps, by the same factor each time.
 
     The loss after step k is that of the next batch, so one more step is taken than there are rates. Training ends
@@ -148,7 +148,7 @@ class RateSweep(pl.Callback):
             self.best = min(self.best, recent)
         return len(self.losses) > self.half and recent > max(WORSE * self.best, self.first)
 
-    def curve(self) -> Curve:
+    def curve(self) -> LossCurve:
         """What was measured; a last loss that is not finite is left out.
 
         Raises InputError where too little remains to read anything from it.
@@ -157,17 +157,17 @@ class RateSweep(pl.Callback):
         if len(losses) < FEWEST_STEPS // 2:
             raise InputError(f"rates.lowest is {self.rates[0]:.2g}; already there training is not stable, so lower it.")
         after = losses[1:]
-        return Curve(self.rates[: len(after)], after, smooth(after, self.half))
+        return LossCurve(self.rates[: len(after)], after, moving_average(after, self.half))
 
 
-def rate_figure(curve: Curve, suggestion: Suggestion | None, heading: str) -> Figure:
+def plot_curve(curve: LossCurve, suggestion: Suggestion | None, heading: str) -> Figure:
     """Loss against the rate on a logarithmic axis, with the suggestion, if any, marked."""
     figure = Figure(figsize=(drawing.WIDTH, drawing.HEIGHT * 0.7), dpi=drawing.DOTS_PER_INCH)
     figure.subplots_adjust(0.07, 0.12, 0.98, 0.86)
     axes = figure.subplots()
     axes.plot(curve.rates, curve.losses, color=drawing.PAST, linewidth=0.8, alpha=0.6, label="loss of a batch")
-    axes.plot(curve.rates, curve.smooth, color=drawing.TRUTH, linewidth=2, label="smooth")
-    low, start = float(curve.smooth.min()), float(curve.smooth[0])
+    axes.plot(curve.rates, curve.smooth_losses, color=drawing.TRUTH, linewidth=2, label="smooth")
+    low, start = float(curve.smooth_losses.min()), float(curve.smooth_losses[0])
     height = max(start - low, 1e-12)
     drawing.decorate(axes)
     axes.set_xscale("log")  # after the decoration, whose ticks are those of a linear axis

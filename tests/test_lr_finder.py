@@ -14,21 +14,29 @@ from command_line import LEARNING_RATE, Ended, files_in, forked, metrics, python
 from small_runs import fit, small_module, small_waves
 
 from seqmodels.errors import InputError
-from seqmodels.training.learning_rate import Curve, RateSweep, nothing_found, reason, smooth, suggest, write
+from seqmodels.training.lr_finder import (
+    LearningRateFinder,
+    LossCurve,
+    explain,
+    moving_average,
+    no_suggestion,
+    suggest,
+    write_curve,
+)
 
 SMALL = ("data.series=200", "data.past_steps=20", "data.horizon=3", "model=lstm")  # 5 batches each epoch
 FILES = ["command.txt", "config.yaml", "environment.json", "learning_rate.csv", "learning_rate.png", "metrics.json"]
 
 
-def curve(losses: np.ndarray, lowest: float = 1e-5, highest: float = 1.0) -> Curve:
-    return Curve(np.geomspace(lowest, highest, len(losses)), losses, losses)
+def curve(losses: np.ndarray, lowest: float = 1e-5, highest: float = 1.0) -> LossCurve:
+    return LossCurve(np.geomspace(lowest, highest, len(losses)), losses, losses)
 
 
 def test_smoothing_is_the_mean_of_the_neighbours_there_are() -> None:
     losses = np.random.default_rng(0).normal(size=13)
     for half in (1, 3):
         expected = [losses[max(0, i - half) : i + half + 1].mean() for i in range(13)]
-        assert smooth(losses, half) == pytest.approx(expected, rel=1e-9)
+        assert moving_average(losses, half) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("shift", [0.0, -5.0])  # a likelihood may be negative
@@ -40,20 +48,20 @@ def test_the_suggestion_lies_in_the_middle_between_steepest_fall_and_minimum(shi
     assert math.log10(found.steepest) == pytest.approx(-2.5, abs=0.02)
     assert math.log10(found.lowest) == pytest.approx(-1.0, abs=0.02)
     assert math.log10(found.rate) == pytest.approx(-1.75, abs=0.02)
-    assert f"{found.rate:.2g}" == f"{found.rate:g}" and "0.1" in reason(curve(losses), found)
-    assert "higher rates.highest" in reason(curve(losses)._replace(rates=np.full(501, 0.1)), found)
+    assert f"{found.rate:.2g}" == f"{found.rate:g}" and "0.1" in explain(curve(losses), found)
+    assert "higher rates.highest" in explain(curve(losses)._replace(rates=np.full(501, 0.1)), found)
 
 
 def test_noise_and_a_rising_loss_suggest_nothing(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(1.0, 0.1, 200)
-    flat = curve(noise)._replace(smooth=smooth(noise, 5))
+    flat = curve(noise)._replace(smooth_losses=moving_average(noise, 5))
     assert suggest(flat) is None and suggest(curve(np.linspace(1, 2, 50))) is None
-    assert "fell at no learning rate from 1e-05 to 1;" in nothing_found(flat)
-    write(flat, None, tmp_path, {"model": "gru"})
+    assert "fell at no learning rate from 1e-05 to 1;" in no_suggestion(flat)
+    write_curve(flat, None, tmp_path, {"model": "gru"})
     assert metrics(tmp_path) == {"model": "gru", "steps": 200}
 
 
-def swept(sweep: RateSweep, data=None, optimizer=None, **trainer) -> pl.LightningModule:
+def swept(sweep: LearningRateFinder, data=None, optimizer=None, **trainer) -> pl.LightningModule:
     """A module after the sweep, trained as ``learning_rate.py`` does."""
     data = data or small_waves()
     module = small_module(data)
@@ -74,7 +82,7 @@ def test_it_records_the_losses_of_training_over_several_epochs(accumulate: int) 
                 loss = float(module.forecaster.loss(batch.inputs, batch.targets))
             losses.setdefault(trainer.global_step, []).append(loss)
 
-    data, sweep = small_waves(), RateSweep(1e-2, 1e-2 + 1e-9, steps=20)
+    data, sweep = small_waves(), LearningRateFinder(1e-2, 1e-2 + 1e-9, steps=20)
     module = small_module(data)
     module.scheduler = None
     fit(module, data, [Record()], max_epochs=-1, max_steps=21, accumulate_grad_batches=accumulate)
@@ -92,7 +100,7 @@ def test_rates_rise_by_the_same_factor_whatever_the_optimizer() -> None:
         def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
             used.append(trainer.optimizers[0].param_groups[0]["lr"])
 
-    sweep = RateSweep(1e-4, 1e-2, steps=21)
+    sweep = LearningRateFinder(1e-4, 1e-2, steps=21)
     data = small_waves()
     module = small_module(data)
     module.scheduler, module.optimizer = None, partial(torch.optim.SGD, lr=7.0, momentum=0.9)
@@ -101,16 +109,16 @@ def test_rates_rise_by_the_same_factor_whatever_the_optimizer() -> None:
 
 
 def test_it_ends_where_training_is_no_longer_stable() -> None:
-    sweep = RateSweep(1e-3, 1e6, steps=60)
+    sweep = LearningRateFinder(1e-3, 1e6, steps=60)
     swept(sweep, optimizer=partial(torch.optim.SGD, lr=1.0, momentum=0.9))
     assert 20 <= len(sweep.losses) < 61
     measured = sweep.curve()
     assert np.isfinite(measured.losses).all() and len(measured.rates) == len(measured.losses)
-    assert measured.losses[-1] > 4 * measured.smooth.min() or not math.isfinite(sweep.losses[-1])
+    assert measured.losses[-1] > 4 * measured.smooth_losses.min() or not math.isfinite(sweep.losses[-1])
 
 
 def test_a_loss_that_is_never_finite_is_refused() -> None:
-    sweep = RateSweep(1e-3, 1.0, steps=20)
+    sweep = LearningRateFinder(1e-3, 1.0, steps=20)
     sweep.losses = [1.0, 2.0, math.nan]
     with pytest.raises(InputError, match="rates.lowest is 0.001; already there"):
         sweep.curve()
@@ -126,7 +134,7 @@ def test_a_loss_that_is_never_finite_is_refused() -> None:
 )
 def test_senseless_settings_are_refused(settings: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        RateSweep(**settings)
+        LearningRateFinder(**settings)
 
 
 @pytest.fixture
@@ -214,5 +222,5 @@ def test_a_sweep_is_no_training_whose_end_draws_near() -> None:
     module.follows_progress, seen = True, []
     loss = module.forecaster.loss
     module.forecaster.loss = lambda *window: (seen.append(module.forecaster.progress), loss(*window))[1]
-    fit(module, data, [RateSweep(steps=20)], max_steps=21, max_epochs=-1)
+    fit(module, data, [LearningRateFinder(steps=20)], max_steps=21, max_epochs=-1)
     assert set(seen) == {0.0}
