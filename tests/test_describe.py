@@ -21,8 +21,8 @@ from seqmodels.description.curves import Curve, spread, training_curves
 from seqmodels.description.page import place, sheets
 from seqmodels.description.profile import Depth, Description, describe
 from seqmodels.description.seasons import usual_seasons
-from seqmodels.description.themes import DARK, LIGHT, encoded
 from seqmodels.errors import InputError
+from seqmodels.report.drawing import DARK, LIGHT, png
 
 DESCRIBE = ROOT / "describe.py"
 PICTURES = ["autocorrelation", "histogram", "missing", "season", "series"]
@@ -348,7 +348,7 @@ def test_all_kinds_of_data_are_described_and_drawn(series: SeriesSet) -> None:
     assert all(len(row) == len(sheet.header) for sheet in tables.values() for row in sheet.rows)
     assert found.left_out or found.behaviours[0].curves
     for chart in charts(found, 2):
-        assert encoded(chart.draw(DARK if chart.name in ("missing", "season") else LIGHT))[:4] == b"\x89PNG"
+        assert png(chart.draw(DARK if chart.name in ("missing", "season") else LIGHT))[:4] == b"\x89PNG"
 
 
 def test_generated_data_are_described() -> None:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from seqmodels.description import plots
 from seqmodels.description.profile import Description
-from seqmodels.description.themes import Theme
+from seqmodels.report.drawing import Theme
 from seqmodels.report.wording import counted
 
 

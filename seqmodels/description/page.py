@@ -18,8 +18,8 @@ from seqmodels.description.components import NEWEST
 from seqmodels.description.counts import Column
 from seqmodels.description.profile import Description
 from seqmodels.description.seasons import Correlogram
-from seqmodels.description.themes import DARK, LIGHT, encoded
 from seqmodels.errors import InputError
+from seqmodels.report.drawing import DARK, LIGHT, png
 from seqmodels.report.output import plain, write_file
 from seqmodels.report.wording import counted, label, number
 
@@ -238,7 +238,7 @@ def write(description: Description, directory: Path, drawn: int, command: str, r
     """Write description.html, metrics.json and the pictures; the paths, in the order to look at them."""
     pictures = []
     for chart in charts(description, drawn):
-        pictures.append(Picture(chart, *(encoded(chart.draw(theme)) for theme in (LIGHT, DARK))))
+        pictures.append(Picture(chart, *(png(chart.draw(theme)) for theme in (LIGHT, DARK))))
     contents = {"description.html": page(description, pictures, command, refusal).encode()}
     contents |= {f"figures/{picture.chart.name}.png": picture.light for picture in pictures}
     contents["metrics.json"] = json.dumps(figures(description, command), indent=2, allow_nan=False).encode()

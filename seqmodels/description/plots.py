@@ -16,10 +16,9 @@ from seqmodels.description.counts import Range, pieces
 from seqmodels.description.curves import Curve, values_of
 from seqmodels.description.profile import Description
 from seqmodels.description.seasons import Correlogram
-from seqmodels.description.themes import TEXT, Theme, canvas, decorate, legend
+from seqmodels.report.drawing import FEW, PAGE_TEXT, Theme, add_legend, apply_theme, page_figure
 
 STRETCHES = 600  # into which a long curve is cut
-FEW = 60  # up to so many points each one gets a marker
 BINS = 50
 
 
@@ -39,7 +38,7 @@ def is_thinned(series: Any, index: int) -> bool:
 
 def series_figure(data: Any, panels: Sequence[tuple[int, int]], theme: Theme) -> Figure:
     """One panel for each series or channel, with the rows of each part shaded."""
-    figure = canvas(0.5 + (1.45 * len(panels) if len(panels) > 1 else 2.6), theme)
+    figure = page_figure(0.5 + (1.45 * len(panels) if len(panels) > 1 else 2.6), theme)
     grid = figure.subplots(len(panels), 1, squeeze=False).ravel()
     for axes, (index, channel) in zip(grid, panels, strict=True):
         _draw_series(axes, data, index, channel, theme)
@@ -68,7 +67,7 @@ def _draw_series(axes: Axes, data: Any, index: int, channel: int, theme: Theme) 
             axes.axvspan(time[low - start], end, color=getattr(theme, stage), alpha=0.16, linewidth=0)
     axes.margins(x=0.01)
     name = series.channels[channel] if len(series) == 1 else series.name(index)
-    decorate(axes, theme, name)
+    apply_theme(axes, theme, name)
     if time.dtype.kind == "M":
         date_axis(axes, theme)
 
@@ -78,7 +77,7 @@ def _legend_of_parts(figure: Figure, axes: Axes, spans: Any, theme: Theme) -> No
     for stage, span in spans.items():
         if span.stop.sum() > span.start.sum():
             axes.fill_between([], [], color=getattr(theme, stage), alpha=0.35, linewidth=0, label=stage)
-    legend(figure, axes, theme)
+    add_legend(figure, axes, theme)
 
 
 def times(series: Any, start: int, stop: int) -> np.ndarray:
@@ -113,14 +112,14 @@ def histogram_figure(ranges: Sequence[Range], theme: Theme) -> Figure:
     """One panel for each channel."""
     columns = min(2, len(ranges))
     rows = -(-len(ranges) // columns)
-    figure = canvas(0.3 + (1.9 * rows if columns > 1 else 2.4), theme)
+    figure = page_figure(0.3 + (1.9 * rows if columns > 1 else 2.4), theme)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(ranges) :]:
         axes.remove()
     for axes, one in zip(grid, ranges, strict=False):
         axes.hist(one.drawn, BINS, color=theme.soft, linewidth=0)
         axes.axvline(one.median, color=theme.mark, linewidth=1.5)
-        decorate(axes, theme, one.channel, up="values")
+        apply_theme(axes, theme, one.channel, y_label="values")
     return figure
 
 
@@ -197,19 +196,19 @@ def missing_figure(series: Any, lines: Sequence[Line], theme: Theme) -> Figure:
     table = np.stack([shares(series, line, begin, end) for line in lines])
     dates = isinstance(first, np.datetime64)
     borders = (date2num(first), date2num(last)) if dates else (begin, end)
-    figure = canvas(0.9 + max(0.5, 0.2 * len(lines)), theme)
+    figure = page_figure(0.9 + max(0.5, 0.2 * len(lines)), theme)
     axes = figure.subplots()
     axes.imshow(colours(table, theme), extent=(*borders, len(lines), 0), aspect="auto", interpolation="nearest")
-    decorate(axes, theme, across="steps" if series.time is None else "")
+    apply_theme(axes, theme, x_label="steps" if series.time is None else "")
     axes.grid(visible=False)
-    axes.set_yticks(np.arange(len(lines)) + 0.5, [shortened(line.name) for line in lines], fontsize=TEXT - 2)
+    axes.set_yticks(np.arange(len(lines)) + 0.5, [shortened(line.name) for line in lines], fontsize=PAGE_TEXT - 2)
     axes.tick_params(axis="y", length=0)
     if dates:
         axes.xaxis_date()
         date_axis(axes, theme)
     for name, colour in (("observed", theme.soft), ("missing", theme.mark)):
         axes.fill_between([], [], color=colour, label=name)
-    legend(figure, axes, theme)
+    add_legend(figure, axes, theme)
     return figure
 
 
@@ -247,7 +246,7 @@ class Folded(NamedTuple):
 
 def correlation_figure(shown: Sequence[tuple[str, Correlogram]], season: int, theme: Theme) -> Figure:
     """A row for each channel: ACF and PACF without lag 0, multiples of the season marked."""
-    figure = canvas(0.5 + 2.1 * len(shown), theme)
+    figure = page_figure(0.5 + 2.1 * len(shown), theme)
     grid = figure.subplots(len(shown), 2, squeeze=False, sharey="row")
     for row, (channel, found) in zip(grid, shown, strict=True):
         name = f"{channel}: " if len(shown) > 1 else ""
@@ -255,9 +254,9 @@ def correlation_figure(shown: Sequence[tuple[str, Correlogram]], season: int, th
         band = np.full(len(found.pacf), found.pacf_band)
         _stems(row[1], found.pacf, band, season, theme, f"{name}partial")
     for axes in grid[-1]:
-        axes.set_xlabel("lag in steps", fontsize=TEXT, color=theme.ink)
+        axes.set_xlabel("lag in steps", fontsize=PAGE_TEXT, color=theme.ink)
     if season > 1:
-        legend(figure, grid[0][0], theme)
+        add_legend(figure, grid[0][0], theme)
     return figure
 
 
@@ -270,7 +269,7 @@ def _stems(axes: Axes, values: np.ndarray, band: np.ndarray, season: int, theme:
     label = f"whole seasons of {season:,} steps"
     axes.vlines(lags[seasonal], 0, values[1:][seasonal], color=theme.mark, linewidth=max(1.6, width), label=label)
     axes.axhline(0, color=theme.aside, linewidth=0.8)
-    decorate(axes, theme, title)
+    apply_theme(axes, theme, title)
     axes.set_xlim(left=0)
     if 1 < season <= len(lags) // 2:
         axes.xaxis.set_major_locator(MultipleLocator(season * math.ceil(len(lags) / season / TICKS)))
@@ -324,14 +323,14 @@ def season_figure(panels: Sequence[Folded], theme: Theme) -> Figure:
     """One panel for each channel."""
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure = canvas(0.5 + (2.0 * rows if columns > 1 else 2.6), theme)
+    figure = page_figure(0.5 + (2.0 * rows if columns > 1 else 2.6), theme)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(panels) :]:
         axes.remove()
     for index, (axes, panel) in enumerate(zip(grid, panels, strict=False)):
         _draw_season(axes, panel, theme)
-        axes.set_xlabel(panel.label if index + columns >= len(panels) else "", fontsize=TEXT, color=theme.ink)
-    legend(figure, grid[0], theme)
+        axes.set_xlabel(panel.label if index + columns >= len(panels) else "", fontsize=PAGE_TEXT, color=theme.ink)
+    add_legend(figure, grid[0], theme)
     return figure
 
 
@@ -343,6 +342,6 @@ def _draw_season(axes: Axes, panel: Folded, theme: Theme) -> None:
     marker = "o" if len(places) <= 31 else ""
     axes.plot(places, median, color=theme.mark, linewidth=1.8, marker=marker, markersize=3.5, label="median")
     axes.margins(x=0.02)
-    decorate(axes, theme, panel.channel)
+    apply_theme(axes, theme, panel.channel)
     if panel.ticks:
         axes.set_xticks(places, panel.ticks)

@@ -1,6 +1,6 @@
-"""How the figures look: panels of forecasts and curves of errors; it knows matplotlib and plain numbers, no model.
+"""Colours, axes and themes of all figures, and the figures of forecasts and errors.
 
-Figures are objects of their own: without pyplot there is no global state, so nothing is left open over a sweep.
+Figures are made without pyplot: there is no global state, so nothing stays open over a sweep.
 """
 
 import io
@@ -21,6 +21,27 @@ WIDTH, HEIGHT, DOTS_PER_INCH = 12.0, 7.0, 100  # 1200 x 700 pixels
 PAST, TRUTH, FORECAST, REFERENCE, OTHER = "#7f93ab", "#1f2933", "#e4572e", "#8a8a8a", "#b9a44c"
 FEW = 60  # up to so many points each one gets a marker, so that a value between two gaps can be seen
 TEXT = 11
+GRID = "#e6eaee"
+PAGE_WIDTH, PAGE_DOTS_PER_INCH = 8.0, 150  # figures of an HTML page: 1200 pixels
+PAGE_TEXT = 10
+
+
+class Theme(NamedTuple):
+    """Colours of the figures of an HTML page, for a light or a dark background."""
+
+    background: str
+    ink: str  # text and the main curve
+    grid: str
+    mark: str = FORECAST
+    soft: str = PAST
+    aside: str = REFERENCE
+    train: str = PAST
+    validation: str = OTHER
+    test: str = FORECAST
+
+
+LIGHT = Theme("#ffffff", TRUTH, GRID)
+DARK = Theme("#14181d", "#dde3ea", "#2b333c", soft="#8fa6c2")
 
 
 class Panel(NamedTuple):
@@ -99,7 +120,7 @@ def error_figure(curves: Mapping[str, Mapping[str, np.ndarray]], value: str, mod
 def decorate(axes: Axes) -> None:
     """What all axes have in common: light grid, no frame above and on the right, few ticks, whole steps."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e6eaee", linewidth=0.8)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -126,9 +147,44 @@ def pixels(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write the picture as PNG, as a whole."""
+def png(figure: Figure) -> bytes:
+    """The picture as PNG."""
     FigureCanvasAgg(figure)
     content = io.BytesIO()
     figure.savefig(content, format="png")
-    write_file(path, content.getvalue())
+    return content.getvalue()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the picture as PNG, as a whole."""
+    write_file(path, png(figure))
+
+
+def page_figure(height: float, theme: Theme) -> Figure:
+    """An empty figure of the width of a page; its layout makes room for all labels."""
+    return Figure(
+        figsize=(PAGE_WIDTH, height), dpi=PAGE_DOTS_PER_INCH, facecolor=theme.background, layout="constrained"
+    )
+
+
+def apply_theme(axes: Axes, theme: Theme, title: str = "", x_label: str = "", y_label: str = "") -> None:
+    """Set title and labels, and the ticks, grid and colours of a theme."""
+    decorate(axes)
+    if max(map(abs, axes.get_xlim())) >= 10_000:  # axes of dates get a format of their own afterwards
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_facecolor(theme.background)
+    axes.grid(axis="y", color=theme.grid, linewidth=0.8)
+    axes.spines[["left", "bottom"]].set_color(theme.aside)
+    axes.tick_params(colors=theme.ink, labelsize=PAGE_TEXT - 1)
+    axes.set_title(title, fontsize=PAGE_TEXT, loc="left", color=theme.ink)
+    axes.set_xlabel(x_label, fontsize=PAGE_TEXT, color=theme.ink)
+    axes.set_ylabel(y_label, fontsize=PAGE_TEXT, color=theme.ink)
+
+
+def add_legend(figure: Figure, axes: Axes, theme: Theme) -> None:
+    """Put the legend of one panel above all panels, in one line."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside upper right", ncols=len(labels), frameon=False, fontsize=PAGE_TEXT - 1,
+        labelcolor=theme.ink, borderpad=0, columnspacing=1.4, handlelength=1.6,
+    )  # fmt: skip
