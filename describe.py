@@ -26,14 +26,14 @@ def look(config: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> 
 
     environment.quiet()
     run.check_settings(config)
-    depth = build(config.description)
+    options = build(config.description)
     data, refusal = page.opened(config.data)
-    description = profile.describe(data, depth, config.seed)
+    description = profile.describe(data, options, config.seed)
     environment.record(config, overrides, directory, "describe.py")
     kept = [override for override in overrides if not override.lstrip("+").startswith(OWN)]
     command = environment.command([*kept, *description.advice.overrides])
     output.show(page.summary(description, refusal))
-    written = page.write(description, directory, depth.drawn, command, refusal)
+    written = page.write(description, directory, options.drawn, command, refusal)
     output.say(f"To train with it: {command}")
     for path in written:
         output.say(f"Written: {run.shown(path)}")

@@ -19,7 +19,7 @@ from seqmodels.description.components import behaviour, decompose, differences, 
 from seqmodels.description.counts import columns
 from seqmodels.description.curves import Curve, spread, training_curves
 from seqmodels.description.page import place, sheets
-from seqmodels.description.profile import Depth, Description, describe
+from seqmodels.description.profile import Description, DescriptionOptions, describe
 from seqmodels.description.seasons import usual_seasons
 from seqmodels.errors import InputError
 from seqmodels.report.drawing import DARK, LIGHT, png
@@ -56,10 +56,10 @@ def daily(steps: int, **fields: Any) -> SeriesSet:
     return SeriesSet(values[:, None].astype(np.float32), offsets, time=DAY + np.arange(steps) * 86_400_000_000, **given)
 
 
-def described(series: SeriesSet, depth: Depth | None = None, **windows: Any) -> Description:
+def described(series: SeriesSet, options: DescriptionOptions | None = None, **windows: Any) -> Description:
     data = SeriesData(series, **{"past_steps": 3, "horizon": 1, **windows})
     data.setup()
-    return describe(data, depth or Depth(), seed=0)
+    return describe(data, options or DescriptionOptions(), seed=0)
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 64, 2**22])
@@ -342,7 +342,7 @@ def test_the_map_of_missing_values_shows_single_ones_and_where_series_end() -> N
 )
 def test_all_kinds_of_data_are_described_and_drawn(series: SeriesSet) -> None:
     windows = {"past_steps": 1, "horizon": 1, "split": [2, 1, 1] if len(series.values) == 4 else [0.6, 0.2, 0.2]}
-    found = described(series, Depth(curves=5, drawn=2), **windows)
+    found = described(series, DescriptionOptions(curves=5, drawn=2), **windows)
     tables = {sheet.title: sheet for sheet in sheets(found)}
     assert {"Values", "Behaviour"} <= set(tables) and len(tables["Values"].rows) == len(series.channels)
     assert all(len(row) == len(sheet.header) for sheet in tables.values() for row in sheet.rows)
@@ -357,7 +357,7 @@ def test_generated_data_are_described() -> None:
     waves = Waves(series=100, past_steps=50, horizon=10, split_by="series", context="inside")
     for data, season in ((course, 365), (waves, 1)):
         data.setup()
-        assert describe(data, Depth(curves=20), seed=0).advice.season.value == season
+        assert describe(data, DescriptionOptions(curves=20), seed=0).advice.season.value == season
 
 
 def test_what_cannot_be_said_is_said() -> None:
@@ -375,7 +375,7 @@ def test_what_cannot_be_said_is_said() -> None:
 def test_senseless_settings_are_refused() -> None:
     for setting in ("curves", "drawn", "lags"):
         with pytest.raises(InputError, match=rf"description\.{setting} is 0; it must be at least 1"):
-            Depth(**{setting: 0})
+            DescriptionOptions(**{setting: 0})
     assert profile.lags_for([Curve(0, 0, 0, np.zeros(900))], 1) == 40
     assert [profile.lags_for([Curve(0, 0, 0, np.zeros(n))], 30) for n in (900, 30, 2)] == [90, 10, 1]
 

@@ -18,7 +18,7 @@ LAGS = 40  # of the autocorrelation, at least, where the curves are long enough
 MOST_LAGS = 1_000
 
 
-class Depth:
+class DescriptionOptions:
     """How closely to look: at how many ``curves`` (channels of series) for their behaviour, and how many are drawn.
 
     ``lags`` of the autocorrelation; null: 40 or as many as show the season, at most a third of the training span.
@@ -43,15 +43,15 @@ class Description(NamedTuple):
     left_out: tuple[str, ...]  # sentences about what could not be said
 
 
-def describe(data: Any, depth: Depth, seed: int) -> Description:
+def describe(data: Any, options: DescriptionOptions, seed: int) -> Description:
     """Look at ``data``, a datamodule that is set up; ``seed`` draws the sample."""
     series, span = data.series, data.spans["train"]
-    curves = training_curves(series, span, depth.curves, seed)
+    curves = training_curves(series, span, options.curves, seed)
     everything = [curve for channel in curves for curve in channel]
     season, found = find_season(everything, usual_seasons(series))
     given = None if data.season == "auto" else int(data.season)
     steps = given or (season.steps if season is not None else 1)
-    lags = depth.lags or lags_for(everything, steps)
+    lags = options.lags or lags_for(everything, steps)
     correlograms = [correlogram(channel, lags) for channel in curves]
     behaviours = [behaviour(series.channels[i], channel, steps) for i, channel in enumerate(curves)]
     far = max((reach(one) for one in correlograms if one is not None), default=0)
