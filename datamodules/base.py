@@ -7,10 +7,10 @@ from dataclasses import replace
 import lightning.pytorch as pl
 import torch
 
-from datamodules.covariates.build import derive, makers
+from datamodules.covariates.prepare import build_transforms, prepare_covariates
 from datamodules.series import STAGES, SeriesSet
 from datamodules.split import split_spans
-from datamodules.statistics import check_share, joined, pull_in
+from datamodules.statistics import check_winsorise, merge_ranges, winsorise_targets
 from datamodules.windows.checks import (
     RULES,
     check_lengths,
@@ -94,7 +94,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         require_choice(RULES, "data", short_series=short_series)
         check_sampling(sampling, epoch_windows, shuffle, lanes)
         if winsorise is not None:
-            check_share(winsorise)
+            check_winsorise(winsorise)
         if lanes is not None and lanes < 1:
             raise InputError(f"data.lanes is {lanes}; it must be null or at least 1.")
         if season != "auto" and not (isinstance(season, int) and season >= 1):
@@ -106,7 +106,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         self.fold, self.winsorise = fold, winsorise
         self.short_series = "exclude" if short_series == "pad" and lanes is not None else short_series
         self.sampling, self.epoch_windows = sampling, epoch_windows
-        self.makers = makers(calendar, holidays, lags, rolling)
+        self.covariate_transforms = build_transforms(calendar, holidays, lags, rolling)
         self.loaders: dict[str, Loader] = {}
 
     @abstractmethod
@@ -190,10 +190,10 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         """Bring the series into the form that models get, and measure them, by the training rows alone."""
         train = self.spans["train"]
         if self.winsorise is not None:
-            self.series = pull_in(self.series, joined(train.start, train.stop), self.winsorise)
-        derived = derive(self.series, train, self.horizon, self.makers)
-        self.series = derived.series
-        self.spec = measured(derived, train)._replace(
+            self.series = winsorise_targets(self.series, merge_ranges(train.start, train.stop), self.winsorise)
+        prepared = prepare_covariates(self.series, train, self.horizon, self.covariate_transforms)
+        self.series = prepared.series
+        self.spec = measured(prepared, train)._replace(
             past_steps=self.past_steps,
             horizon=self.horizon,
             season=self.series.season if self.season == "auto" else int(self.season),

@@ -56,7 +56,7 @@ class SeriesSet:
         """Number of target values that are not observed."""
         return 0 if self.observed is None else int(self.observed.size - np.count_nonzero(self.observed))
 
-    def clock(self, rows: np.ndarray | slice) -> np.ndarray:
+    def local_time(self, rows: np.ndarray | slice) -> np.ndarray:
         """Time labels (n,) of these rows as the clocks in ``zone`` show them; needs ``time``."""
         assert self.time is not None
         return local(self.time[rows], self.zone)
@@ -64,29 +64,6 @@ class SeriesSet:
     def name(self, index: int) -> str:
         """What to call series ``index`` in a message."""
         return self.names[index] if self.names else f"series {index}"
-
-
-RowSelection = slice | np.ndarray  # which rows: a range of them, or (rows,) bool
-
-
-class Column(NamedTuple):
-    """A column of numbers, or of categories where it has ``categories``."""
-
-    name: str
-    values: np.ndarray  # (rows,) float32; NaN where missing, of categories the number from 1 on and 0 where missing
-    categories: tuple[str, ...] = ()
-    key: str = ""  # the config key that asks for it, "" for a column of the table
-    known: bool = False  # for every step of a forecast at its origin, or only up to the origin
-
-    def __str__(self) -> str:
-        return f"data.{self.key}: {self.name!r}" if self.key else f"column {self.name!r}"
-
-
-class Maker(Protocol):
-    """Makes covariates from the series themselves; what is wrong with its settings it says when it is built."""
-
-    def columns(self, series: SeriesSet, horizon: int) -> Iterator[Column]:
-        """The columns in order; raises ``InputError`` where the series lack what is needed."""
 
 
 class Shard(NamedTuple):

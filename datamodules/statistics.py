@@ -15,7 +15,7 @@ from seqmodels.window import InputError, Statistics
 VALUES_AT_ONCE = 2**20
 
 
-def joined(starts: np.ndarray, stops: np.ndarray) -> list[slice]:
+def merge_ranges(starts: np.ndarray, stops: np.ndarray) -> list[slice]:
     """Row ranges ``starts[i]:stops[i]``, in order; neighbouring ones joined: 10,000 short series are one range."""
     filled = stops > starts
     starts, stops = starts[filled], stops[filled]
@@ -24,7 +24,7 @@ def joined(starts: np.ndarray, stops: np.ndarray) -> list[slice]:
     return [slice(*ends) for ends in zip(starts[first].tolist(), stops[last].tolist(), strict=True)]
 
 
-def statistics(values: np.ndarray | None, rows: list[slice], observed: np.ndarray | None = None) -> Statistics:
+def compute_statistics(values: np.ndarray | None, rows: list[slice], observed: np.ndarray | None = None) -> Statistics:
     """Mean and deviation per channel over these rows of ``values`` (rows, channels); 1 for a constant channel.
 
     ``rows`` ascend. Left out is what is not ``observed`` and what is NaN. Without any value the mean is 0.
@@ -50,7 +50,7 @@ def statistics(values: np.ndarray | None, rows: list[slice], observed: np.ndarra
     return Statistics(tuple(mean.tolist()), tuple(deviation.tolist()))
 
 
-def holds_nan(values: np.ndarray) -> bool:
+def has_nan(values: np.ndarray) -> bool:
     """Whether any of these values (rows,) is NaN."""
     for start in range(0, len(values), VALUES_AT_ONCE):
         found = bool(np.isnan(values[start : start + VALUES_AT_ONCE]).any())
@@ -138,19 +138,19 @@ def _sums(numbers: np.ndarray, pieces: np.ndarray) -> np.ndarray:
 NAMED = 5  # channels that a note names
 
 
-def check_share(share: float) -> None:
+def check_winsorise(share: float) -> None:
     """Raise ``InputError`` for a share that would leave no value between its limits."""
     if isinstance(share, bool) or not 0 < share < 0.5:
         raise InputError(f"data.winsorise is {share}; it must be null or a share between 0 and 0.5, such as 0.01.")
 
 
-def pull_in(series: SeriesSet, rows: list[slice], share: float) -> SeriesSet:
+def winsorise_targets(series: SeriesSet, rows: list[slice], share: float) -> SeriesSet:
     """The series with the targets of these training rows pulled in, and a note that says how many and how far.
 
     All other rows stay as they were measured, as they are what forecasts are compared with.
     """
-    low, high = limits(series.values, series.observed, rows, share)
-    values, counts = winsorised(series.values, series.observed, low, high, rows)
+    low, high = quantile_limits(series.values, series.observed, rows, share)
+    values, counts = clip_rows(series.values, series.observed, low, high, rows)
     places = list(zip(series.channels, counts.tolist(), low.tolist(), high.tolist(), strict=True))
     said = [f"{count:,} of {name} to {least:.6g} ... {most:.6g}" for name, count, least, most in places[:NAMED]]
     said += [f"{counts[NAMED:].sum():,} of {len(places) - NAMED:,} more channels"] if len(places) > NAMED else []
@@ -158,7 +158,7 @@ def pull_in(series: SeriesSet, rows: list[slice], share: float) -> SeriesSet:
     return replace(series, values=values, notes=(*series.notes, note))
 
 
-def limits(
+def quantile_limits(
     values: np.ndarray, observed: np.ndarray | None, rows: list[slice], share: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """The lowest and the highest value of each channel that stay as they are, both (C,) float32.
@@ -167,7 +167,7 @@ def limits(
     one. ``values`` is (rows, C) float32, ``observed`` (rows, C); one channel of them is copied at a time. A channel
     without observed values has no limits: -infinity and infinity. Raises ``InputError`` for a share out of range.
     """
-    check_share(share)
+    check_winsorise(share)
     low, high = np.full(values.shape[1], -np.inf, np.float32), np.full(values.shape[1], np.inf, np.float32)
     for channel in range(values.shape[1]):
         column = np.concatenate([np.empty(0, np.float32), *_present(values, observed, rows, channel)])
@@ -185,7 +185,7 @@ def _present(values: np.ndarray, observed: np.ndarray | None, rows: list[slice],
     return [part[observed[place, channel]] for part, place in zip(parts, rows, strict=True)]
 
 
-def winsorised(
+def clip_rows(
     values: np.ndarray,
     observed: np.ndarray | None,
     low: np.ndarray,

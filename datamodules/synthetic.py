@@ -57,7 +57,7 @@ def generate_trend_season(
     return (baseline + trend + season + white).astype(np.float32)
 
 
-def harmonics_of(time: np.ndarray, period: int, count: int) -> np.ndarray:
+def fourier_terms(time: np.ndarray, period: int, count: int) -> np.ndarray:
     """Sine and cosine of 1 ... count times the season: (steps, 2 count) float32."""
     angle = 2 * np.pi * (time % period)[:, None] / period * np.arange(1, count + 1)
     return np.stack([np.sin(angle), np.cos(angle)], axis=2).reshape(len(time), -1).astype(np.float32)
@@ -123,7 +123,7 @@ class TrendSeason(WindowDataModule):
             values[:, None],
             np.array([0, self.steps], dtype=np.int64),
             channels=("value",),
-            known_covariates=harmonics_of(np.arange(self.steps), self.period, self.harmonics) if names else None,
+            known_covariates=fourier_terms(np.arange(self.steps), self.period, self.harmonics) if names else None,
             known_covariate_names=tuple(names),
             season=1,
             source="trend + season + noise",

@@ -36,8 +36,8 @@ def hours(start: str, count: int, step: np.timedelta64 = HOUR) -> np.ndarray:
     return np.datetime64(start, "us") + np.arange(count) * step
 
 
-def columns(maker: Calendar | Holidays, series: SeriesSet) -> dict[str, np.ndarray]:
-    made = list(maker.columns(series, horizon=1))
+def columns(transform: Calendar | Holidays, series: SeriesSet) -> dict[str, np.ndarray]:
+    made = list(transform(series, horizon=1))
     assert all(column.known and column.values.dtype == np.float32 for column in made)
     return {column.name: column.values for column in made}
 
@@ -91,7 +91,7 @@ def test_every_part_is_that_of_python_dates(zone):
 @pytest.mark.parametrize("name", IN_CIRCLES)
 def test_a_part_as_a_category_names_its_values(name):
     time = hours("2019-12-28T00:07", 500, np.timedelta64(1777, "m"))
-    (column,) = Calendar([f"{name}:category"]).columns(at(time), horizon=1)
+    (column,) = Calendar([f"{name}:category"])(at(time), horizon=1)
     assert column.name == name and column.values.tolist() == [number(name, when) for when in time.tolist()]
     named = [column.categories[int(value) - 1] for value in column.values]
     spelt = {"weekday": "%A", "month": "%B"}.get(name)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.covariates import lags
-from datamodules.covariates.build import derive, makers
 from datamodules.covariates.lags import Lags, Rolling
+from datamodules.covariates.prepare import build_transforms, prepare_covariates
 from datamodules.series import SeriesSet, Span
 from seqmodels.errors import InputError
 from seqmodels.window import check
@@ -59,8 +59,8 @@ def test_lags_and_statistics_are_what_counting_by_hand_gives(lengths, seed, rows
     series = random_series(lengths, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lags, "ROWS_AT_ONCE", rows_at_once)
-        lagged = {column.name: column for column in Lags([1, 3]).columns(series, horizon=2)}
-        rolled = {column.name: column for column in Rolling(ROLLING).columns(series, horizon=2)}
+        lagged = {column.name: column for column in Lags([1, 3])(series, horizon=2)}
+        rolled = {column.name: column for column in Rolling(ROLLING)(series, horizon=2)}
     assert [(name, column.known) for name, column in lagged.items()] == [
         ("a lag 1", False), ("b lag 1", False), ("a lag 3", True), ("b lag 3", True)
     ]  # fmt: skip
@@ -89,14 +89,14 @@ def test_nothing_looks_ahead(lengths, seed, share):
     series = random_series(lengths, seed)
     series.observed[:10] = True  # so that every column has a value in training
     train = Span(np.array([0, *series.offsets[1:-1]]), np.array([10, *series.offsets[1:-1]]))
-    made = makers([], None, [1, 2, 6], ROLLING)
+    made = build_transforms([], None, [1, 2, 6], ROLLING)
     index = seed % len(lengths)
     first = int(series.offsets[index]) + (10 if index == 0 else 0)  # what the training rows say fills gaps: they stay
     last = min(first + int(share * (series.offsets[index + 1] - first)), series.offsets[index + 1] - 1)
     after = slice(last + 1, series.offsets[index + 1])
     values, observed = series.values.copy(), series.observed.copy()
     values[after], observed[after] = 1e4, True
-    one, two = (derive(given, train, 2, made).series
+    one, two = (prepare_covariates(given, train, 2, made).series
                 for given in (series, replace(series, values=values, observed=observed)))  # fmt: skip
     changed = (one.past_covariates != two.past_covariates).any(axis=1)
     assert not changed[: last + 1].any() and not changed[after.stop :].any()
@@ -184,11 +184,14 @@ def test_statics_of_series_outside_training_do_not_count():
 
 def test_series_without_covariates_stay_the_very_same():
     series = integers(30, 40)
-    derived = derive(series, Span(series.offsets[:-1], series.offsets[1:]), 2, [])
-    assert derived.series.values is series.values and derived.categories == derived.marks == ()
-    assert derived.series.past_covariates is derived.series.known_covariates is derived.series.static is None
+    prepared = prepare_covariates(series, Span(series.offsets[:-1], series.offsets[1:]), 2, [])
+    assert prepared.series.values is series.values and prepared.categories == prepared.marks == ()
+    assert prepared.series.past_covariates is prepared.series.known_covariates is prepared.series.static is None
     full = with_covariates(wind=list(range(40)))
-    assert derive(full, Span(full.offsets[:-1], full.offsets[1:]), 2, []).series.past_covariates is full.past_covariates
+    assert (
+        prepare_covariates(full, Span(full.offsets[:-1], full.offsets[1:]), 2, []).series.past_covariates
+        is full.past_covariates
+    )
 
 
 def test_a_step_made_explicit_has_its_own_calendar_and_the_covariates_of_the_row_before():
@@ -208,16 +211,16 @@ def test_a_step_made_explicit_has_its_own_calendar_and_the_covariates_of_the_row
 def test_a_spike_leaves_no_trace_in_the_statistics_after_it():
     values = np.float32([*[1e8] * 5, *[1, 2, 3] * 4])
     series = replace(integers(17), values=values[:, None])
-    deviation, mean = (column.values for column in Rolling(["deviation_3", "mean_3"]).columns(series, 1))
+    deviation, mean = (column.values for column in Rolling(["deviation_3", "mean_3"])(series, 1))
     np.testing.assert_allclose(deviation[7:], math.sqrt(2 / 3), rtol=1e-6)
     np.testing.assert_allclose(mean[7:], 2, rtol=1e-6)
 
 
 def test_one_value_is_as_good_as_a_list_of_it():
-    single = makers("hour", "US", 24, "mean_24")
-    several = makers(["hour"], ["US"], [24], ["mean_24"])
+    single = build_transforms("hour", "US", 24, "mean_24")
+    several = build_transforms(["hour"], ["US"], [24], ["mean_24"])
     assert [vars(one) for one in single] == [vars(one) for one in several] and len(single) == 4
-    assert makers((), None, (), ()) == []
+    assert build_transforms((), None, (), ()) == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from datamodules import statistics as module
 from datamodules.series import SeriesSet, Span
-from datamodules.statistics import joined, seasonal_errors, statistics
+from datamodules.statistics import compute_statistics, merge_ranges, seasonal_errors
 from datamodules.windows.spec import sizes_differ, units
 from seqmodels.window import Statistics, WindowSpec
 
@@ -45,7 +45,7 @@ def test_mean_and_deviation_are_those_of_the_values_put_together(seed: int, miss
     series = random_series(seed, missing=missing)
     start, stop = random_spans(series, seed)
     rows = np.concatenate([np.arange(low, high) for low, high in zip(start, stop, strict=True)]).astype(int)
-    found = statistics(series.values, joined(start, stop), series.observed)
+    found = compute_statistics(series.values, merge_ranges(start, stop), series.observed)
     for channel in range(2):
         mask = np.ones(len(rows), bool) if series.observed is None else series.observed[rows, channel]
         there = series.values[rows, channel][mask].astype(np.float64)
@@ -55,26 +55,26 @@ def test_mean_and_deviation_are_those_of_the_values_put_together(seed: int, miss
 
 def test_a_large_constant_part_does_not_hide_the_deviation(pieces: None) -> None:
     values = (1e5 + np.arange(500)[:, None] % 2).astype(np.float32)
-    found = statistics(values, [slice(0, 200), slice(300, 500)])
+    found = compute_statistics(values, [slice(0, 200), slice(300, 500)])
     assert found.mean[0] == pytest.approx(1e5 + 0.5) and found.deviation[0] == pytest.approx(0.5, rel=1e-6)
 
 
 @pytest.mark.parametrize("value", [0.0, 5.1, -1e20])
 def test_a_constant_channel_has_the_deviation_one(value: float, pieces: None) -> None:
-    found = statistics(np.full((100, 1), value, np.float32), [slice(0, 90)])
+    found = compute_statistics(np.full((100, 1), value, np.float32), [slice(0, 90)])
     assert found.deviation == (1.0,) and found.mean[0] == pytest.approx(value, rel=1e-6)
 
 
 def test_nothing_to_measure_is_mean_zero_and_deviation_one() -> None:
-    assert statistics(np.ones((3, 1), np.float32), []) == ((0.0,), (1.0,))
-    assert statistics(np.ones((3, 1), np.float32), [slice(0, 2)], np.zeros((3, 1), bool)) == ((0.0,), (1.0,))
-    assert statistics(None, [slice(0, 2)]) == ((), ())
+    assert compute_statistics(np.ones((3, 1), np.float32), []) == ((0.0,), (1.0,))
+    assert compute_statistics(np.ones((3, 1), np.float32), [slice(0, 2)], np.zeros((3, 1), bool)) == ((0.0,), (1.0,))
+    assert compute_statistics(None, [slice(0, 2)]) == ((), ())
 
 
 def test_nan_counts_nowhere(pieces: None) -> None:
     values = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
     values[::7, 1] = np.nan
-    found = statistics(values, [slice(0, 100)])
+    found = compute_statistics(values, [slice(0, 100)])
     assert found.mean == pytest.approx(np.nanmean(values, axis=0, dtype=np.float64), rel=1e-6)
     assert found.deviation == pytest.approx(np.nanstd(values, axis=0, dtype=np.float64), rel=1e-6)
 
@@ -113,7 +113,7 @@ def test_a_series_of_tiny_values_keeps_its_unit_beside_one_of_huge_values() -> N
 def test_joined_ranges_hold_the_same_rows_and_do_not_touch(lengths: list[tuple[int, int]]) -> None:
     stops = np.cumsum([gap + length for gap, length in lengths]).astype(int)
     starts = stops - np.array([length for _, length in lengths], dtype=int)
-    parts = joined(starts, stops)
+    parts = merge_ranges(starts, stops)
     rows = [row for part in parts for row in range(part.start, part.stop)]
     assert rows == [row for low, high in zip(starts, stops, strict=True) for row in range(low, high)]
     assert all(one.stop < two.start for one, two in zip(parts, parts[1:], strict=False))

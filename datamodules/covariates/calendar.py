@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from datamodules.series import Column, SeriesSet
+from datamodules.covariates.column import CovariateColumn
+from datamodules.series import SeriesSet
 from datamodules.timezones import local
 from seqmodels.window import InputError
 
@@ -66,7 +67,7 @@ class Calendar:
                 raise InputError(f"data.calendar holds {name!r}; {part} is a number and no category: write {part}.")
         self.names = calendar
 
-    def columns(self, series: SeriesSet, horizon: int) -> Iterator[Column]:
+    def __call__(self, series: SeriesSet, horizon: int) -> Iterator[CovariateColumn]:
         time = local_time(series, "calendar").to_frame()
         for name in self.names:
             part = PARTS[name.removesuffix(CATEGORY)]
@@ -75,7 +76,7 @@ class Calendar:
             position = numbers.cast(pl.Float32).to_numpy() - np.float32(part.first)
             for ending, values in _encoded(name, position, time, part):
                 names = part.values if name.endswith(CATEGORY) else ()
-                yield Column(name.removesuffix(CATEGORY) + ending, values, names, "calendar", known=True)
+                yield CovariateColumn(name.removesuffix(CATEGORY) + ending, values, names, "calendar", known=True)
 
 
 def _encoded(name: str, position: np.ndarray, time: pl.DataFrame, part: Part) -> Iterator[tuple[str, np.ndarray]]:
@@ -125,7 +126,7 @@ class Holidays:
         for code in self.codes:
             _of_country(code, ())
 
-    def columns(self, series: SeriesSet, horizon: int) -> Iterator[Column]:
+    def __call__(self, series: SeriesSet, horizon: int) -> Iterator[CovariateColumn]:
         labels = local_time(series, "holidays")
         _refuse_long_steps(series)
         year = labels.dt.year().to_numpy()
@@ -135,7 +136,7 @@ class Holidays:
         if self.dates:
             found["holiday"] = self.dates
         for name, dates in found.items():
-            yield Column(name, _marked(series, name, days, dates), key="holidays", known=True)
+            yield CovariateColumn(name, _marked(series, name, days, dates), key="holidays", known=True)
 
 
 def _marked(series: SeriesSet, name: str, days: np.ndarray, dates: Sequence[date]) -> np.ndarray:

@@ -7,7 +7,8 @@ from difflib import get_close_matches
 import numpy as np
 import polars as pl
 
-from datamodules.series import Column, SeriesSet
+from datamodules.covariates.column import CovariateColumn
+from datamodules.series import SeriesSet
 from seqmodels.window import InputError
 
 ROWS_AT_ONCE = 2**22  # about so many rows are computed together: little memory, and no price per series
@@ -71,10 +72,10 @@ class Lags:
                 raise InputError(f"data.lags holds {lag!r}; a lag is a whole number of steps of at least 1.")
         self.lags = lags
 
-    def columns(self, series: SeriesSet, horizon: int) -> Iterator[Column]:
+    def __call__(self, series: SeriesSet, horizon: int) -> Iterator[CovariateColumn]:
         for lag in self.lags:
             for name, values in _of_each_channel(series, VALUE.shift(lag), f"lag {lag}"):
-                yield Column(name, values, key="lags", known=lag >= horizon)
+                yield CovariateColumn(name, values, key="lags", known=lag >= horizon)
 
 
 class Rolling:
@@ -83,10 +84,10 @@ class Rolling:
     def __init__(self, rolling: Sequence[str]):
         self.statistics = [_parse(name) for name in rolling]
 
-    def columns(self, series: SeriesSet, horizon: int) -> Iterator[Column]:
+    def __call__(self, series: SeriesSet, horizon: int) -> Iterator[CovariateColumn]:
         for statistic, steps in self.statistics:
             for name, values in _of_each_channel(series, STATISTICS[statistic](steps), f"{statistic} {steps}"):
-                yield Column(name, values, key="rolling")
+                yield CovariateColumn(name, values, key="rolling")
 
 
 def _parse(name: str) -> tuple[str, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from datamodules.series import Column
+from datamodules.covariates.column import CovariateColumn
 from datamodules.tables.source import Source
 from seqmodels.window import InputError
 
@@ -48,23 +48,23 @@ def to_target(table: Source, cells: pl.Series) -> np.ndarray:
     return numbers
 
 
-def to_covariate(table: Source, cells: pl.Series) -> Column:
+def to_covariate(table: Source, cells: pl.Series) -> CovariateColumn:
     """Numbers as they are, the texts true and false as 1 and 0, other texts as the categories that they name.
 
     Texts most of which are numbers are meant as numbers; a column whose type says that it holds categories is not.
     """
     if not _is_text(cells):
-        return Column(cells.name, to_numbers(table, cells))
+        return CovariateColumn(cells.name, to_numbers(table, cells))
     text = clean(cells.cast(pl.String))
     values = text.drop_nulls().unique()
     kind = table.kinds.get(cells.name) or _kind(values, cells.dtype)
     if kind == NUMBERS or values.is_empty():
-        return Column(cells.name, to_numbers(table, cells))
+        return CovariateColumn(cells.name, to_numbers(table, cells))
     if kind == TRUTHS:
-        return Column(cells.name, (text.str.to_lowercase() == "true").cast(pl.Float32).to_numpy())
+        return CovariateColumn(cells.name, (text.str.to_lowercase() == "true").cast(pl.Float32).to_numpy())
     names = sorted(values)
     numbers = text.cast(pl.Enum(names)).to_physical().cast(pl.Float32) + 1
-    return Column(cells.name, numbers.fill_null(0).to_numpy(), tuple(names))
+    return CovariateColumn(cells.name, numbers.fill_null(0).to_numpy(), tuple(names))
 
 
 def kinds_of(batches: Iterable[pl.DataFrame], missing_values: MissingValues) -> dict[str, str]:
@@ -196,21 +196,21 @@ def read_statics(
     return encoded
 
 
-def _read(table: Source, name: str, missing_values: MissingValues) -> tuple[Column, int]:
+def _read(table: Source, name: str, missing_values: MissingValues) -> tuple[CovariateColumn, int]:
     """The column, and how many of its cells ``missing_values`` names."""
     cells, marked = without_marks(table.column(name), missing_values)
     return to_covariate(table, cells), marked
 
 
-def _categories(column: Column) -> dict[str, tuple[str, ...]]:
+def _categories(column: CovariateColumn) -> dict[str, tuple[str, ...]]:
     return {column.name: column.categories} if column.categories else {}
 
 
-def _missing(column: Column) -> np.ndarray:
+def _missing(column: CovariateColumn) -> np.ndarray:
     return column.values == 0 if column.categories else np.isnan(column.values)
 
 
-def _constant(table: Source, column: Column, codes: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+def _constant(table: Source, column: CovariateColumn, codes: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     """(series,) the value that each series has wherever it has one."""
     values, missing = column.values, _missing(column)
     first = np.zeros(max(1, len(names)), np.int64)

@@ -4,15 +4,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.covariates.build import Derived, trained_series
+from datamodules.covariates.prepare import PreparedSeries, training_series
 from datamodules.series import SeriesSet, Span
-from datamodules.statistics import joined, seasonal_errors, statistics
+from datamodules.statistics import compute_statistics, merge_ranges, seasonal_errors
 from seqmodels.window import WindowSpec
 
 
-def measured(derived: Derived, train: Span) -> WindowSpec:
+def measured(prepared: PreparedSeries, train: Span) -> WindowSpec:
     """Names and training statistics of all columns; the sizes of a window are still to be set."""
-    series, rows = derived.series, joined(train.start, train.stop)
+    series, rows = prepared.series, merge_ranges(train.start, train.stop)
     return WindowSpec(
         past_steps=1,
         horizon=1,
@@ -21,11 +21,11 @@ def measured(derived: Derived, train: Span) -> WindowSpec:
         known_covariates=series.known_covariate_names,
         statics=series.static_names,
         series=len(series),
-        categories=derived.categories,
-        target_statistics=statistics(series.values, rows, series.observed),
-        past_statistics=derived.statistics(series.past_covariates, series.past_covariate_names, rows),
-        known_statistics=derived.statistics(series.known_covariates, series.known_covariate_names, rows),
-        static_statistics=derived.statistics(series.static, series.static_names, trained_series(train)),
+        categories=prepared.categories,
+        target_statistics=compute_statistics(series.values, rows, series.observed),
+        past_statistics=prepared.covariate_statistics(series.past_covariates, series.past_covariate_names, rows),
+        known_statistics=prepared.covariate_statistics(series.known_covariates, series.known_covariate_names, rows),
+        static_statistics=prepared.covariate_statistics(series.static, series.static_names, training_series(train)),
     )
 
 

@@ -48,7 +48,7 @@ def place(series: Any, row: int) -> str:
     if series.time is None:
         when = f"step {row - int(series.offsets[owner]):,}"
     else:
-        when = label(series.clock(slice(row, row + 1))[0])
+        when = label(series.local_time(slice(row, row + 1))[0])
         when = when if series.time.dtype.kind == "M" else f"at {when}"
     return when if len(series) == 1 else f"{series.name(owner)}, {when}"
 

@@ -82,7 +82,7 @@ def _legend_of_parts(figure: Figure, axes: Axes, spans: Any, theme: Theme) -> No
 
 def times(series: Any, start: int, stop: int) -> np.ndarray:
     """Labels of rows, or their steps from 0 where the data have no time."""
-    return np.arange(stop - start) if series.time is None else series.clock(slice(start, stop))
+    return np.arange(stop - start) if series.time is None else series.local_time(slice(start, stop))
 
 
 def date_axis(axes: Axes, theme: Theme) -> None:
@@ -305,7 +305,7 @@ def calendar(series: Any, curve: Curve, season: int) -> tuple[np.ndarray, str, t
     steps = np.arange(len(curve.values)) + curve.first - int(series.offsets[curve.series])
     kind = (series.frequency, season)
     if series.time is not None and series.time.dtype.kind == "M":
-        time = series.clock(slice(curve.first, curve.first + len(curve.values)))
+        time = series.local_time(slice(curve.first, curve.first + len(curve.values)))
         days = time.astype("datetime64[D]").astype(np.int64)
         if kind == ("day", 7):
             return (days + 3) % 7, "day of the week", DAYS  # 1970-01-01 was a Thursday

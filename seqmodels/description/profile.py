@@ -86,7 +86,7 @@ def facts(data: Any, curves: Sequence[Sequence[Curve]]) -> list[tuple[str, str]]
         found.append(("covariates", listed(names)))
     if series.time is not None:
         first, last = series.offsets[:-1], series.offsets[1:] - 1
-        begin, end = label(series.clock(first).min()), label(series.clock(last).max())
+        begin, end = label(series.local_time(first).min()), label(series.local_time(last).max())
         zone = f", read in {series.zone}" if series.zone else ""
         step = f", one step per {series.frequency}" if series.frequency else ""
         found.append(("time", f"{begin} ... {end}{zone}{step}"))

@@ -24,7 +24,7 @@ def data_summary(datamodule: Any) -> RenderableType:
     if series.time is not None:
         filled = series.lengths > 0
         first, last = series.offsets[:-1][filled], series.offsets[1:][filled] - 1  # times ascend within each series
-        span = f"{label(series.clock(first).min())} ... {label(series.clock(last).max())}"
+        span = f"{label(series.local_time(first).min())} ... {label(series.local_time(last).max())}"
         span += f" ({series.zone})" if series.zone else ""
         lines.add_row("time", Text(f"{span}, one step per {series.frequency}" if series.frequency else span))
     season = f", season of {spec.season:,} steps" if spec.season > 1 else ""
@@ -67,7 +67,7 @@ def extent(datamodule: Any, stage: str) -> str:
         return f"{counted(len(taking_part), 'series', 'series')}: {first} ... {last}" if first != last else first
     starts, stops = span.start[taking_part], span.stop[taking_part] - 1
     if series.time is not None:
-        return f"{label(series.clock(starts).min())} ... {label(series.clock(stops).max())}"
+        return f"{label(series.local_time(starts).min())} ... {label(series.local_time(stops).max())}"
     offsets = series.offsets[taking_part]
     return f"steps {int((starts - offsets).min()):,} ... {int((stops - offsets).max()):,}"
 

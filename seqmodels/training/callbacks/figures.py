@@ -150,7 +150,7 @@ def gaps(values: Tensor, observed: Tensor) -> np.ndarray:
 def title(series: Any, index: int, row: int) -> str:
     """Which series, and when its last past step was: its time label, or its number where there are none."""
     if series.time is not None:
-        when = label(series.clock(slice(row, row + 1))[0])
+        when = label(series.local_time(slice(row, row + 1))[0])
     else:
         when = f"step {row - int(series.offsets[index]):,}"
     return f"{series.name(index)}, {when}" if len(series) > 1 else when

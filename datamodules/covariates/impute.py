@@ -3,14 +3,16 @@
 import numpy as np
 
 from datamodules.arrays import chunks, release
+from datamodules.covariates.column import CovariateColumn
 from datamodules.covariates.lags import VALUE, within_series
-from datamodules.series import Column, RowSelection
 from seqmodels.window import Category, InputError
 
+RowSelection = slice | np.ndarray  # a range of rows, or a mask (rows,) bool
 
-def filled(
-    column: Column, offsets: np.ndarray | None, training: RowSelection, source: str
-) -> tuple[Column, Column | None, str]:
+
+def impute(
+    column: CovariateColumn, offsets: np.ndarray | None, training: RowSelection, source: str
+) -> tuple[CovariateColumn, CovariateColumn | None, str]:
     """The column without NaN, a column of 0 and 1 that marks what was missing, and one note for people.
 
     A missing number is the last one before it in its series, never a later one; before the first one of a series it
@@ -32,7 +34,7 @@ def filled(
     values[without] = mean
     mark = None
     if offsets is not None and len(seen) < len(trained):
-        mark = Column(f"{column.name} missing", missing.astype(np.float32))
+        mark = CovariateColumn(f"{column.name} missing", missing.astype(np.float32))
     note = f"{source}: {column}: missing values filled, {_said(missing, without, mean, offsets is None)}"
     return column._replace(values=values), mark, note + (f"; marked in {mark.name!r}." if mark else ".")
 
@@ -49,7 +51,9 @@ def _said(missing: np.ndarray, without: np.ndarray, mean: float, static: bool) -
 SHOWN = 3  # values that a note names
 
 
-def renumbered(column: Column, training: RowSelection, source: str, unit: str) -> tuple[Column, Category, str]:
+def recode_categories(
+    column: CovariateColumn, training: RowSelection, source: str, unit: str
+) -> tuple[CovariateColumn, Category, str]:
     """The column with the numbers of the values in the training rows, in order, from 1 on; all others become 0.
 
     ``unit``: what a row is, for the note about values that become unknown; the note is "" where there are none.
@@ -88,7 +92,7 @@ def _count(numbers: np.ndarray, values: int, chosen: RowSelection | None = None)
     return counts
 
 
-def _note(column: Column, counts: np.ndarray, source: str, unit: str) -> str:
+def _note(column: CovariateColumn, counts: np.ndarray, source: str, unit: str) -> str:
     everywhere = _count(column.values, len(column.categories))
     unseen = np.flatnonzero((counts == 0) & (everywhere > 0))
     unseen = unseen[unseen > 0]
