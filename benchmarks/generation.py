@@ -13,10 +13,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from seqmodels.backbones.base import Backbone
 from seqmodels.backbones.recurrent import Gru, Lstm
 from seqmodels.backbones.tcn import Tcn
 from seqmodels.backbones.wavenet import GatedWaveNet, WaveNet
-from seqmodels.causal import Backbone
 
 SEEN, VALUES, RUNS = 1024, 1000, 5
 DILATIONS = [2**i for i in range(10)]

@@ -8,7 +8,7 @@ import numpy as np
 
 from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet, Shard
-from seqmodels.errors import InputError, require_at_least, require_share
+from seqmodels.errors import InputError, require_at_least, require_fraction
 
 
 def generate_waves(series: int, steps: int, seed: int) -> np.ndarray:
@@ -197,7 +197,7 @@ class Panel(WindowDataModule):
     ):
         super().__init__(**windows)
         require_at_least(1, "data", series=series, least_steps=least_steps)
-        require_share("data", correlation=correlation)
+        require_fraction("data", correlation=correlation)
         if most_steps < least_steps:
             raise InputError(f"data.most_steps is {most_steps}; it must be at least data.least_steps={least_steps}.")
         self.dates = dates

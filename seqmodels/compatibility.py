@@ -1,6 +1,6 @@
 """Which parts of a model fit together, and from which steps they forecast; knows the parts by their contracts."""
 
-from seqmodels.causal import Backbone
+from seqmodels.backbones.base import Backbone
 from seqmodels.errors import InputError
 from seqmodels.heads import Point
 from seqmodels.readouts.base import Readout

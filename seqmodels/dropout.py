@@ -1,4 +1,4 @@
-"""Noise that trains a recurrence to generalise: masks that last for a sequence, and zoneout; knows torch only."""
+"""Regularisation of recurrent networks: variational dropout and zoneout."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 
-class SequenceDropout(nn.Module):
-    """Dropout whose mask is drawn once per sequence and shared by all of its steps.
+class VariationalDropout(nn.Module):
+    """Dropout with one mask per sequence, shared by all of its steps.
 
-    The mask is a tensor that the caller keeps with its state, so that reading a sequence in pieces uses the same one.
+    The caller keeps the mask in its state, so that a sequence read in chunks has the same mask throughout.
 
     Source: Gal & Ghahramani 2016.
     """
@@ -18,8 +18,8 @@ class SequenceDropout(nn.Module):
         super().__init__()
         self.p = p
 
-    def mask(self, x: Tensor, size: int) -> Tensor:
-        """(B, size) of 0 and 1 / (1 - p) for the batch of x (B, ...); (B, 0) where nothing is dropped."""
+    def sample_mask(self, x: Tensor, size: int) -> Tensor:
+        """Mask (B, size) of 0 and 1 / (1 - p) for the batch x (B, ...); (B, 0) in evaluation mode or if p is 0."""
         if not self.training or self.p == 0:
             return x.new_empty(x.shape[0], 0)
         return x.new_empty(x.shape[0], size).bernoulli_(1 - self.p).div_(1 - self.p)
@@ -28,19 +28,19 @@ class SequenceDropout(nn.Module):
         return f"p={self.p}"
 
 
-def masked(values: Tensor, mask: Tensor) -> Tensor:
-    """Values (B, size), or (B, T, size), after the mask (B, size) of their sequence; untouched by a mask (B, 0)."""
+def apply_mask(values: Tensor, mask: Tensor) -> Tensor:
+    """Values (B, size) or (B, T, size), multiplied by the mask (B, size); unchanged by an empty mask (B, 0)."""
     if mask.shape[1] == 0:
         return values
     return values * (mask if values.dim() == 2 else mask.unsqueeze(1))
 
 
 class Zoneout(nn.Module):
-    """Each unit of a recurrent state keeps its previous value with probability ``p``, drawn anew at each step.
+    """Zoneout: at each step, each unit of a recurrent state keeps its previous value with probability ``p``.
 
-    In evaluation every unit takes the expectation, p old + (1 - p) new. Every part of a state has its own draw.
+    In evaluation mode each unit takes the expectation, p old + (1 - p) new. Each tensor of a state has its own mask.
 
-    Source: Krueger et al. 2017. Differs: one rate for all parts of a state.
+    Source: Krueger et al. 2017. Differs: one rate for all tensors of a state.
     """
 
     def __init__(self, p: float = 0.0):
@@ -48,9 +48,10 @@ class Zoneout(nn.Module):
         self.p = p
 
     def forward(self, output: Tensor, before: Any, after: Any) -> tuple[Tensor, Any]:
-        """The output of a step and the state after it, given the states (NamedTuples) before and after.
+        """Output and state after zoneout, from the output of a step and the states (NamedTuples) before and after it.
 
-        A part that the step handed on as it was, such as a mask, stays; an output that is part of the state follows it.
+        Tensors that the step passed on unchanged, such as a mask, are left alone. If the output is one of the tensors
+        of the state, as in an RNN, zoneout applies to it too.
         """
         mixed = [new if new is old else self.mix(old, new) for old, new in zip(before, after, strict=True)]
         for new, kept in zip(after, mixed, strict=True):
@@ -59,7 +60,7 @@ class Zoneout(nn.Module):
         return output, type(after)._make(mixed)
 
     def mix(self, old: Tensor, new: Tensor) -> Tensor:
-        """One part of a state, (B, size) each."""
+        """Zoneout of one tensor of a state, (B, size)."""
         if not self.training:
             return new + self.p * (old - new)
         return torch.where(torch.rand_like(new) < self.p, old, new)
@@ -68,9 +69,9 @@ class Zoneout(nn.Module):
         return f"p={self.p}"
 
 
-# Everything that acts in training mode only and draws at random: set these to training mode, and no others, to let a
-# trained model forecast with dropout. torch's recurrent layers draw between their layers and have no other mode.
-DROPOUTS: tuple[type[nn.Module], ...] = (
+# All modules that are random in training mode. Monte Carlo dropout puts these, and no others, into training mode.
+# torch's recurrent layers are among them because of the dropout between their layers.
+DROPOUT_MODULES: tuple[type[nn.Module], ...] = (
     nn.Dropout,
     nn.Dropout1d,
     nn.Dropout2d,
@@ -78,6 +79,6 @@ DROPOUTS: tuple[type[nn.Module], ...] = (
     nn.AlphaDropout,
     nn.FeatureAlphaDropout,
     nn.RNNBase,
-    SequenceDropout,
+    VariationalDropout,
     Zoneout,
 )

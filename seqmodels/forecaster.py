@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from seqmodels import compatibility
-from seqmodels.causal import Backbone
+from seqmodels.backbones.base import Backbone
 from seqmodels.errors import InputError
 from seqmodels.features import Features
 from seqmodels.heads import Point

@@ -1,59 +1,61 @@
-"""How weights start: part of the architecture, chosen in one place for all of them."""
+"""Initialisation of weights, the same for all architectures."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from seqmodels.errors import InputError
+from seqmodels.errors import require_choice
 
 SCHEMES = ("glorot", "torch")
 
 
 @torch.no_grad()
 def initialise(module: nn.Module, scheme: str) -> None:
-    """Set the weights of every linear and recurrent layer below ``module``, in place.
+    """Initialise the weights of all linear and recurrent layers in ``module``, in place.
 
-    "glorot": uniform Glorot for input weights and linear layers, orthogonal for each gate's recurrent block, zero
-    biases, and 1 for the forget gate of an LSTM (once, although torch adds two biases). "torch": leave torch's own.
-    Recurrent layers and cells are known by torch's names (weight_ih, weight_hh, bias_ih, bias_hh); four gates are an
-    LSTM's. Gains and offsets of normalisations stay.
+    "glorot": Glorot uniform for linear layers and input weights, orthogonal for the recurrent weights of each gate,
+    zero biases, and a bias of 1 for the forget gate of an LSTM (in one of torch's two bias vectors, whose sum counts).
+    "torch": keep torch's own initialisation.
 
-    Source: Glorot & Bengio 2010, Saxe et al. 2014, Jozefowicz et al. 2015; Keras' defaults.
-    Differs from Keras: every gate by itself, where Keras takes the matrix of all gates at once; and a convolution
-    counts as one linear layer on its stacked taps, so that its outputs are not counted once per tap.
+    Recurrent layers and cells are recognised by torch's parameter names (weight_ih, weight_hh, bias_ih, bias_hh), and
+    an LSTM by its four gates. Normalisation layers are left alone.
+
+    Source: Glorot & Bengio 2010, Saxe et al. 2014, Jozefowicz et al. 2015; the defaults of Keras.
+    Differs from Keras: each gate is initialised separately, not the matrix of all gates; a causal convolution is
+    initialised as one linear layer on its stacked taps, so its fan-out is the number of filters, not kernel * filters.
+
+    Raises InputError for an unknown scheme.
     """
-    if scheme not in SCHEMES:
-        raise InputError(f"model.initialisation is {scheme!r}; it must be one of {', '.join(SCHEMES)}.")
+    require_choice(SCHEMES, "model", initialisation=scheme)
     if scheme == "torch":
         return
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
-            _start(layer)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+            _initialise_linear(layer)
         elif any(name.startswith("weight_hh") for name, _ in layer.named_parameters(recurse=False)):
-            _recurrent(dict(layer.named_parameters(recurse=False)))
+            _initialise_recurrent(dict(layer.named_parameters(recurse=False)))
 
 
-def _start(layer: nn.Linear) -> None:
-    """Glorot for the weight, also where it is made of others, as by weight norm: these are set so that it comes out."""
-    if parametrize.is_parametrized(layer, "weight"):
+def _initialise_linear(layer: nn.Linear) -> None:
+    if parametrize.is_parametrized(layer, "weight"):  # such as by weight norm
         weight = nn.init.xavier_uniform_(torch.empty_like(layer.weight))
-        layer.weight = weight  # no parameter here, but a property with a setter
+        layer.weight = weight  # not a parameter but a property, whose setter sets the underlying parameters
     else:
         nn.init.xavier_uniform_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
-def _recurrent(parameters: dict[str, Tensor]) -> None:
-    """A recurrent layer or cell whose parameters have torch's names, its gates one after another in dimension 0."""
+def _initialise_recurrent(parameters: dict[str, Tensor]) -> None:
+    """Initialise a recurrent layer or cell by torch's parameter names; its gates are stacked in dimension 0."""
     size = next(weight.shape[1] for name, weight in parameters.items() if name.startswith("weight_hh"))
     for name, parameter in parameters.items():
         gates = parameter.split(size)
         if name.startswith("bias_"):
             nn.init.zeros_(parameter)
             if len(gates) == 4 and name.startswith("bias_ih"):
-                nn.init.ones_(gates[1])  # in the order input, forget, cell, output
+                nn.init.ones_(gates[1])  # torch's order: input, forget, cell, output
         elif name.startswith(("weight_hh", "weight_ih")):
-            start = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
+            initialise_gate = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
             for gate in gates:
-                start(gate)
+                initialise_gate(gate)

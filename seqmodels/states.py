@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqmodels.causal import Backbone
+from seqmodels.backbones.base import Backbone
 
 
 def tensors(state: Any) -> list[Tensor]:

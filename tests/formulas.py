@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seqmodels.causal import CausalConv
+from seqmodels.backbones.causal_conv import CausalConv
 
 
 def assert_agree(ours: Tensor, theirs: Tensor, leaves: list[Tensor]) -> None:

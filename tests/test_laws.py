@@ -6,7 +6,8 @@ import pytest
 import torch
 import zoo
 
-from seqmodels.causal import Backbone, CausalConv
+from seqmodels.backbones.base import Backbone
+from seqmodels.backbones.causal_conv import CausalConv
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.window import Inputs, every_step

@@ -18,7 +18,7 @@ from data import SeriesData, real
 from datamodules.series import SeriesSet
 from datamodules.synthetic import TrendSeason, Waves
 from datamodules.table import Table
-from seqmodels.causal import Backbone
+from seqmodels.backbones.base import Backbone
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.leaks.causality import causality

@@ -1,7 +1,7 @@
-"""Recurrent cells, one step of a recurrence each: simple, LSTM and GRU, with and without layer normalisation.
+"""Recurrent cells (simple RNN, LSTM, GRU) with optional layer normalisation and recurrent dropout.
 
-The weights are named and laid out as in torch's cells, so that their state dictionaries fit where there is no layer
-normalisation. With it, one bias vector of the two remains, within the normalisation.
+Without layer normalisation, the weights have the names and shapes of torch's cells, so state dictionaries can be
+exchanged. With it, only one of torch's two bias vectors remains, inside the normalisation.
 """
 
 from abc import ABC, abstractmethod
@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seqmodels.dropout import SequenceDropout, masked
+from seqmodels.dropout import VariationalDropout, apply_mask
 
-ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
+RNN_ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
 
 class Cell(nn.Module, ABC):
-    """One step of a recurrence, from ``inputs`` to ``size`` numbers.
+    """One step of a recurrence, from ``inputs`` to ``size`` features.
 
-    The state is a NamedTuple of tensors (B, ...). A part called ``mask`` is no memory: it is drawn in
-    ``initial_state``, handed on by every step, and never replaced by a learned or random start.
+    The state is a NamedTuple of tensors (B, ...). A field called ``mask`` holds a dropout mask: it is sampled in
+    ``initial_state``, passed on by every step, and never replaced by a learned or random initial state.
     """
 
     inputs: int
@@ -28,34 +28,34 @@ class Cell(nn.Module, ABC):
 
     @abstractmethod
     def initial_state(self, x: Tensor) -> Any:
-        """The state before the first step of x (B, T, inputs), on its device."""
+        """State before the first step of x (B, T, inputs), on the device of x."""
 
-    def prepare(self, x: Tensor) -> Tensor:
-        """What does not depend on the state, for all steps at once: (B, T, inputs) -> (B, T, G)."""
+    def project_inputs(self, x: Tensor) -> Tensor:
+        """Compute, for all steps at once, what does not depend on the state: (B, T, inputs) -> (B, T, G)."""
         return x
 
     @abstractmethod
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """One prepared step (B, G) after ``state`` -> output (B, size), next state."""
+        """One step of projected inputs x (B, G) -> output (B, size), next state."""
 
 
 class HiddenState(NamedTuple):
-    """Hidden state (B, size), which is the output; what recurrent dropout keeps of it: (B, size), (B, 0) for all."""
+    """State of a simple RNN or a GRU."""
 
-    hidden: Tensor
-    mask: Tensor
+    hidden: Tensor  # (B, size), also the output
+    mask: Tensor  # of recurrent dropout, (B, size); (B, 0) without it
 
 
 class LstmState(NamedTuple):
-    """Short-term (hidden) and long-term (cell) state (B, size); the mask of the hidden one, (B, 0) for none."""
+    """State of an LSTM."""
 
-    hidden: Tensor
-    cell: Tensor
-    mask: Tensor
+    hidden: Tensor  # (B, size), also the output
+    cell: Tensor  # (B, size)
+    mask: Tensor  # of recurrent dropout of the hidden state, (B, size); (B, 0) without it
 
 
 class GateNorm(nn.Module):
-    """Layer normalisation of each gate by itself, with its own gain and offset: (B, gates size) -> (B, gates, size)."""
+    """Layer normalisation per gate, each with its own gain and offset: (B, gates size) -> (B, gates, size)."""
 
     def __init__(self, gates: int, size: int):
         super().__init__()
@@ -68,10 +68,10 @@ class GateNorm(nn.Module):
 
 
 class GatedCell(Cell):
-    """The weights of a cell of ``gates`` gates, drawn as torch draws them, and the mask of its hidden state.
+    """Base class of the cells below: weights of ``gates`` gates, initialised like torch's, and recurrent dropout.
 
-    ``recurrent_dropout`` acts on the hidden state where it enters the product with the recurrent weights, and only
-    there: what a gate carries over from step to step is never dropped.
+    ``recurrent_dropout`` applies to the hidden state only where it is multiplied by the recurrent weights. The part of
+    the state that a gate carries over to the next step is never dropped.
     """
 
     gates: int
@@ -85,22 +85,22 @@ class GatedCell(Cell):
         self.bias_hh = nn.Parameter(torch.empty(rows))
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -(size**-0.5), size**-0.5)
-        self.recurrent_dropout = SequenceDropout(recurrent_dropout)
+        self.recurrent_dropout = VariationalDropout(recurrent_dropout)
 
-    def zeros(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Zeros (B, size), and the mask of the hidden state."""
-        return x.new_zeros(x.shape[0], self.size), self.recurrent_dropout.mask(x, self.size)
+    def zeros_and_mask(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Zeros (B, size), and a mask of recurrent dropout."""
+        return x.new_zeros(x.shape[0], self.size), self.recurrent_dropout.sample_mask(x, self.size)
 
     def initial_state(self, x: Tensor) -> Any:
-        return HiddenState(*self.zeros(x))
+        return HiddenState(*self.zeros_and_mask(x))
 
-    def prepare(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         bias = self.bias_hh if self.bias_ih is None else self.bias_ih + self.bias_hh
         return functional.linear(x, self.weight_ih, bias)
 
 
 class RnnCell(GatedCell):
-    """h = f(W x + U h + b); with layer normalisation h = f(LN(W x + U h + b)); f is tanh or relu.
+    """Simple RNN: h = f(W x + U h + b), or with layer normalisation h = f(LN(W x + U h + b)); f is tanh or relu.
 
     Source: Elman 1990; Géron, chapter 15 (layer normalisation between the sum and the activation).
     """
@@ -117,22 +117,22 @@ class RnnCell(GatedCell):
     ):
         super().__init__(inputs, size, layer_norm, recurrent_dropout)
         self.norm = nn.LayerNorm(size) if layer_norm else None
-        self.activation = ACTIVATIONS[activation]
+        self.activation = RNN_ACTIVATIONS[activation]
 
     def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
-        total = torch.addmm(x, masked(state.hidden, state.mask), self.weight_hh.t())
+        total = torch.addmm(x, apply_mask(state.hidden, state.mask), self.weight_hh.t())
         hidden = self.activation(total if self.norm is None else self.norm(total))
         return hidden, HiddenState(hidden, state.mask)
 
 
 class LstmCell(GatedCell):
-    """i, f, g, o = W x + U h + b; c = s(f) c + s(i) tanh(g); h = s(o) tanh(c), where s is the logistic function.
+    """LSTM: i, f, g, o = W x + U h + b; c = s(f) c + s(i) tanh(g); h = s(o) tanh(c); s is the logistic function.
 
-    With layer normalisation i, f, g, o = LN(W x + U h + b), each gate by itself with its own gain and offset, and
-    h = s(o) tanh(LN(c)); the offset of f starts at 1.
+    With layer normalisation i, f, g, o = LN(W x + U h + b), per gate with its own gain and offset, and
+    h = s(o) tanh(LN(c)). The offset of f is initialised with 1.
 
-    Source: Hochreiter & Schmidhuber 1997, Gers et al. 2000; Ba et al. 2016. Differs from Ba: W x and U h are
-    normalised as one sum, where the paper takes LN(W x) + LN(U h) + b over all gates at once.
+    Source: Hochreiter & Schmidhuber 1997, Gers et al. 2000; Ba et al. 2016. Differs from Ba et al.: the sum of W x and
+    U h is normalised per gate; the paper has LN(W x) + LN(U h) + b, each over all gates at once.
     """
 
     gates = 4
@@ -145,11 +145,11 @@ class LstmCell(GatedCell):
             nn.init.ones_(self.norm.offset[1])
 
     def initial_state(self, x: Tensor) -> LstmState:
-        zeros, mask = self.zeros(x)
+        zeros, mask = self.zeros_and_mask(x)
         return LstmState(zeros, zeros, mask)
 
     def step(self, x: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
-        total = torch.addmm(x, masked(state.hidden, state.mask), self.weight_hh.t())
+        total = torch.addmm(x, apply_mask(state.hidden, state.mask), self.weight_hh.t())
         i, f, g, o = total.chunk(4, 1) if self.norm is None else self.norm(total).unbind(1)
         cell = torch.addcmul(torch.sigmoid(f) * state.cell, torch.sigmoid(i), torch.tanh(g))
         hidden = torch.sigmoid(o) * torch.tanh(cell if self.cell_norm is None else self.cell_norm(cell))
@@ -157,13 +157,13 @@ class LstmCell(GatedCell):
 
 
 class GruCell(GatedCell):
-    """r, z = s(W x + U h + b); n = tanh(W x + b + r (U h + c)); h = (1 - z) n + z h, s the logistic function.
+    """GRU: r, z = s(W x + U h + b); n = tanh(W x + b + r (U h + c)); h = (1 - z) n + z h; s is the logistic function.
 
-    With layer normalisation r, z = s(LN(W x + U h + b)), each gate by itself with its own gain and offset, and
+    With layer normalisation r, z = s(LN(W x + U h + b)), per gate with its own gain and offset, and
     n = tanh(LN(W x + r (U h + c))).
 
-    Source: Cho et al. 2014; Ba et al. 2016. Differs: the reset gate acts after the recurrent product, as in cuDNN
-    and Keras 2; W x and U h are normalised as one sum, where Ba takes LN(W x) + LN(U h), and LN(W x) + r LN(U h).
+    Source: Cho et al. 2014; Ba et al. 2016. Differs: the reset gate applies after the recurrent product, as in cuDNN
+    and Keras 2. The sum of W x and U h is normalised; Ba et al. have LN(W x) + LN(U h), and LN(W x) + r LN(U h) for n.
     """
 
     gates = 3
@@ -172,19 +172,18 @@ class GruCell(GatedCell):
         super().__init__(inputs, size, layer_norm, recurrent_dropout)
         self.norm = GateNorm(2, size) if layer_norm else None
         self.candidate_norm = nn.LayerNorm(size) if layer_norm else None
-        self.parts = [2 * size, size]
+        self.sizes = [2 * size, size]  # of r and z, and of n
 
-    def prepare(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         return functional.linear(x, self.weight_ih, self.bias_ih)
 
     def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
-        before = state.hidden
-        recurrent = functional.linear(masked(before, state.mask), self.weight_hh, self.bias_hh)
-        x_gates, x_candidate = x.split(self.parts, 1)
-        h_gates, h_candidate = recurrent.split(self.parts, 1)
+        recurrent = functional.linear(apply_mask(state.hidden, state.mask), self.weight_hh, self.bias_hh)
+        x_gates, x_candidate = x.split(self.sizes, 1)
+        h_gates, h_candidate = recurrent.split(self.sizes, 1)
         gates = x_gates + h_gates
         r, z = torch.sigmoid(gates).chunk(2, 1) if self.norm is None else torch.sigmoid(self.norm(gates)).unbind(1)
         candidate = torch.addcmul(x_candidate, r, h_candidate)
         candidate = torch.tanh(candidate if self.candidate_norm is None else self.candidate_norm(candidate))
-        hidden = candidate + z * (before - candidate)
+        hidden = candidate + z * (state.hidden - candidate)
         return hidden, HiddenState(hidden, state.mask)

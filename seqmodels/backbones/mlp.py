@@ -1,4 +1,4 @@
-"""Backbones that read a fixed number of steps at once: linear regression on lags, and a multilayer perceptron."""
+"""Backbones that see a fixed number of past steps: linear regression on lags, and a multilayer perceptron."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,22 +6,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from seqmodels.causal import Backbone
-from seqmodels.errors import InputError, require_share
+from seqmodels.backbones.base import Backbone
+from seqmodels.errors import InputError, require_choice, require_each_at_least, require_fraction
+
+MLP_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 class LinearState(NamedTuple):
-    """The last values (B, lags - 1, F), fewer at the beginning; latest features (B, D), zeros before there are any."""
+    """Past steps that are still needed, and the latest features."""
 
-    values: Tensor
-    latest: Tensor
+    past: Tensor  # (B, lags - 1, F), fewer at the beginning of a sequence
+    latest: Tensor  # (B, D), zeros before the first features
 
 
 class Linear(Backbone):
-    """Features at time t are the last ``lags`` steps, flattened; no weights, the readout has them.
+    """The last ``lags`` steps, flattened; the weights of the linear regression are in the readout.
 
-    ``lags=None`` takes the whole window: one origin per window, as the book's Flatten + Dense.
-    The first features stand at step lags - 1, where there are enough values.
+    The first features belong to step lags - 1. ``lags=None``: the whole window, thus one origin per window
+    (Flatten + Dense in Géron's book).
     """
 
     def __init__(self, features: int, past_steps: int, lags: int | None = None):
@@ -37,27 +39,24 @@ class Linear(Backbone):
         return LinearState(x[:, :0], x.new_zeros(x.shape[0], self.size))
 
     def unroll(self, x: Tensor, state: LinearState) -> tuple[Tensor, LinearState]:
-        history = torch.cat([state.values, x], dim=1)
-        kept = history[:, max(0, history.shape[1] - self.lags + 1) :]
-        if history.shape[1] < self.lags:
-            return x.new_zeros(x.shape[0], 0, self.size), LinearState(kept, state.latest)
-        features = history.unfold(1, self.lags, 1).transpose(2, 3).flatten(2)  # (B, S, lags F)
-        return features, LinearState(kept, features[:, -1])
+        steps = torch.cat([state.past, x], dim=1)
+        past = steps[:, max(0, steps.shape[1] - self.lags + 1) :]
+        if steps.shape[1] < self.lags:
+            return x.new_zeros(x.shape[0], 0, self.size), LinearState(past, state.latest)
+        features = steps.unfold(1, self.lags, 1).transpose(2, 3).flatten(2)  # (B, S, lags F)
+        return features, LinearState(past, features[:, -1])
 
     def step(self, x: Tensor, state: LinearState) -> tuple[Tensor, LinearState]:
-        """As the contract; zeros before there are enough lags."""
+        """As in ``Backbone``; zeros before step lags - 1."""
         _, state = self.unroll(x[:, None], state)
         return state.latest, state
 
 
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
-
-
 class Mlp(Backbone):
-    """Hidden layers of ``units`` on the last ``lags`` steps, flattened; the readout is the output layer.
+    """Multilayer perceptron on the last ``lags`` steps: hidden layers of ``units``; the readout is the output layer.
 
-    ``lags=None`` takes the whole window. The first features stand at step lags - 1; ``dropout`` acts on the output
-    of every layer.
+    The first features belong to step lags - 1. ``lags=None``: the whole window. ``dropout`` applies to the output of
+    every hidden layer.
     """
 
     def __init__(
@@ -70,28 +69,25 @@ class Mlp(Backbone):
         dropout: float = 0.0,
     ):
         super().__init__()
-        if not units or min(units) < 1:
-            raise InputError(f"model.backbone.units is {list(units)}; it must hold numbers of at least 1.")
-        require_share("model.backbone", dropout=dropout)
-        if activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise InputError(f"model.backbone.activation is {activation!r}; it must be one of {known}.")
-        self.lagged = Linear(features, past_steps, lags)
-        self.offset, self.receptive_field = self.lagged.offset, self.lagged.receptive_field
+        require_each_at_least(1, "model.backbone", units=units)
+        require_fraction("model.backbone", dropout=dropout)
+        require_choice(MLP_ACTIVATIONS, "model.backbone", activation=activation)
+        self.flatten = Linear(features, past_steps, lags)
+        self.offset, self.receptive_field = self.flatten.offset, self.flatten.receptive_field
         self.size = units[-1]
         layers = list[nn.Module]()
-        for inputs, outputs in zip((self.lagged.size, *units), units, strict=False):
-            layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation](), nn.Dropout(dropout)]
+        for inputs, outputs in zip((self.flatten.size, *units), units, strict=False):
+            layers += [nn.Linear(inputs, outputs), MLP_ACTIVATIONS[activation](), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*layers)
 
     def initial_state(self, x: Tensor) -> LinearState:
-        return self.lagged.initial_state(x)
+        return self.flatten.initial_state(x)
 
     def unroll(self, x: Tensor, state: LinearState) -> tuple[Tensor, LinearState]:
-        values, state = self.lagged.unroll(x, state)
+        values, state = self.flatten.unroll(x, state)
         return self.layers(values), state
 
     def step(self, x: Tensor, state: LinearState) -> tuple[Tensor, LinearState]:
-        """As the contract; zeros before there are enough lags."""
+        """As in ``Backbone``; zeros before step lags - 1."""
         features, state = self.unroll(x[:, None], state)
         return features[:, -1] if features.shape[1] else x.new_zeros(x.shape[0], self.size), state

@@ -1,4 +1,4 @@
-"""Simple RNN, LSTM, GRU and any other recurrent cell, in layers, behind the contract of a backbone."""
+"""Stacked recurrent layers: simple RNN, LSTM, GRU, and any custom cell."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -7,17 +7,26 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from seqmodels.backbones.cells import ACTIVATIONS, Cell, GatedCell, GruCell, HiddenState, LstmCell, LstmState, RnnCell
-from seqmodels.causal import Backbone
-from seqmodels.dropout import SequenceDropout, Zoneout, masked
-from seqmodels.errors import InputError, require_at_least, require_choice, require_share
+from seqmodels.backbones.base import Backbone
+from seqmodels.backbones.cells import (
+    RNN_ACTIVATIONS,
+    Cell,
+    GatedCell,
+    GruCell,
+    HiddenState,
+    LstmCell,
+    LstmState,
+    RnnCell,
+)
+from seqmodels.dropout import VariationalDropout, Zoneout, apply_mask
+from seqmodels.errors import InputError, require_at_least, require_choice, require_fraction
 
-STARTS = ("zeros", "learned", "random")
-SPREAD = 0.1  # standard deviation of a random start: small beside the range of tanh, so that no unit starts saturated
+INITIAL_STATES = ("zeros", "learned", "random")
+INITIAL_DEVIATION = 0.1  # of random initial states: small compared with the range of tanh, so that no unit saturates
 
 
 class CellLayer(nn.Module):
-    """A cell that reads a sequence step by step, with ``zoneout`` of its state."""
+    """A recurrent layer that applies a cell in a loop over the steps, with ``zoneout`` of its state."""
 
     def __init__(self, cell: Cell, zoneout: float):
         super().__init__()
@@ -25,62 +34,67 @@ class CellLayer(nn.Module):
         self.zoneout = Zoneout(zoneout) if zoneout else None
 
     def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """x (B, T, inputs) after ``state`` -> outputs (B, T, size), next state."""
+        """(B, T, inputs), state -> outputs (B, T, size), next state."""
         step, zoneout, outputs = self.cell.step, self.zoneout, []
-        for prepared in self.cell.prepare(x).unbind(1):
-            output, following = step(prepared, state)
+        for projected in self.cell.project_inputs(x).unbind(1):
+            output, next_state = step(projected, state)
             if zoneout is not None:
-                output, following = zoneout(output, state, following)
+                output, next_state = zoneout(output, state, next_state)
             outputs.append(output)
-            state = following
+            state = next_state
         return torch.stack(outputs, 1), state
 
 
-def start(layer: nn.Module, x: Tensor) -> tuple[Any, ...]:
-    """The state before the first step of x (B, T, inputs), of each layer in torch's module or of the one cell layer."""
-    if isinstance(layer, CellLayer):
-        return (layer.cell.initial_state(x),)
-    assert isinstance(layer, nn.RNNBase)
-    zeros, nothing = x.new_zeros(x.shape[0], layer.hidden_size), x.new_empty(x.shape[0], 0)
-    state = LstmState(zeros, zeros, nothing) if layer.mode == "LSTM" else HiddenState(zeros, nothing)
-    return (state,) * layer.num_layers
+def zero_states(module: nn.Module, x: Tensor) -> tuple[Any, ...]:
+    """State before the first step of x (B, T, inputs) for each layer of ``module``: a CellLayer, or torch's layers."""
+    if isinstance(module, CellLayer):
+        return (module.cell.initial_state(x),)
+    assert isinstance(module, nn.RNNBase)
+    zeros, no_mask = x.new_zeros(x.shape[0], module.hidden_size), x.new_empty(x.shape[0], 0)
+    state = LstmState(zeros, zeros, no_mask) if module.mode == "LSTM" else HiddenState(zeros, no_mask)
+    return (state,) * module.num_layers
 
 
-def read(layer: nn.Module, x: Tensor, states: Sequence[Any]) -> tuple[Tensor, tuple[Any, ...]]:
-    """x (B, T, inputs) after ``states`` -> features (B, T, size) of the last layer, the state of each."""
-    if isinstance(layer, CellLayer):
-        features, after = layer(x, states[0])
-        return features, (after,)
+def run_layers(module: nn.Module, x: Tensor, states: Sequence[Any]) -> tuple[Tensor, tuple[Any, ...]]:
+    """Run a CellLayer or torch's layers: (B, T, inputs), states -> outputs (B, T, size) of the last layer, next states.
+
+    torch stacks the states of its layers in dimension 0; here each layer has a state of its own, batch first.
+    """
+    if isinstance(module, CellLayer):
+        outputs, state = module(x, states[0])
+        return outputs, (state,)
     mask = states[0].mask
     hidden = torch.stack([state.hidden for state in states])
-    if not isinstance(layer, nn.LSTM):
-        features, hidden = layer(x, hidden)
-        return features, tuple(HiddenState(one, mask) for one in hidden.unbind())
-    features, (hidden, cell) = layer(x, (hidden, torch.stack([state.cell for state in states])))
-    return features, tuple(LstmState(*one, mask) for one in zip(hidden.unbind(), cell.unbind(), strict=True))
+    if not isinstance(module, nn.LSTM):
+        outputs, hidden = module(x, hidden)
+        return outputs, tuple(HiddenState(h, mask) for h in hidden.unbind())
+    outputs, (hidden, cell) = module(x, (hidden, torch.stack([state.cell for state in states])))
+    return outputs, tuple(LstmState(h, c, mask) for h, c in zip(hidden.unbind(), cell.unbind(), strict=True))
 
 
-class Start(nn.Module):
-    """How the memory of one layer starts, given the state its cell would start from.
+class InitialState(nn.Module):
+    """Learned or random initial state of one layer.
 
-    "zeros": as the cell says. "learned": one vector for all sequences, which begins as zeros. "random": in training
-    normal with mean 0 and deviation 0.1, drawn for every sequence; in evaluation as the cell says.
+    "learned": one vector for all sequences, zeros at first. "random": in training mode, normal with mean 0 and
+    standard deviation 0.1, sampled per sequence; in evaluation mode, the initial state of the cell.
     """
 
     def __init__(self, kind: str, example: Any):
         super().__init__()
         self.kind = kind
-        self.memory = [name for name in example._fields if name != "mask"]
-        learned = self.memory if kind == "learned" else []
+        self.fields = [name for name in example._fields if name != "mask"]
+        learned = self.fields if kind == "learned" else []
         self.values = nn.ParameterList([torch.zeros_like(getattr(example, name)[0]) for name in learned])
 
     def forward(self, state: Any) -> Any:
-        """A state of parts (B, size) and the one to start from."""
+        """Replace the initial state of the cell, a NamedTuple of tensors (B, size)."""
         if self.kind == "learned":
-            pairs = zip(self.memory, self.values, strict=True)
+            pairs = zip(self.fields, self.values, strict=True)
             return state._replace(**{name: value.expand_as(getattr(state, name)) for name, value in pairs})
-        if self.kind == "random" and self.training:
-            return state._replace(**{n: torch.randn_like(getattr(state, n)) * SPREAD for n in self.memory})
+        if self.training:
+            return state._replace(
+                **{name: torch.randn_like(getattr(state, name)) * INITIAL_DEVIATION for name in self.fields}
+            )
         return state
 
 
@@ -91,23 +105,29 @@ class BatchNorm(nn.BatchNorm1d):
         return super().forward(input.flatten(0, 1)).reshape(input.shape)
 
 
-# What may stand before every layer but the first, made for its number of features
-NORMALISERS: dict[str, Callable[[int], nn.Module]] = {"none": nn.Identity, "batch": BatchNorm, "layer": nn.LayerNorm}
+NORMALISATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "none": nn.Identity,
+    "batch": BatchNorm,
+    "layer": nn.LayerNorm,
+}
 
 
 class RecurrentState(NamedTuple):
-    """``layers``: the state of every layer, a NamedTuple of tensors (B, hidden) as its cell has it; ``masks``: what
-    input dropout keeps of the input of every layer, (B, inputs) or (B, 0) for all, and none without such dropout.
+    """State of stacked recurrent layers.
+
+    ``layers``: the state of each layer, a NamedTuple of tensors (B, hidden). ``masks``: of input dropout, (B, inputs)
+    per layer; (B, 0) in evaluation mode, and an empty tuple without input dropout.
     """
 
     layers: tuple[Any, ...]
     masks: tuple[Tensor, ...] = ()
 
 
-class Layers(Backbone):
-    """Recurrent layers over one another, and what stands between them.
+class RecurrentStack(Backbone):
+    """Base class of stacked recurrent layers.
 
-    Layer l computes y = dropout(cell(input dropout(normalise(x)))), and y + x with ``residual`` where l > 1.
+    Each layer computes y = dropout(cell(input_dropout(normalise(x)))). The first layer has no normalisation; with
+    ``residual``, the output of all others is x + y.
     """
 
     def __init__(
@@ -124,76 +144,47 @@ class Layers(Backbone):
         super().__init__()
         self.inputs, self.size, self.residual = inputs, size, residual
         self.layers = layers
-        self.between = nn.ModuleList(NORMALISERS[normalise](width) for width in inputs[1:])
-        self.input_dropout = SequenceDropout(input_dropout)
+        self.between = nn.ModuleList(NORMALISATIONS[normalise](width) for width in inputs[1:])
+        self.input_dropout = VariationalDropout(input_dropout)
         self.dropout = nn.Dropout(dropout)
         self.starts = nn.ModuleList()
         if initial != "zeros":
-            examples = self._zeros(next(self.parameters()).new_zeros(1, 0, inputs[0]))
-            self.starts.extend(Start(initial, example) for example in examples)
+            examples = self._zero_states(next(self.parameters()).new_zeros(1, 0, inputs[0]))
+            self.starts.extend(InitialState(initial, example) for example in examples)
 
     def initial_state(self, x: Tensor) -> RecurrentState:
-        """The start of every layer; the masks of input and recurrent dropout are drawn here, one per sequence."""
-        layers = self._zeros(x)
+        """As in ``Backbone``; samples the masks of input and recurrent dropout, one per sequence."""
+        layers = self._zero_states(x)
         if self.starts:
-            layers = tuple(begin(state) for begin, state in zip(self.starts, layers, strict=True))
-        masks = (self.input_dropout.mask(x, size) for size in self.inputs) if self.input_dropout.p else ()
+            layers = tuple(start(state) for start, state in zip(self.starts, layers, strict=True))
+        masks = (self.input_dropout.sample_mask(x, size) for size in self.inputs) if self.input_dropout.p else ()
         return RecurrentState(layers, tuple(masks))
 
     def unroll(self, x: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
-        if isinstance(self.layers, nn.RNNBase):  # nothing stands between the layers
-            features, states = read(self.layers, x, state.layers)
-            return self.dropout(features), RecurrentState(states, state.masks)
-        after: tuple[Any, ...] = ()
+        if isinstance(self.layers, nn.RNNBase):  # all layers in one module, with nothing but dropout between them
+            outputs, states = run_layers(self.layers, x, state.layers)
+            return self.dropout(outputs), RecurrentState(states, state.masks)
+        next_states: tuple[Any, ...] = ()
         for number, layer in enumerate(self.layers):
             y = self.between[number - 1](x) if number else x
-            y = masked(y, state.masks[number]) if state.masks else y
-            y, states = read(layer, y, state.layers[number : number + 1])
+            y = apply_mask(y, state.masks[number]) if state.masks else y
+            y, states = run_layers(layer, y, state.layers[number : number + 1])
             y = self.dropout(y)
             x = x + y if self.residual and number else y
-            after += states
-        return x, RecurrentState(after, state.masks)
+            next_states += states
+        return x, RecurrentState(next_states, state.masks)
 
-    def _zeros(self, x: Tensor) -> tuple[Any, ...]:
-        """The state of every layer as its cell starts it."""
+    def _zero_states(self, x: Tensor) -> tuple[Any, ...]:
+        """Initial state of every layer, as its cell defines it."""
         if isinstance(self.layers, nn.RNNBase):
-            return start(self.layers, x)
-        return tuple(state for layer in self.layers for state in start(layer, x))
+            return zero_states(self.layers, x)
+        return tuple(state for layer in self.layers for state in zero_states(layer, x))
 
 
-def widths(hidden: int | Sequence[int], layers: int, residual: bool) -> list[int]:
-    """Units of each layer; raises InputError where there are not as many numbers as layers, or none."""
-    require_at_least(1, "model.backbone", layers=layers)
-    units = [hidden] * layers if isinstance(hidden, int) else list(hidden)
-    if len(units) != layers:
-        raise InputError(
-            f"model.backbone.hidden={units} gives the units of {len(units)} layers, and model.backbone.layers is"
-            f" {layers}; they must be as many, or hidden one number for all of them."
-        )
-    for width in units:
-        require_at_least(1, "model.backbone", hidden=width)
-    if residual and len(set(units)) > 1:
-        raise InputError(f"model.backbone.residual adds input and output of a layer, and hidden={units} differs.")
-    return units
+class CustomRecurrent(RecurrentStack):
+    """Stacked layers of any ``Cell``, which is built as ``cell(inputs=, size=)``.
 
-
-def check(normalise: str, initial: str, **shares: float) -> None:
-    """Raise InputError for settings that make no recurrent layers."""
-    require_share("model.backbone", **shares)
-    require_choice(NORMALISERS, "model.backbone", normalise=normalise)
-    require_choice(STARTS, "model.backbone", initial=initial)
-
-
-def refuse_one_unit(setting: str, units: Sequence[int]) -> None:
-    """A single unit minus its own mean is always 0."""
-    if 1 in units:
-        raise InputError(f"model.backbone.{setting} needs hidden of at least 2; one unit, normalised, is always 0.")
-
-
-class Cells(Layers):
-    """Layers of any recurrent cell, which is built as ``cell(inputs=, size=)``; see ``seqmodels.backbones.cells.Cell``.
-
-    The options are those of ``Recurrent``; what acts within a step is the cell's own affair.
+    The other options are those of ``Recurrent``, except those that apply within a step.
     """
 
     def __init__(
@@ -210,28 +201,28 @@ class Cells(Layers):
         residual: bool = False,
         initial: str = "zeros",
     ):
-        check(normalise, initial, dropout=dropout, input_dropout=input_dropout, zoneout=zoneout)
-        units = widths(hidden, layers, residual)
-        inputs, modules = [features, *units[:-1]], nn.ModuleList()
-        if normalise == "layer":
-            refuse_one_unit("normalise=layer", units[:-1])
-        modules.extend(CellLayer(cell(inputs=i, size=size), zoneout) for i, size in zip(inputs, units, strict=True))
+        check_recurrent_options(normalise, initial, dropout=dropout, input_dropout=input_dropout, zoneout=zoneout)
+        units = layer_units(hidden, layers, normalise, residual)
+        inputs = [features, *units[:-1]]
+        sizes = zip(inputs, units, strict=True)
+        modules = nn.ModuleList([CellLayer(cell(inputs=i, size=size), zoneout) for i, size in sizes])
         super().__init__(modules, inputs, units[-1], dropout, input_dropout, normalise, residual, initial)
 
 
-class Recurrent(Layers):
-    """``layers`` layers of ``hidden`` units each, or of as many as a list of them says: [20, 20, 1] ends in one unit.
+class Recurrent(RecurrentStack):
+    """Base class of ``Rnn``, ``Gru`` and ``Lstm``: ``layers`` layers of ``hidden`` units, or of a list of units.
 
-    All rates are shares of units, and act in training only.
+    All dropout and zoneout rates are fractions of units.
 
-    ``dropout``: on the output of every layer, drawn for every step. ``input_dropout``: on the input of every layer,
-    and ``recurrent_dropout``: on the hidden state, one mask per sequence (Gal & Ghahramani 2016). ``zoneout``: units
-    that keep their previous value, at every step (Krueger et al. 2017). ``layer_norm``: within the recurrence, before
-    the activation (Ba et al. 2016). ``normalise``: the input of every layer but the first, "batch" (per feature over
-    batch and time) or "layer". ``residual``: from the second layer on, output + input. ``initial``: the state before
-    the first step, "zeros", "learned" or "random" (normal with deviation 0.1, in training only).
+    ``dropout``: on the output of every layer, sampled per step. ``input_dropout``: on the input of every layer, and
+    ``recurrent_dropout``: on the hidden state, one mask per sequence (Gal & Ghahramani 2016). ``zoneout``: rate of
+    units that keep their previous value, sampled per step (Krueger et al. 2017). ``layer_norm``: layer normalisation
+    inside the cell, before the activations (Ba et al. 2016). ``normalise``: normalisation of the input of every layer
+    but the first, "none", "batch" (per feature, over batch and time) or "layer". ``residual``: add the input of every
+    layer but the first to its output. ``initial``: the state before the first step, "zeros", "learned" or "random"
+    (normal with standard deviation 0.1, in training mode only).
 
-    torch's fused layers do the work unless layer_norm, recurrent_dropout or zoneout ask for a loop over the steps.
+    Uses torch's fused layers unless layer_norm, recurrent_dropout or zoneout require a loop over the steps.
     """
 
     fused: Callable[..., nn.RNNBase]
@@ -252,42 +243,39 @@ class Recurrent(Layers):
         residual: bool = False,
         initial: str = "zeros",
     ):
-        shares = {"dropout": dropout, "input_dropout": input_dropout, "recurrent_dropout": recurrent_dropout}
-        check(normalise, initial, zoneout=zoneout, **shares)
-        units, modules = widths(hidden, layers, residual), nn.ModuleList()
+        rates = {"dropout": dropout, "input_dropout": input_dropout, "recurrent_dropout": recurrent_dropout}
+        check_recurrent_options(normalise, initial, zoneout=zoneout, **rates)
+        units = layer_units(hidden, layers, normalise, residual)
         inputs = [features, *units[:-1]]
         sizes = list(zip(inputs, units, strict=True))
-        if normalise == "layer":
-            refuse_one_unit("normalise=layer", units[:-1])
-        chosen: nn.RNNBase | nn.ModuleList = modules
+        modules: nn.RNNBase | nn.ModuleList
         if layer_norm or recurrent_dropout or zoneout:
             if layer_norm:
-                refuse_one_unit("layer_norm", units)
+                require_two_units("layer_norm", units)
             cell = partial(self.cell, layer_norm=layer_norm, recurrent_dropout=recurrent_dropout)
-            modules.extend(CellLayer(cell(*size), zoneout) for size in sizes)
+            modules = nn.ModuleList([CellLayer(cell(*size), zoneout) for size in sizes])
         elif input_dropout or normalise != "none" or residual or len(set(units)) > 1:
-            modules.extend(self.fused(*size, batch_first=True) for size in sizes)
+            modules = nn.ModuleList([self.fused(*size, batch_first=True) for size in sizes])
         else:
-            between = dropout if layers > 1 else 0.0  # torch warns about dropout between the layers of one
-            chosen = self.fused(features, units[0], layers, batch_first=True, dropout=between)
-        super().__init__(chosen, inputs, units[-1], dropout, input_dropout, normalise, residual, initial)
+            between = dropout if layers > 1 else 0.0  # torch warns about it for a single layer
+            modules = self.fused(features, units[0], layers, batch_first=True, dropout=between)
+        super().__init__(modules, inputs, units[-1], dropout, input_dropout, normalise, residual, initial)
 
 
 class Rnn(Recurrent):
     """Simple RNN: h(t) = f(W x(t) + U h(t-1) + b), where ``activation`` f is tanh or relu.
 
-    Source: Elman 1990. Differs: torch keeps two bias vectors, which adds ``hidden`` parameters per layer.
+    Source: Elman 1990. Differs: like torch, two bias vectors, thus ``hidden`` more parameters per layer.
     """
 
-    def __init__(self, features: int, past_steps: int, activation: str = "tanh", **others: Any):
-        require_choice(ACTIVATIONS, "model.backbone", activation=activation)
-        # Before the layers are made, which ask for it
-        self.fused = partial(nn.RNN, nonlinearity=activation)
+    def __init__(self, features: int, past_steps: int, activation: str = "tanh", **options: Any):
+        require_choice(RNN_ACTIVATIONS, "model.backbone", activation=activation)
+        self.fused = partial(nn.RNN, nonlinearity=activation)  # before super().__init__, which builds the layers
         self.cell = partial(RnnCell, activation=activation)
-        super().__init__(features, past_steps, **others)
+        super().__init__(features, past_steps, **options)
         if activation == "relu":
-            self.advice = (
-                "model.backbone.activation=relu has no upper bound, so that the state of the recurrence may explode;"
+            self.warnings = (
+                "model.backbone.activation=relu is unbounded, so the recurrent state may explode;"
                 " keep tanh unless gradients are clipped and the learning rate is low.",
             )
 
@@ -295,7 +283,7 @@ class Rnn(Recurrent):
 class Gru(Recurrent):
     """Gated recurrent unit: h = (1 - z) n + z h, n = tanh(W x + r (U h + b)).
 
-    Source: Cho et al. 2014. Differs: the reset gate r acts after the recurrent product, as in cuDNN and Keras 2.
+    Source: Cho et al. 2014. Differs: the reset gate r applies after the recurrent product, as in cuDNN and Keras 2.
     """
 
     fused = nn.GRU
@@ -310,3 +298,37 @@ class Lstm(Recurrent):
 
     fused = nn.LSTM
     cell = LstmCell
+
+
+def check_recurrent_options(normalise: str, initial: str, **rates: float) -> None:
+    """Raise InputError for invalid options that all recurrent backbones have."""
+    require_fraction("model.backbone", **rates)
+    require_choice(NORMALISATIONS, "model.backbone", normalise=normalise)
+    require_choice(INITIAL_STATES, "model.backbone", initial=initial)
+
+
+def layer_units(hidden: int | Sequence[int], layers: int, normalise: str, residual: bool) -> list[int]:
+    """Return the number of units of each layer; raises InputError if it does not fit the other options."""
+    require_at_least(1, "model.backbone", layers=layers)
+    units = [hidden] * layers if isinstance(hidden, int) else list(hidden)
+    if len(units) != layers:
+        raise InputError(
+            f"model.backbone.hidden={units} gives the units of {len(units)} layers, and model.backbone.layers is"
+            f" {layers}; give one number per layer, or a single number for all of them."
+        )
+    for size in units:
+        require_at_least(1, "model.backbone", hidden=size)
+    if residual and len(set(units)) > 1:
+        raise InputError(
+            f"model.backbone.residual adds the input of a layer to its output, so all layers need the same number of"
+            f" units; hidden is {units}."
+        )
+    if normalise == "layer":
+        require_two_units("normalise=layer", units[:-1])
+    return units
+
+
+def require_two_units(option: str, units: Sequence[int]) -> None:
+    """Raise InputError if a layer to be normalised has a single unit, which minus its own mean is always 0."""
+    if 1 in units:
+        raise InputError(f"model.backbone.{option} needs hidden of at least 2; a single normalised unit is always 0.")

@@ -6,13 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from seqmodels.backbones.conv_stack import ConvolutionStack, Convolve
-from seqmodels.causal import CausalConv
-from seqmodels.errors import InputError, require_at_least, require_share
+from seqmodels.backbones.causal_conv import CausalConv, CausalConvNet, Convolve, check_conv_options
 
 
 class ResidualBlock(nn.Module):
-    """ReLU(x + F(x)), F = convolution, ReLU, dropout, twice; a 1 x 1 convolution fits x where the widths differ."""
+    """ReLU(x + F(x)), where F is (convolution, ReLU, dropout) twice; a 1 x 1 convolution adapts the width of x."""
 
     def __init__(self, inputs: int, filters: int, kernel: int, dilation: int, dropout: float, weight_norm: bool):
         super().__init__()
@@ -26,16 +24,18 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, convolve: Convolve) -> Tensor:
         """(..., inputs) -> (..., filters)."""
-        inner = self.dropout(torch.relu_(convolve(self.first, x)))
-        inner = self.dropout(torch.relu_(convolve(self.second, inner)))
-        return torch.relu(self.fit(x) + inner)
+        residual = self.dropout(torch.relu_(convolve(self.first, x)))
+        residual = self.dropout(torch.relu_(convolve(self.second, residual)))
+        return torch.relu(self.fit(x) + residual)
 
 
-class Tcn(ConvolutionStack):
-    """One residual block per dilation; ``weight_norm`` learns length and direction of each filter apart.
+class Tcn(CausalConvNet):
+    """Temporal convolutional network: one residual block per dilation.
 
-    Source: Bai, Kolter & Koltun 2018. Differs: dropout of single values, as in the authors' code, where their text
-    has whole channels.
+    ``weight_norm``: parametrise each filter by its norm and its direction.
+
+    Source: Bai, Kolter & Koltun 2018. Differs: dropout of single values, as in the authors' code; their paper drops
+    whole channels.
     """
 
     def __init__(
@@ -49,10 +49,7 @@ class Tcn(ConvolutionStack):
         weight_norm: bool = True,
     ):
         super().__init__()
-        require_at_least(1, "model.backbone", filters=filters, kernel=kernel)
-        require_share("model.backbone", dropout=dropout)
-        if not dilations or min(dilations) < 1:
-            raise InputError(f"model.backbone.dilations is {list(dilations)}; it must hold numbers of at least 1.")
+        check_conv_options(filters, kernel, dilations, dropout)
         self.size = filters
         widths = [features] + [filters] * (len(dilations) - 1)
         blocks = [
@@ -61,7 +58,7 @@ class Tcn(ConvolutionStack):
         ]
         self.blocks = nn.ModuleList(blocks)
         self.receptive_field = 1 + 2 * (kernel - 1) * sum(dilations)
-        self.remember([convolution for block in blocks for convolution in (block.first, block.second)])
+        self.register_convolutions([convolution for block in blocks for convolution in (block.first, block.second)])
 
     def network(self, x: Tensor, convolve: Convolve) -> Tensor:
         for block in self.blocks:

@@ -1,26 +1,16 @@
-"""WaveNet: a stack of dilated causal convolutions, simplified as in the textbook, and gated as in the paper."""
+"""WaveNet: stacks of dilated causal convolutions, plain as in the textbook and gated as in the paper."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from seqmodels.backbones.conv_stack import ConvolutionStack, Convolve
-from seqmodels.causal import CausalConv
-from seqmodels.errors import InputError, require_at_least, require_share
+from seqmodels.backbones.causal_conv import CausalConv, CausalConvNet, Convolve, check_conv_options
+from seqmodels.errors import require_at_least
 
 
-def all_dilations(filters: int, kernel: int, dilations: Sequence[int], stacks: int, dropout: float) -> list[int]:
-    """The dilation of every layer; refuses settings that make no stack."""
-    require_at_least(1, "model.backbone", filters=filters, kernel=kernel, stacks=stacks)
-    require_share("model.backbone", dropout=dropout)
-    if not dilations or min(dilations) < 1:
-        raise InputError(f"model.backbone.dilations is {list(dilations)}; it must hold numbers of at least 1.")
-    return list(dilations) * stacks
-
-
-class WaveNet(ConvolutionStack):
-    """Causal convolutions with ReLU, one per dilation, ``stacks`` times over.
+class WaveNet(CausalConvNet):
+    """Causal convolutions with ReLU, one per dilation; the list of dilations is repeated ``stacks`` times.
 
     Source: Géron, chapter 15, after van den Oord et al. 2016; without gates, residual or skip connections.
     """
@@ -36,24 +26,27 @@ class WaveNet(ConvolutionStack):
         dropout: float = 0.0,
     ):
         super().__init__()
+        check_conv_options(filters, kernel, dilations, dropout)
+        require_at_least(1, "model.backbone", stacks=stacks)
         self.size = filters
-        steps = all_dilations(filters, kernel, dilations, stacks, dropout)
-        inputs = [features] + [filters] * (len(steps) - 1)
-        layers = [CausalConv(i, filters, kernel, d) for i, d in zip(inputs, steps, strict=True)]
+        all_dilations = [*dilations] * stacks
+        widths = [features] + [filters] * (len(all_dilations) - 1)
+        layers = [CausalConv(width, filters, kernel, d) for width, d in zip(widths, all_dilations, strict=True)]
         self.layers = nn.ModuleList(layers)
         self.dropout = nn.Dropout(dropout)
-        self.receptive_field = 1 + (kernel - 1) * sum(steps)
-        self.remember(layers)
+        self.receptive_field = 1 + (kernel - 1) * stacks * sum(dilations)
+        self.register_convolutions(layers)
 
     def network(self, x: Tensor, convolve: Convolve) -> Tensor:
-        for layer in self.order:
+        for layer in self.convolutions:
             x = torch.relu_(convolve(layer, x))
         return self.dropout(x)
 
 
 class GatedBlock(nn.Module):
-    """z = tanh(a) sigmoid(b) of one dilated convolution; then a 1 x 1 convolution whose output is the skip,
-    and, added to the input, the residual.
+    """Gated residual block: z = tanh(a) sigmoid(b), where a dilated convolution computes a and b.
+
+    A 1 x 1 convolution of z is the skip output; the residual output is the input plus the skip output.
     """
 
     def __init__(self, filters: int, kernel: int, dilation: int):
@@ -62,18 +55,19 @@ class GatedBlock(nn.Module):
         self.mix = nn.Linear(filters, filters)
 
     def forward(self, x: Tensor, convolve: Convolve) -> tuple[Tensor, Tensor]:
-        """(..., filters) -> residual, skip, both like x."""
+        """Input (..., filters) -> residual and skip outputs, (..., filters) each."""
         signal, gate = convolve(self.convolution, x).chunk(2, dim=-1)
         skip = self.mix(torch.tanh(signal) * torch.sigmoid(gate))
         return x + skip, skip
 
 
-class GatedWaveNet(ConvolutionStack):
-    """Gated residual blocks whose skip connections are summed: a causal input convolution, then one block per
-    dilation, ``stacks`` times over, then ReLU - 1 x 1 - ReLU.
+class GatedWaveNet(CausalConvNet):
+    """Causal convolution, gated residual blocks, and ReLU - 1 x 1 convolution - ReLU of their summed skip outputs.
 
-    Source: van den Oord et al. 2016, equation 2 and figure 4. Differs: the same 1 x 1 convolution gives skip and
-    residual, as in the textbook; its notebooks apply tanh twice, which is not done here.
+    There is one block per dilation; the list of dilations is repeated ``stacks`` times.
+
+    Source: van den Oord et al. 2016, equation 2 and figure 4. Differs: one 1 x 1 convolution gives both skip and
+    residual output, as in Géron's book (but without the second tanh of its notebooks).
     """
 
     def __init__(
@@ -87,15 +81,16 @@ class GatedWaveNet(ConvolutionStack):
         dropout: float = 0.0,
     ):
         super().__init__()
+        check_conv_options(filters, kernel, dilations, dropout)
+        require_at_least(1, "model.backbone", stacks=stacks)
         self.size = filters
-        steps = all_dilations(filters, kernel, dilations, stacks, dropout)
         self.entry = CausalConv(features, filters, kernel)
-        blocks = [GatedBlock(filters, kernel, dilation) for dilation in steps]
+        blocks = [GatedBlock(filters, kernel, dilation) for dilation in [*dilations] * stacks]
         self.blocks = nn.ModuleList(blocks)
         self.exit = nn.Linear(filters, filters)
         self.dropout = nn.Dropout(dropout)
-        self.receptive_field = 1 + (kernel - 1) * (1 + sum(steps))
-        self.remember([self.entry, *(block.convolution for block in blocks)])
+        self.receptive_field = 1 + (kernel - 1) * (1 + stacks * sum(dilations))
+        self.register_convolutions([self.entry, *(block.convolution for block in blocks)])
 
     def network(self, x: Tensor, convolve: Convolve) -> Tensor:
         x = convolve(self.entry, x)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from seqmodels.dropout import DROPOUTS
+from seqmodels.dropout import DROPOUT_MODULES
 from seqmodels.errors import InputError, require_at_least
 from seqmodels.window import AbstractForecaster, Inputs
 
@@ -27,7 +27,7 @@ def dropout_on(model: nn.Module) -> Iterator[None]:
     """
     before = {module: module.training for module in model.modules()}
     model.eval()
-    dropping = [module for module in before if isinstance(module, DROPOUTS) and rate(module) > 0]
+    dropping = [module for module in before if isinstance(module, DROPOUT_MODULES) and rate(module) > 0]
     if not dropping:
         raise InputError("dropout_passes needs a model with dropout; set model.backbone.dropout, such as 0.1.")
     for module in dropping:

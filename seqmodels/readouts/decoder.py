@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqmodels.causal import Backbone
+from seqmodels.backbones.base import Backbone
 from seqmodels.errors import InputError
 from seqmodels.readouts.base import Encoded, Readout
 from seqmodels.states import memories, remembered, replaced

@@ -94,7 +94,7 @@ def context(rule: str) -> str:
 
 def model_summary(module: Any, name: str = "") -> RenderableType:
     """Parts and parameters of the model, the steps it sees, and a warning where they do not fit the window or the
-    backbone has advice.
+    backbone has warnings of its own.
 
     ``name`` is what the user calls the model, "wavenet"; without one, its parts name it.
     """
@@ -113,7 +113,7 @@ def model_summary(module: Any, name: str = "") -> RenderableType:
         lines.add_row("sees", f"{seen}; the window has {spec.past_steps:,}")
     origins = getattr(model, "trained", model.origins)
     lines.add_row("origins", f"{counted(len(origins.of(spec.past_steps)), 'forecast')} per window in training")
-    warnings = [field_warning(field, spec.past_steps), *getattr(backbone, "advice", ())]
+    warnings = [field_warning(field, spec.past_steps), *getattr(backbone, "warnings", ())]
     shown = [Text(f"warning: {warning}", style="yellow") for warning in warnings if warning]
     return Group(lines, *shown) if shown else lines
 

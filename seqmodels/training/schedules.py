@@ -3,7 +3,7 @@
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
-from seqmodels.errors import InputError, require_share
+from seqmodels.errors import InputError, require_fraction
 
 
 def warm_up(
@@ -40,7 +40,7 @@ def warm_up_cosine(
 
 def _warming(total_steps: int, share: float) -> int:
     """Steps of the warm-up, at least one."""
-    require_share("scheduler", share_of_warm_up=share)
+    require_fraction("scheduler", share_of_warm_up=share)
     return max(1, round(share * total_steps))
 
 

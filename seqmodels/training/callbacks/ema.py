@@ -3,7 +3,7 @@
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
-from seqmodels.errors import require_share
+from seqmodels.errors import require_fraction
 
 
 class AveragedWeights(EMAWeightAveraging):
@@ -18,7 +18,7 @@ class AveragedWeights(EMAWeightAveraging):
     """
 
     def __init__(self, decay: float = 0.99):
-        require_share("callbacks.ema", decay=decay)
+        require_fraction("callbacks.ema", decay=decay)
         super().__init__(use_buffers=False, decay=decay)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
