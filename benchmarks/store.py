@@ -22,7 +22,7 @@ from datamodules.series import SeriesSet, Shard
 from datamodules.store.format import open_store
 from datamodules.store.writer import StoreWriter
 from datamodules.stored import Stored
-from datamodules.windows.samplers import Blockwise, Order, Scattered
+from datamodules.windows.samplers import BlockShuffleSampler, FeistelSampler, Sampler
 
 MEGABYTES, STEPS, WINDOWS, BATCH = 400, 10_000, 2_000_000, 1024
 SETTINGS = {"past_steps": 168, "horizon": 24, "split": [0.8, 0.1, 0.1], "batch_size": BATCH}
@@ -73,18 +73,18 @@ def iterate(kind: str, path: str) -> dict[str, float]:
             "peak": memory("VmHWM"), "now": memory("VmRSS")}  # fmt: skip
 
 
-def orders() -> Iterator[tuple[str, Order]]:
-    yield "place by place", Scattered(10**9, 0)
-    yield "blockwise", Blockwise(10**9, 0, block=2**16, together=32)
+def orders() -> Iterator[tuple[str, Sampler]]:
+    yield "place by place", FeistelSampler(10**9, 0)
+    yield "blockwise", BlockShuffleSampler(10**9, 0, block=2**16, together=32)
 
 
-def ask(order: Order) -> tuple[float, float, float]:
+def ask(order: Sampler) -> tuple[float, float, float]:
     """Memory before and after asking for a million places of three epochs, and seconds for a million."""
-    order.numbers(0, 0, BATCH)
+    order.indices(0, 0, BATCH)
     before, started = memory("VmRSS"), time.perf_counter()
     for epoch in range(3):
         for first in range(5 * 10**8, 5 * 10**8 + 10**6, 50_000):
-            order.numbers(epoch, first, first + 50_000)
+            order.indices(epoch, first, first + 50_000)
     return before, memory("VmRSS"), (time.perf_counter() - started) / 3
 
 

@@ -12,22 +12,22 @@ from datamodules.series import STAGES, SeriesSet
 from datamodules.split import split_spans
 from datamodules.statistics import check_winsorise, merge_ranges, winsorise_targets
 from datamodules.windows.checks import (
-    RULES,
+    SHORT_SERIES_RULES,
     check_lengths,
     check_split_by,
     check_windows,
-    remaining,
-    short_ones,
+    drop_short_series,
+    find_short_series,
     short_series_notes,
 )
-from datamodules.windows.loader import WindowIndex, WindowLoader, WindowStore
-from datamodules.windows.samplers import Drawn, Order, check_sampling, every_window, first
-from datamodules.windows.spec import measured, sizes_differ, units
-from datamodules.windows.stateful import LaneIndex, StretchLoader
+from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader
+from datamodules.windows.samplers import Sampler, TruncatedSampler, WeightedSampler, build_sampler, check_sampling
+from datamodules.windows.spec import measure_spec, seasonal_units, sizes_differ
+from datamodules.windows.stateful import ConsecutiveLoader, LaneIndex
 from seqmodels.errors import InputError, require_at_least, require_choice
 from seqmodels.window import Window
 
-Loader = WindowLoader | StretchLoader
+Loader = WindowLoader | ConsecutiveLoader
 
 
 class WindowDataModule(pl.LightningDataModule, ABC):
@@ -91,7 +91,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         require_at_least(1, "data", batch_size=batch_size, evaluation_batch_size=evaluation_batch_size)
         require_at_least(0, "data", fold=fold)
         require_choice(("inside", "across"), "data", context=context)
-        require_choice(RULES, "data", short_series=short_series)
+        require_choice(SHORT_SERIES_RULES, "data", short_series=short_series)
         check_sampling(sampling, epoch_windows, shuffle, lanes)
         if winsorise is not None:
             check_winsorise(winsorise)
@@ -113,9 +113,9 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     def read(self) -> SeriesSet:
         """All series, in raw units."""
 
-    def training_order(self, windows: int) -> Order:
-        """In which order so many training windows come; data that are read from a disk have an order of their own."""
-        return every_window(windows, self.seed, self.shuffle)
+    def training_sampler(self, windows: int) -> Sampler:
+        """Sampler of the training windows, each once per epoch; data read from a disk override it."""
+        return build_sampler(windows, self.seed, self.shuffle)
 
     def setup(self, stage: str | None = None) -> None:
         """Read, split and index once; later calls only move the series to the trainer's device."""
@@ -138,7 +138,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
                     f"data.lanes is {self.lanes}; lanes carry a state in one process: set trainer.devices=1."
                 )
             # Every process evaluates all windows, so that its figures are whole without asking the others.
-            self.train_dataloader().sampler.share(self.trainer.global_rank, self.trainer.world_size)
+            self.train_dataloader().sampler.set_rank(self.trainer.global_rank, self.trainer.world_size)
             self._move(self.trainer.strategy.root_device)
 
     def train_dataloader(self) -> WindowLoader:
@@ -176,15 +176,15 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     def _divide(self) -> None:
         """Find the rows of each stage, those of short series only where they are wanted."""
         spans = split_spans(self.series, self.split, self.split_by, self.fold, sum(self.extent))
-        self.short = short_ones(spans, sum(self.extent))
-        self.spans = remaining(self.series, spans, self.short, self.short_series, sum(self.extent), self.split)
+        self.short = find_short_series(spans, sum(self.extent))
+        self.spans = drop_short_series(self.series, spans, self.short, self.short_series, sum(self.extent), self.split)
 
-    def _index(self, stage: str) -> WindowIndex | LaneIndex:
+    def _index(self, stage: str) -> SlidingIndex | LaneIndex:
         if stage == "train" and self.lanes is not None:
             return LaneIndex(self.spans["train"], *self.extent, self.lanes)
         context = "inside" if stage == "train" else self.context
         short = self.short if self.short_series == "pad" else None
-        return WindowIndex.of_spans(self.series, *self.spans[stage], *self.extent, context, short)
+        return SlidingIndex.from_span(self.series, *self.spans[stage], *self.extent, context, short)
 
     def _prepare(self) -> None:
         """Bring the series into the form that models get, and measure them, by the training rows alone."""
@@ -193,53 +193,55 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             self.series = winsorise_targets(self.series, merge_ranges(train.start, train.stop), self.winsorise)
         prepared = prepare_covariates(self.series, train, self.horizon, self.covariate_transforms)
         self.series = prepared.series
-        self.spec = measured(prepared, train)._replace(
+        self.spec = measure_spec(prepared, train)._replace(
             past_steps=self.past_steps,
             horizon=self.horizon,
             season=self.series.season if self.season == "auto" else int(self.season),
-            missing=self.series.missing > 0 or any(index.whole < len(index) for index in self.indexes.values()),
+            missing=self.series.missing > 0 or any(index.unpadded < len(index) for index in self.indexes.values()),
             stateful=self.lanes is not None,
         )
-        self.units = units(self.series, train, self.short, self.spec)
+        self.units = seasonal_units(self.series, train, self.short, self.spec)
         trained = torch.from_numpy(train.stop > train.start)  # the others must not tell anything
         self.spec = self.spec._replace(sizes_differ=sizes_differ(self.units[trained]))
 
     def _loaders(self) -> dict[str, Loader]:
-        store = WindowStore(self.series, self.spec, self.units)
-        loaders: dict[str, Loader] = {"train": self._training_loader(store)}
+        tensors = SeriesTensors(self.series, self.spec, self.units)
+        loaders: dict[str, Loader] = {"train": self._training_loader(tensors)}
         for stage in STAGES[1:]:
             index, size = self.indexes[stage], self.evaluation_batch_size
             begin = self.spans[stage].start if self.context == "inside" else self.series.offsets[:-1]
             if self.lanes is None:
-                loaders[stage] = WindowLoader(store, index, size)
+                loaders[stage] = WindowLoader(tensors, index, size)
             else:
-                assert isinstance(index, WindowIndex)
-                loaders[stage] = StretchLoader(store, index, begin, size)
+                assert isinstance(index, SlidingIndex)
+                loaders[stage] = ConsecutiveLoader(tensors, index, begin, size)
         return loaders
 
-    def _training_loader(self, store: WindowStore) -> WindowLoader:
+    def _training_loader(self, tensors: SeriesTensors) -> WindowLoader:
         index = self.indexes["train"]
         if isinstance(index, LaneIndex):
-            return WindowLoader(store, index, index.lanes)
+            return WindowLoader(tensors, index, index.lanes)
         if self.sampling == "window":
-            order = first(self.training_order(len(index)), self.epoch_windows)
+            sampler = self.training_sampler(len(index))
+            if self.epoch_windows is not None:
+                sampler = TruncatedSampler(sampler, self.epoch_windows)
         else:
             rows = self.spans["train"].lengths if self.sampling == "length" else None
-            order = Drawn(index.counts.numpy(), rows, self.epoch_windows or len(index), self.seed)
-        return WindowLoader(store, index, self.batch_size, order)
+            sampler = WeightedSampler(index.counts.numpy(), rows, self.epoch_windows or len(index), self.seed)
+        return WindowLoader(tensors, index, self.batch_size, sampler)
 
     def _say_what_is_left_out(self) -> None:
         index = self.indexes["train"]
         notes = short_series_notes(self.short_series, self.short, self.indexes, sum(self.extent), self.split_by)
-        if isinstance(index, LaneIndex) and index.left_out:
+        if isinstance(index, LaneIndex) and index.unused_rows:
             notes.append(
-                f"{index.left_out:,} of {index.rows:,} training rows fill no window of a lane and are left out"
+                f"{index.unused_rows:,} of {index.rows:,} training rows fill no window of a lane and are left out"
             )
         self.series = replace(self.series, notes=(*self.series.notes, *notes))
 
     def _move(self, device: torch.device) -> None:
-        store = self.loaders["train"].store
-        if store.device != device:
-            moved = WindowStore(self.series, self.spec, store.seasonal_error, device)
+        tensors = self.loaders["train"].tensors
+        if tensors.device != device:
+            moved = SeriesTensors(self.series, self.spec, tensors.seasonal_error, device)
             for loader in self.loaders.values():
-                loader.store = moved
+                loader.tensors = moved

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from datamodules.base import Loader, WindowDataModule
 from datamodules.store.format import StoredSeries, open_store, verify
-from datamodules.windows.loader import WindowStore
-from datamodules.windows.samplers import Blockwise, Order
+from datamodules.windows.loader import SeriesTensors
+from datamodules.windows.samplers import BlockShuffleSampler, Sampler
 from seqmodels.errors import require_at_least
 from seqmodels.window import Inputs, Targets, Window, WindowSpec
 
@@ -18,7 +18,7 @@ MOST_MAPPED = 2**28  # bytes of the files that may be in memory before they are 
 BLOCK_BYTES = 2**18  # of a block of windows where nobody says how many windows it has
 
 
-class StoredWindows(WindowStore):
+class MappedTensors(SeriesTensors):
     """Windows of series in files: what was read is given back once it is much, and batches are put on ``target``."""
 
     def __init__(self, series: StoredSeries, spec: WindowSpec, seasonal_error: Tensor):
@@ -74,25 +74,25 @@ class Stored(WindowDataModule):
             verify(self.path)
         return open_store(self.path)
 
-    def training_order(self, windows: int) -> Order:
+    def training_sampler(self, windows: int) -> Sampler:
         """Blocks that are read one after the other from the disk."""
         if not self.shuffle:
-            return super().training_order(windows)
+            return super().training_sampler(windows)
         assert isinstance(self.series, StoredSeries)
         block = self.block or max(1, BLOCK_BYTES // self.series.row_bytes)
-        return Blockwise(windows, self.seed, block, self.blocks_together)
+        return BlockShuffleSampler(windows, self.seed, block, self.blocks_together)
 
     def _loaders(self) -> dict[str, Loader]:
         loaders = super()._loaders()
         assert isinstance(self.series, StoredSeries)
-        store = StoredWindows(self.series, self.spec, loaders["train"].store.seasonal_error)
+        tensors = MappedTensors(self.series, self.spec, loaders["train"].tensors.seasonal_error)
         for loader in loaders.values():
-            loader.store = store
+            loader.tensors = tensors
         self.series.release()
         return loaders
 
     def _move(self, device: torch.device) -> None:
         """The series stay where they are: batches go to the device."""
-        store = self.loaders["train"].store
-        assert isinstance(store, StoredWindows)
-        store.target = device
+        tensors = self.loaders["train"].tensors
+        assert isinstance(tensors, MappedTensors)
+        tensors.target = device

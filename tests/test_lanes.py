@@ -70,7 +70,7 @@ def test_each_row_of_a_batch_continues_the_same_row_of_the_batch_before(lengths,
         read += [row + step for row in first.tolist() for step in range(past)]
         touched |= {row + step for row in first.tolist() for step in range(past + horizon)}
     assert len(read) == len(set(read)), "no row is read twice"
-    assert data.train_dataloader().index.left_out == data.spans["train"].rows - len(touched)
+    assert data.train_dataloader().index.unused_rows == data.spans["train"].rows - len(touched)
 
 
 @given(

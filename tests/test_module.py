@@ -9,7 +9,7 @@ import zoo
 from data import build_data
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from datamodules.windows.loader import rows
+from datamodules.windows.loader import slice_window
 from seqmodels.checkpoint import load, read
 from seqmodels.errors import InputError
 from seqmodels.metrics import MODEL
@@ -227,7 +227,7 @@ def test_the_validation_loss_does_not_depend_on_how_windows_are_batched():
         module.on_validation_epoch_start()
         for start in range(0, 8, size):
             with torch.no_grad():
-                module.validation_step(rows(window, slice(start, start + size)), 0)
+                module.validation_step(slice_window(window, slice(start, start + size)), 0)
         losses.append(float(module.validation_loss / module.validation_count))
     assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-5)
 

@@ -7,7 +7,7 @@ from data import build_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.windows.samplers import Drawn, uniform
+from datamodules.windows.samplers import WeightedSampler, draw_uniform
 from seqmodels.errors import InputError
 
 LENGTHS = (100, 12, 40)
@@ -79,18 +79,18 @@ def test_the_first_so_many_of_the_shuffled_order():
 )
 @settings(max_examples=60, deadline=None)
 def test_a_place_holds_the_same_window_however_it_is_asked_for(counts, seed, epochs, start, length, cut):
-    order = Drawn(np.array(counts), None, 10**13, seed)
-    whole = order.numbers(epochs, start, start + length)
+    order = WeightedSampler(np.array(counts), None, 10**13, seed)
+    whole = order.indices(epochs, start, start + length)
     assert len(whole) == length and 0 <= whole.min() and whole.max() < sum(counts)
     middle = start + min(cut, length)
-    parts = [order.numbers(epochs, start, middle), order.numbers(epochs, middle, start + length)]
+    parts = [order.indices(epochs, start, middle), order.indices(epochs, middle, start + length)]
     assert torch.equal(whole, torch.cat(parts))
 
 
 def test_seeds_and_epochs_draw_otherwise():
-    draws = [tuple(uniform(seed, number, 0, 8).ravel()) for seed in (0, 1) for number in (0, 1)]
+    draws = [tuple(draw_uniform(seed, number, 0, 8).ravel()) for seed in (0, 1) for number in (0, 1)]
     assert len(set(draws)) == 4
-    values = uniform(7, 2, 0, 20_000)
+    values = draw_uniform(7, 2, 0, 20_000)
     assert values.min() >= 0 and values.max() < 1 and values.shape == (2, 20_000)
     assert values.mean(axis=1) == pytest.approx(0.5, abs=0.01) and values.std(axis=1) == pytest.approx(
         12**-0.5, abs=0.01

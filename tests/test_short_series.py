@@ -155,7 +155,7 @@ def test_law_6_nothing_but_the_training_span_decides_statistics_and_no_target_is
     changed = SeriesData(series, past_steps=5, horizon=2, **choice)
     changed.setup()
     assert changed.spec == data.spec
-    before, after = (d.loaders["train"].store.seasonal_error for d in (data, changed))
+    before, after = (d.loaders["train"].tensors.seasonal_error for d in (data, changed))
     assert torch.equal(before, after)
 
 
@@ -235,7 +235,7 @@ def test_a_new_short_series_has_the_unit_of_its_one_past_row_and_not_of_another_
     data.input_series.values[60:] *= 1000
     data.loaders = {}
     data.setup()
-    error = data.loaders["validation"].store.seasonal_error[:, 0]
+    error = data.loaders["validation"].tensors.seasonal_error[:, 0]
     assert error[2].item() == 2_000_000, "no difference is known, but the size of its one past row"
     assert error[:2].tolist() == [2, 2] and error[3].item() == pytest.approx(1000, rel=1e-3)
 

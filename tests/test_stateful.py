@@ -181,7 +181,7 @@ def test_each_forecast_of_an_evaluation_has_seen_its_series_from_the_beginning(b
                 series = stretch.inputs.series[row : row + 1]
                 whole = int(data.spans["validation"].start[series] - begin[series]) // 5 * 5
                 first = int(data.spans["validation"].start[series]) - whole
-                window = data.val_dataloader().store.gather_rows(torch.arange(first, origin + 3)[None], series)
+                window = data.val_dataloader().tensors.gather_rows(torch.arange(first, origin + 3)[None], series)
                 torch.testing.assert_close(forecast[-1], forecaster(window.inputs)[0, -1], rtol=1e-4, atol=1e-5)
                 seen += 1
     assert seen == data.windows["validation"] == 9 + 14 + 11
@@ -224,7 +224,7 @@ def test_an_evaluation_counts_the_model_and_the_naive_forecast_at_the_same_origi
 def forecast_in_one_pass(forecaster: Forecaster, data: SeriesData, start: int, stop: int) -> np.ndarray:
     """One step ahead for rows start ... stop - 1, after all rows before."""
     rows = torch.arange(stop)[None]
-    window = data.val_dataloader().store.gather_rows(rows, torch.zeros(1, dtype=torch.int64))
+    window = data.val_dataloader().tensors.gather_rows(rows, torch.zeros(1, dtype=torch.int64))
     with torch.no_grad():
         return forecaster.eval().mean(forecaster(window.inputs))[0, start - 1 :, 0, 0].double().numpy()
 

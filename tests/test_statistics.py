@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from datamodules import statistics as module
 from datamodules.series import SeriesSet, Span
 from datamodules.statistics import compute_statistics, merge_ranges, seasonal_errors
-from datamodules.windows.spec import sizes_differ, units
+from datamodules.windows.spec import seasonal_units, sizes_differ
 from seqmodels.window import Statistics, WindowSpec
 
 
@@ -126,7 +126,7 @@ def test_units_stay_of_the_size_of_their_series() -> None:
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
     series = SeriesSet(np.concatenate(parts).astype(np.float32)[:, None], offsets, ("y",))
     spec = WindowSpec(10, 2, season=4, target_statistics=Statistics((0.0,), (7.0,)))
-    found = units(series, Span(offsets[:-1], offsets[1:]), np.zeros(5, bool), spec)
+    found = seasonal_units(series, Span(offsets[:-1], offsets[1:]), np.zeros(5, bool), spec)
     # Seasonal differences of the first one are 0, those of the short one do not exist
     assert found[:, 0].tolist() == pytest.approx([2e-3, 4e6, 5.0, 7.0, 0.5], rel=1e-6)
 

@@ -23,8 +23,8 @@ from datamodules.store.writer import StoreWriter
 from datamodules.stored import Stored
 from datamodules.synthetic import Panel
 from datamodules.table import Table
-from datamodules.windows.loader import WindowStore
-from datamodules.windows.samplers import Blockwise
+from datamodules.windows.loader import SeriesTensors
+from datamodules.windows.samplers import BlockShuffleSampler
 from seqmodels.errors import InputError
 
 WINDOWS: dict[str, Any] = {"past_steps": 5, "horizon": 2}
@@ -501,8 +501,8 @@ def test_a_run_that_is_trained_from_a_store_resumes_amid_an_epoch(small: Path) -
 def test_training_windows_come_blockwise_unless_in_order(small: Path) -> None:
     order = Stored(path=str(small), block=8, blocks_together=3, **WINDOWS)
     order.setup()
-    found = order.train_dataloader().sampler.order
-    assert isinstance(found, Blockwise) and (found.block, found.together) == (8, 3)
+    found = order.train_dataloader().sampler.sampler
+    assert isinstance(found, BlockShuffleSampler) and (found.block, found.together) == (8, 3)
     plain = Stored(path=str(small), shuffle=False, **WINDOWS)
     plain.setup()
     origins = torch.cat([window.origin for window in plain.train_dataloader()]).tolist()
@@ -517,8 +517,8 @@ def test_batches_go_to_the_device_and_the_series_do_not(small: Path) -> None:
     data._move(torch.device("meta"))
     window = next(iter(data.train_dataloader()))
     assert {field.device.type for field in (*window.inputs, *window.targets)} == {"meta"}
-    store = data.train_dataloader().store
-    assert isinstance(store, WindowStore) and store.values is not None and store.values.device.type == "cpu"
+    store = data.train_dataloader().tensors
+    assert isinstance(store, SeriesTensors) and store.values is not None and store.values.device.type == "cpu"
 
 
 def resident(file: Path) -> int:

@@ -9,7 +9,7 @@ from data import build_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.windows.loader import WindowIndex
+from datamodules.windows.loader import SlidingIndex
 from seqmodels.window import WindowSpec, check
 
 
@@ -76,7 +76,7 @@ def test_statistics_come_from_the_training_span_only():
     changed.loaders = {}
     changed.setup()
     assert changed.spec == data.spec
-    assert torch.equal(changed.loaders["train"].store.seasonal_error, data.loaders["train"].store.seasonal_error)
+    assert torch.equal(changed.loaders["train"].tensors.seasonal_error, data.loaders["train"].tensors.seasonal_error)
 
 
 def test_an_unobserved_value_counts_nowhere():
@@ -115,12 +115,12 @@ def test_winsorise_pulls_in_training_values_and_leaves_what_forecasts_are_compar
 
 def test_seasonal_error_is_the_mean_seasonal_difference_and_never_zero():
     data = build_data(60, 80, split=[0.5, 0.25, 0.25], season=7)
-    assert data.loaders["train"].store.seasonal_error.tolist() == [[7.0], [7.0]]
+    assert data.loaders["train"].tensors.seasonal_error.tolist() == [[7.0], [7.0]]
     constant = build_data(60, split=[0.5, 0.25, 0.25])
     constant.input_series.values[:] = 5.0
     constant.loaders = {}
     constant.setup()
-    assert constant.loaders["train"].store.seasonal_error.tolist() == [[5.0]], "its size"
+    assert constant.loaders["train"].tensors.seasonal_error.tolist() == [[5.0]], "its size"
 
 
 def test_rounding_noise_is_no_unit_of_measurement():
@@ -129,7 +129,7 @@ def test_rounding_noise_is_no_unit_of_measurement():
     data.loaders = {}
     data.setup()
     changes = np.abs(np.diff(data.input_series.values[:42, 0].astype(np.float64))).mean()
-    assert data.loaders["train"].store.seasonal_error.item() == pytest.approx(changes), "from step to step, then"
+    assert data.loaders["train"].tensors.seasonal_error.item() == pytest.approx(changes), "from step to step, then"
 
 
 def test_a_series_outside_the_training_part_uses_its_history_only():
@@ -138,7 +138,7 @@ def test_a_series_outside_the_training_part_uses_its_history_only():
     values[1, 8:] = 1e6  # targets of the validation series must not show in its unit
     data.loaders = {}
     data.setup()
-    assert data.loaders["validation"].store.seasonal_error[1].item() == pytest.approx(1.0)
+    assert data.loaders["validation"].tensors.seasonal_error[1].item() == pytest.approx(1.0)
 
 
 def test_an_epoch_hands_out_every_window_once_and_keeps_the_last_partial_batch():
@@ -168,13 +168,13 @@ def test_a_resumed_position_continues_with_the_very_next_batch():
 def test_locating_windows_agrees_with_a_list_of_all_of_them():
     data = build_data(30, 12, 45, split=[0.8, 0.1, 0.1], past_steps=3, horizon=1)
     span = data.spans["train"]
-    index = WindowIndex.of_spans(data.series, *span, 3, 1, "inside")
+    index = SlidingIndex.from_span(data.series, *span, 3, 1, "inside")
     expected = [
         (series, row)
         for series, (start, stop) in enumerate(zip(span.start, span.stop, strict=True))
         for row in range(start, stop - 3)
     ]
-    series, rows = index.locate(torch.arange(index.before[-1]))
+    series, rows = index.locate(torch.arange(index.offsets[-1]))
     assert list(zip(series.tolist(), rows.tolist(), strict=True)) == expected
 
 

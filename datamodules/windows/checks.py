@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from datamodules.series import SeriesSet, Span
-from datamodules.windows.loader import Index, WindowIndex
+from datamodules.windows.loader import SlidingIndex, WindowIndex
 from datamodules.windows.stateful import LaneIndex
 from seqmodels.errors import InputError
 
@@ -38,7 +38,7 @@ def check_windows(
     series: SeriesSet,
     split: Sequence,
     spans: Mapping[str, Span],
-    indexes: Mapping[str, WindowIndex | LaneIndex],
+    indexes: Mapping[str, SlidingIndex | LaneIndex],
     context: str,
     past_steps: int,
     horizon: int,
@@ -51,7 +51,7 @@ def check_windows(
     """
     for stage, index in indexes.items():
         rows, inside = spans[stage].rows, stage == "train" or context == "inside"
-        if (index.whole if inside else len(index)) or (stage == "test" and rows == 0):
+        if (index.unpadded if inside else len(index)) or (stage == "test" and rows == 0):
             continue
         part = f"the {stage} part of data.split={list(split)}"
         if isinstance(index, LaneIndex):
@@ -75,17 +75,17 @@ def _longest(series: SeriesSet, span: Span) -> str:
     return f", and the longest, {series.name(longest)}, has {rows:,}" if rows and len(series) > 1 else ""
 
 
-RULES = ("pad", "exclude", "refuse")
+SHORT_SERIES_RULES = ("pad", "exclude", "refuse")
 
 
-def short_ones(spans: Mapping[str, Span], needed: int) -> np.ndarray:
+def find_short_series(spans: Mapping[str, Span], needed: int) -> np.ndarray:
     """(series,) bool: series whose first part with rows in it, usually the training part, has fewer than ``needed``."""
     rows = np.stack([span.lengths for span in spans.values()])
     first = rows[(rows > 0).argmax(axis=0), np.arange(rows.shape[1])]
     return (first > 0) & (first < needed)
 
 
-def remaining(
+def drop_short_series(
     series: SeriesSet, spans: dict[str, Span], short: np.ndarray, rule: str, needed: int, split: Sequence
 ) -> dict[str, Span]:
     """The spans to use: all of them to "pad", none of the ``short`` series to "exclude".
@@ -106,7 +106,7 @@ def remaining(
 
 
 def short_series_notes(
-    rule: str, short: np.ndarray, indexes: Mapping[str, Index], needed: int, split_by: str
+    rule: str, short: np.ndarray, indexes: Mapping[str, WindowIndex], needed: int, split_by: str
 ) -> list[str]:
     """One line if series are left out, or if the past of windows is padded on the left."""
     part = "" if split_by == "series" else " in the training part"  # of whole series most have no rows there
@@ -114,7 +114,7 @@ def short_series_notes(
     if rule == "exclude":
         left_out = f"{short.sum():,} {too_few}"
         return [f"{left_out} and are left out"] if short.any() else []
-    found = {stage: index for stage, index in indexes.items() if isinstance(index, WindowIndex)}
+    found = {stage: index for stage, index in indexes.items() if isinstance(index, SlidingIndex)}
     padded = {stage: index.padded.numpy() for stage, index in found.items() if index.any_padded}
     none = short & (sum(index.counts.numpy() for index in found.values()) == 0)
     affected = np.logical_or.reduce([none, *(windows > 0 for windows in padded.values())])

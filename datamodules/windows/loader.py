@@ -1,4 +1,4 @@
-"""Windows by number and the loader of their batches: one gather per batch, memory of the size of the series."""
+"""Indexed windows and the loader of their batches: one gather per batch, memory of the size of the series."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -8,46 +8,46 @@ import torch
 from torch import Tensor
 
 from datamodules.series import SeriesSet
-from datamodules.windows.samplers import Batches, InOrder, Order
+from datamodules.windows.samplers import BatchSampler, Sampler, SequentialSampler
 from seqmodels.window import Inputs, Targets, Window, WindowSpec
 
 
-class Index(Protocol):
-    """Numbered windows, and where each one lies."""
+class WindowIndex(Protocol):
+    """Windows numbered from 0 on, and the position of each one."""
 
     def __len__(self) -> int: ...
 
-    def locate(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Window numbers (B,) -> index of the series (B,), row of the first past step (B,)."""
+    def locate(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Window indices (B,) -> series (B,), row of the first past step (B,)."""
 
-    def reset(self, numbers: Tensor) -> Tensor | None:
-        """Which windows (B,) continue no other; None: none of them does."""
+    def reset_mask(self, indices: Tensor) -> Tensor | None:
+        """True for each window (B,) that continues no other; None if this holds for all."""
 
-    def lacking(self, series: Tensor, start: Tensor) -> Tensor | None:
-        """How many past steps of located windows (B,) lie before the earliest row they may see; None: never one."""
+    def padding(self, series: Tensor, start: Tensor) -> Tensor | None:
+        """Number of past steps (B,) to pad on the left of located windows; None if the index pads no window."""
 
     @property
-    def whole(self) -> int:
-        """Number of windows that lack nothing."""
+    def unpadded(self) -> int:
+        """Number of windows without padding."""
 
 
-class WindowIndex:
-    """Windows of one split, numbered through all series: ``counts[i]`` in series i, the first at row ``first[i]``.
+class SlidingIndex:
+    """All windows of one split at a stride of one row, series by series.
 
-    ``begin[i]`` is the earliest row that the past of a window may see; of a window that starts before it, the past is
-    padded on the left.
+    ``first`` (series,): row at which the first window of a series starts. ``counts`` (series,): its windows.
+    ``earliest`` (series,): first row that a past may contain; a window that starts before it is padded on the left.
     """
 
-    def __init__(self, first: np.ndarray, counts: np.ndarray, begin: np.ndarray):
+    def __init__(self, first: np.ndarray, counts: np.ndarray, earliest: np.ndarray):
         self.first = torch.from_numpy(first.astype(np.int64))
-        self.before = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
-        self.alike = int(counts[0]) if (counts == counts[0]).all() else 0  # windows in each series, if all alike
-        self.begin = torch.from_numpy(begin.astype(np.int64))
-        self.padded = (self.begin - self.first).clamp(min=0).minimum(self.counts)  # (series,) windows
+        self.offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+        self.common_count = int(counts[0]) if (counts == counts[0]).all() else 0  # windows of every series, if equal
+        self.earliest = torch.from_numpy(earliest.astype(np.int64))
+        self.padded = (self.earliest - self.first).clamp(min=0).minimum(self.counts)  # (series,) windows
         self.any_padded = bool(self.padded.any())
 
     @classmethod
-    def of_spans(
+    def from_span(
         cls,
         series: SeriesSet,
         start: np.ndarray,
@@ -56,142 +56,137 @@ class WindowIndex:
         horizon: int,
         context: str,
         short: np.ndarray | None = None,
-    ) -> "WindowIndex":
-        """Windows whose targets lie within rows ``start[i]:stop[i]`` of series i.
+    ) -> "SlidingIndex":
+        """Windows whose targets lie in rows ``start[i]:stop[i]`` of series i.
 
-        ``context="inside"``: the past lies within the span too. ``context="across"``: the past may
-        reach back over the border (never over the beginning of the series).
+        ``context="inside"``: the past lies in these rows too. ``context="across"``: it may reach back over the border,
+        but not over the first row of the series.
 
-        ``short`` (series,) bool: series whose windows need not be whole. Where there are rows before their span, but
-        fewer than ``past_steps``, targets begin with the first row of the span all the same; where there are none and
-        the span holds no whole window, with its second row, so that at least one past step is there.
+        ``short`` (series,) bool: series whose windows may be padded. If there are rows before the span, but fewer than
+        ``past_steps``, targets start at the first row of the span; if there are none and no complete window fits into
+        the span, they start at its second row, which leaves one past step.
         """
-        begin = start if context == "inside" else series.offsets[:-1]
-        first = np.maximum(begin, start - past_steps)
+        earliest = start if context == "inside" else series.offsets[:-1]
+        first = np.maximum(earliest, start - past_steps)
         counts = np.maximum(0, stop - horizon - past_steps - first + 1)
         if short is not None:
-            history = start - begin
-            padded = short & (history < past_steps) & ((history > 0) | (counts == 0))
-            target = start + (history == 0)
+            available = start - earliest
+            padded = short & (available < past_steps) & ((available > 0) | (counts == 0))
+            target = start + (available == 0)
             first = np.where(padded, target - past_steps, first)
             counts = np.where(padded, np.maximum(0, stop - horizon - target + 1), counts)
-        return cls(first, counts, begin)
+        return cls(first, counts, earliest)
 
     def __len__(self) -> int:
-        return int(self.before[-1])
+        return int(self.offsets[-1])
 
     @property
     def counts(self) -> Tensor:
-        """Windows of each series, (series,) int64."""
-        return self.before.diff()
+        """Number of windows of each series, (series,) int64."""
+        return self.offsets.diff()
 
     @property
-    def whole(self) -> int:
-        """Number of windows that lack nothing."""
+    def unpadded(self) -> int:
         return len(self) - int(self.padded.sum())
 
-    def lacking(self, series: Tensor, start: Tensor) -> Tensor | None:
-        """How many past steps of located windows (B,) lie before the earliest row they may see; None: never one."""
-        return (self.begin[series] - start).clamp(min=0) if self.any_padded else None
+    def padding(self, series: Tensor, start: Tensor) -> Tensor | None:
+        return (self.earliest[series] - start).clamp(min=0) if self.any_padded else None
 
-    def reset(self, numbers: Tensor) -> Tensor | None:
-        """Which windows (B,) continue no other; None: none of them does."""
+    def reset_mask(self, indices: Tensor) -> Tensor | None:
         return None
 
-    def locate(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Window numbers (B,) -> index of the series (B,), row of the first past step (B,)."""
-        if self.alike:  # ten times faster than to search
-            series = torch.div(numbers, self.alike, rounding_mode="floor")
+    def locate(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        if self.common_count:  # ten times faster than a search
+            series = torch.div(indices, self.common_count, rounding_mode="floor")
         else:
-            series = torch.searchsorted(self.before, numbers, right=True) - 1
-        return series, self.first[series] + numbers - self.before[series]
+            series = torch.searchsorted(self.offsets, indices, right=True) - 1
+        return series, self.first[series] + indices - self.offsets[series]
 
 
-class WindowStore:
-    """The series as tensors, and the one gather that turns window numbers into a ``Window``."""
+class SeriesTensors:
+    """The series as tensors, and the gather that turns window indices into a ``Window``."""
 
     def __init__(self, series: SeriesSet, spec: WindowSpec, seasonal_error: Tensor, device: torch.device | str = "cpu"):
         self.spec = spec
         self.device = torch.device(device)
         self.length = spec.past_steps + spec.horizon
-        self.values = self._sliding(series.values)
-        self.observed = None if series.observed is None else self._sliding(series.observed)
-        self.past_covariates = self._sliding(series.past_covariates)
-        self.known_covariates = self._sliding(series.known_covariates)
+        self.values = self._unfold(series.values)
+        self.observed = None if series.observed is None else self._unfold(series.observed)
+        self.past_covariates = self._unfold(series.past_covariates)
+        self.known_covariates = self._unfold(series.known_covariates)
         self.seasonal_error = seasonal_error.to(self.device)
         static = np.zeros((len(series), 0), np.float32) if series.static is None else series.static
         self.static = torch.from_numpy(np.ascontiguousarray(static)).to(self.device)
         means = (spec.past_statistics.mean, spec.known_statistics.mean)
-        self.fillings = [torch.tensor(filling, device=self.device) for filling in (0.0, False, *means)]
+        self.padding_values = [torch.tensor(value, device=self.device) for value in (0.0, False, *means)]
 
     @property
     def _sources(self) -> tuple[Tensor | None, ...]:
         return self.values, self.observed, self.past_covariates, self.known_covariates
 
-    def _sliding(self, rows: np.ndarray | None) -> Tensor | None:
-        """(rows, channels) -> overlapping view (rows - length + 1, length, channels), no copy."""
+    def _unfold(self, rows: np.ndarray | None) -> Tensor | None:
+        """(rows, channels) -> overlapping view (rows - length + 1, length, channels) without a copy."""
         if rows is None:
             return None
         tensor = torch.from_numpy(np.ascontiguousarray(rows)).to(self.device)
         channels = tensor.shape[1]
         return tensor.as_strided((len(tensor) - self.length + 1, self.length, channels), (channels, channels, 1))
 
+    def _fold(self, windows: Tensor) -> Tensor:
+        """Inverse of ``_unfold``, a view (rows, channels)."""
+        channels = windows.shape[2]
+        return windows.as_strided((len(windows) + self.length - 1, channels), (channels, 1))
+
     @property
     def values_per_window(self) -> int:
-        """Numbers in one window, targets and covariates together."""
+        """Number of target and covariate values in one window."""
         sources = (self.values, self.past_covariates, self.known_covariates)
         return self.length * sum(source.shape[2] for source in sources if source is not None)
 
-    def gather(self, index: Index, numbers: Tensor, reset: Tensor | None = None) -> Window:
-        """Window numbers (B,) on the CPU -> the batch, on the device of the store."""
-        series, start = index.locate(numbers)
-        lacking = index.lacking(series, start)
+    def gather(self, index: WindowIndex, indices: Tensor) -> Window:
+        """Window indices (B,) on the CPU -> batch on the device of the series."""
+        series, start = index.locate(indices)
+        padding = index.padding(series, start)
         series, start = series.to(self.device), start.to(self.device)
-        rows = start if lacking is None else start.clamp(min=0)
-        taken = [None if source is None else source.index_select(0, rows) for source in self._sources]
-        if lacking is not None and lacking.any():
-            taken = self._padded(taken, start, lacking)
-        return self._window(taken, series, start + self.spec.past_steps - 1, reset)
+        rows = start if padding is None else start.clamp(min=0)
+        fields = [None if source is None else source.index_select(0, rows) for source in self._sources]
+        if padding is not None and padding.any():
+            fields = self._pad(fields, start, padding)
+        return self._window(fields, series, start + self.spec.past_steps - 1, index.reset_mask(indices))
 
-    def _padded(self, taken: list[Tensor | None], start: Tensor, lacking: Tensor) -> list[Tensor | None]:
-        """The same batch, where of each window the first ``lacking`` (B,) steps, on the CPU, do not exist.
+    def _pad(self, fields: list[Tensor | None], start: Tensor, padding: Tensor) -> list[Tensor | None]:
+        """Replace the first ``padding`` (B,) steps, on the CPU, of each window, which do not exist.
 
-        There a value is 0 and not observed, and a covariate has its training mean, which is 0 once standardised; a
-        category is unknown.
+        Values become 0 and unobserved, covariates their training mean (0 after standardising), categories unknown.
         """
-        chosen = lacking.nonzero()[:, 0]
-        exists = torch.arange(self.length) >= lacking[chosen, None]
-        chosen, exists, before = (part.to(self.device) for part in (chosen, exists, lacking[chosen, None]))
+        chosen = padding.nonzero()[:, 0]
+        exists = torch.arange(self.length) >= padding[chosen, None]
+        chosen, exists, before = (part.to(self.device) for part in (chosen, exists, padding[chosen, None]))
         rows = start[chosen, None] + torch.arange(self.length, device=self.device).maximum(before)
-        values, observed, *covariates = taken
+        values, observed, *covariates = fields
         assert values is not None
         observed = torch.ones_like(values, dtype=torch.bool) if observed is None else observed
-        batches = [values, observed, *covariates]
-        for batch, source, filling in zip(batches, self._sources, self.fillings, strict=True):
-            if batch is not None:
-                there = batch[chosen] if source is None else self._plain(source)[rows]
-                batch[chosen] = torch.where(exists[..., None], there, filling)
-        return batches
+        padded = [values, observed, *covariates]
+        for field, source, value in zip(padded, self._sources, self.padding_values, strict=True):
+            if field is not None:
+                existing = field[chosen] if source is None else self._fold(source)[rows]
+                field[chosen] = torch.where(exists[..., None], existing, value)
+        return padded
 
     def gather_rows(self, rows: Tensor, series: Tensor, reset: Tensor | None = None) -> Window:
-        """Windows of any length P + H on the device of the store, by their rows (B, P + H) and series (B,)."""
+        """Windows of any length P + H from their rows (B, P + H) and series (B,), on the device of the series."""
         rows, series = rows.to(self.device), series.to(self.device)
-        taken = [None if source is None else self._plain(source)[rows] for source in self._sources]
-        return self._window(taken, series, rows[:, -self.spec.horizon - 1], reset)
+        fields = [None if source is None else self._fold(source)[rows] for source in self._sources]
+        return self._window(fields, series, rows[:, -self.spec.horizon - 1], reset)
 
-    def _plain(self, sliding: Tensor) -> Tensor:
-        """The rows behind a sliding view, (rows, channels)."""
-        channels = sliding.shape[2]
-        return sliding.as_strided((len(sliding) + self.length - 1, channels), (channels, 1))
-
-    def _window(self, taken: list[Tensor | None], series: Tensor, origin: Tensor, reset: Tensor | None) -> Window:
-        """A batch from values, mask, past and known covariates (B, P + H, channels); the last three may be absent."""
-        values, observed, past_covariates, known_covariates = taken
+    def _window(self, fields: list[Tensor | None], series: Tensor, origin: Tensor, reset: Tensor | None) -> Window:
+        """Batch from values, mask, past and known covariates (B, P + H, channels); the last three may be None."""
+        values, observed, past_covariates, known_covariates = fields
         assert values is not None
         batch, length = values.shape[:2]
         past = length - self.spec.horizon
         nothing = values.new_zeros(batch, length, 0)
-        if observed is None:  # one stored element seen from everywhere: a mask that costs nothing
+        if observed is None:  # one element seen from everywhere: a mask without memory
             observed = torch.ones(1, 1, 1, dtype=torch.bool, device=self.device).expand(values.shape)
         inputs = Inputs(
             past_target=values[:, :past],
@@ -206,62 +201,61 @@ class WindowStore:
         return Window(inputs, Targets(values[:, past:], observed[:, past:]), origin)
 
 
-AT_ONCE = 2**16  # values that one gather brings, few enough for a cache: several small batches, as each has a price
+VALUES_PER_GATHER = 2**16  # few enough for a CPU cache; small batches share a gather, since each gather has a cost
 
 
 class WindowLoader:
-    """Batches of windows; iterable, sized, and cheap: what a DataLoader does, without one Python call per window.
+    """Batches of windows: a DataLoader without one Python call per window.
 
-    It always begins with the first batch of the order, also after somebody stopped reading half-way, except once
-    after its state was loaded. Without an ``order`` the windows come as they are numbered.
+    Iteration starts at the first batch of the epoch, also after an iteration that was not finished, except once after
+    ``load_state_dict``. Without a ``sampler`` the windows come in index order.
     """
 
     batch_sampler = None  # Lightning reads it of everything that has a sampler
 
-    def __init__(self, store: WindowStore, index: Index, batch_size: int, order: Order | None = None):
-        self.store, self.index, self.batch_size = store, index, batch_size
-        self.sampler = Batches(order or InOrder(len(index)), batch_size)  # under this name Lightning finds set_epoch
-        self.batches_at_once = max(1, AT_ONCE // (batch_size * store.values_per_window))
+    def __init__(self, tensors: SeriesTensors, index: WindowIndex, batch_size: int, sampler: Sampler | None = None):
+        self.tensors, self.index, self.batch_size = tensors, index, batch_size
+        # Lightning looks for set_epoch in an attribute of this name.
+        self.sampler = BatchSampler(sampler or SequentialSampler(len(index)), batch_size)
+        self.batches_per_gather = max(1, VALUES_PER_GATHER // (batch_size * tensors.values_per_window))
 
     def __len__(self) -> int:
         return len(self.sampler)
 
     @property
     def windows(self) -> int:
-        """How many windows there are; the order says how many of them make an epoch."""
+        """Number of windows; an epoch may have more or fewer."""
         return len(self.index)
 
-    def gather(self, numbers: Tensor) -> Window:
-        """Windows (B,) by number, whatever their place in the order."""
-        return self.store.gather(self.index, numbers, self.index.reset(numbers))
-
-    examples = gather  # for pictures
+    def examples(self, indices: Tensor) -> Window:
+        """Windows (B,) by index, for figures."""
+        return self.tensors.gather(self.index, indices)
 
     def __iter__(self) -> Iterator[Window]:
         batches = self.sampler
         epoch, skip, batches.skip = batches.epoch, batches.skip, 0
-        for first in range(skip, len(self), self.batches_at_once):
-            last = min(first + self.batches_at_once, len(self))
-            gathered = self.gather(batches.numbers(epoch, first, last))
-            begin = batches.places(first)[0]
-            for batch in range(first, last):
+        for first in range(skip, len(self), self.batches_per_gather):
+            end = min(first + self.batches_per_gather, len(self))
+            gathered = self.tensors.gather(self.index, batches.indices(epoch, first, end))
+            begin = batches.bounds(first)[0]
+            for batch in range(first, end):
                 batches.position = batch + 1
-                start, stop = batches.places(batch)
-                yield gathered if last - first == 1 else rows(gathered, slice(start - begin, stop - begin))
+                start, stop = batches.bounds(batch)
+                yield gathered if end - first == 1 else slice_window(gathered, slice(start - begin, stop - begin))
 
     def state_dict(self) -> dict[str, int]:
-        """State of the order; with the next method it tells Lightning that the loader can resume."""
+        """State of the sampler; having this method and the next tells Lightning that the loader can resume."""
         return self.sampler.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self.sampler.load_state_dict(state_dict)
 
 
-def rows(window: Window, chosen: slice) -> Window:
+def slice_window(window: Window, rows: slice) -> Window:
     """Some windows of a batch, as views."""
     inputs, targets = window.inputs, window.targets
     return Window(
-        Inputs(*[field[chosen] for field in inputs]),
-        Targets(targets.target[chosen], targets.observed[chosen]),
-        window.origin[chosen],
+        Inputs(*[field[rows] for field in inputs]),
+        Targets(targets.target[rows], targets.observed[rows]),
+        window.origin[rows],
     )

@@ -10,7 +10,7 @@ from datamodules.statistics import compute_statistics, merge_ranges, seasonal_er
 from seqmodels.window import WindowSpec
 
 
-def measured(prepared: PreparedSeries, train: Span) -> WindowSpec:
+def measure_spec(prepared: PreparedSeries, train: Span) -> WindowSpec:
     """Names and training statistics of all columns; the sizes of a window are still to be set."""
     series, rows = prepared.series, merge_ranges(train.start, train.stop)
     return WindowSpec(
@@ -29,7 +29,7 @@ def measured(prepared: PreparedSeries, train: Span) -> WindowSpec:
     )
 
 
-def units(series: SeriesSet, train: Span, short: np.ndarray, spec: WindowSpec) -> Tensor:
+def seasonal_units(series: SeriesSet, train: Span, short: np.ndarray, spec: WindowSpec) -> Tensor:
     """(series, C) mean |y(t) - y(t - season)| over the training span of each series: ``Inputs.seasonal_error``.
 
     A series outside the training span uses the history before its first target, ``short`` (series,) ones a single row.
