@@ -22,7 +22,7 @@ def convert(config: DictConfig, directory: Path) -> None:
     environment.quiet()
     data, conversion = build(config.data), build(config.conversion)
     for line in conversion.run(data, run.plain(config.data)):
-        output.say(line)
+        output.echo(line)
     if directory.is_dir() and not any(directory.iterdir()):
         directory.rmdir()
 

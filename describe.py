@@ -34,9 +34,9 @@ def look(config: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> 
     command = environment.command([*kept, *description.advice.overrides])
     output.show(page.summary(description, refusal))
     written = page.write(description, directory, options.drawn, command, refusal)
-    output.say(f"To train with it: {command}")
+    output.echo(f"To train with it: {command}")
     for path in written:
-        output.say(f"Written: {run.shown(path)}")
+        output.echo(f"Written: {run.shown(path)}")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="describe")

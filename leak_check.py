@@ -37,8 +37,8 @@ def check(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     finding.write(findings, directory, {**summary, "seconds": round(time.monotonic() - started, 3)})
     output.show(finding.table(findings))
     for warning in finding.sentences(findings, "warnings"):
-        output.say(f"warning: {warning}")
-    output.say(f"Everything about this check is in {run.shown(directory)}")
+        output.echo(f"warning: {warning}")
+    output.echo(f"Everything about this check is in {run.shown(directory)}")
     if leaks:
         raise SystemExit("\n".join(f"leak: {leak}" for leak in leaks))
     return 0.0

@@ -23,7 +23,7 @@ def sweep(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     """One sweep in ``directory``; returns the suggested learning rate."""
     from seqmodels.cli import environment, run
     from seqmodels.config.build import build
-    from seqmodels.report import drawing, output
+    from seqmodels.report import output, plotting
     from seqmodels.training import lr_finder
 
     started = time.monotonic()
@@ -37,16 +37,18 @@ def sweep(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
     fit(config, directory, module, data, raising)
     curve = raising.curve()
     found = lr_finder.suggest(curve)
-    drawing.save(lr_finder.plot_curve(curve, found, f"Learning rate of {name}"), directory / "learning_rate.png")
+    plotting.save_figure(
+        lr_finder.plot_curve(curve, found, f"Learning rate of {name}"), directory / "learning_rate.png"
+    )
     parameters = sum(parameter.numel() for parameter in module.forecaster.parameters())
     described = {"model": name, "parameters": parameters, "seconds": round(time.monotonic() - started, 3)}
     lr_finder.write_curve(curve, found, directory, described)
     if found is None:
         raise InputError(lr_finder.no_suggestion(curve))
     kept = [override for override in overrides if not override.lstrip("+").startswith(OWN)]
-    output.say(lr_finder.explain(curve, found))
-    output.say(f"Suggested: {environment.command([*kept, f'optimizer.lr={found.rate:g}'])}")
-    output.say(f"Everything about this sweep is in {run.shown(directory)}")
+    output.echo(lr_finder.explain(curve, found))
+    output.echo(f"Suggested: {environment.command([*kept, f'optimizer.lr={found.rate:g}'])}")
+    output.echo(f"Everything about this sweep is in {run.shown(directory)}")
     return found.rate
 
 

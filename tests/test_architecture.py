@@ -147,7 +147,7 @@ def test_a_breach_is_found(file: str, text: str, rule: str) -> None:
             "import polars\nfrom .series import SeriesSet\nfrom seqmodels.window import Window",
         ),
         ("datamodules/base.py", "import lightning.pytorch as pl"),
-        ("seqmodels/report/overview.py", "from datamodules.series import SeriesSet"),
+        ("seqmodels/report/summary.py", "from datamodules.series import SeriesSet"),
         ("seqmodels/training/callbacks/figures.py", "import lightning\nimport rich"),
         ("seqmodels/backbones/conv.py", "import math\nimport torch\nfrom seqmodels.backbones.rnn import Rnn"),
         ("train.py", "import lightning\nfrom seqmodels import config"),

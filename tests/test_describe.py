@@ -22,7 +22,7 @@ from seqmodels.description.page import place, sheets
 from seqmodels.description.profile import Description, DescriptionOptions, describe
 from seqmodels.description.seasons import usual_seasons
 from seqmodels.errors import InputError
-from seqmodels.report.drawing import DARK, LIGHT, png
+from seqmodels.report.plotting import DARK, LIGHT, png
 
 DESCRIBE = ROOT / "describe.py"
 PICTURES = ["autocorrelation", "histogram", "missing", "season", "series"]

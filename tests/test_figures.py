@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet
 from seqmodels.metrics import ErrorTable
-from seqmodels.report.drawing import Panel, error_figure, forecast_figure, pixels, save
+from seqmodels.report.plotting import Panel, plot_errors, plot_forecasts, render, save_figure
 from seqmodels.training.callbacks.figures import ForecastFigures, draw_errors, draw_forecasts, save_final
 
 
@@ -90,7 +90,7 @@ def test_labels_say_which_series_when_and_what() -> None:
 @pytest.mark.parametrize(("count", "size"), [(1, (700, 1200)), (6, (700, 1200)), (9, (1050, 1200))])
 def test_any_number_of_windows_fits(count: int, size: tuple[int, int]) -> None:
     panel = Panel("title", np.arange(5.0), np.ones(1), np.zeros(1), np.full(1, np.nan))
-    picture = pixels(forecast_figure([panel] * count, "heading", "step", "value", "model", "naive"))
+    picture = render(plot_forecasts([panel] * count, "heading", "step", "value", "model", "naive"))
     assert picture.shape == (*size, 3) and picture.dtype == np.uint8
     assert len(np.unique(picture)) > 10
 
@@ -144,9 +144,9 @@ def test_final_figures_and_their_errors(tmp_path: Path) -> None:
 
 
 def test_no_figure_stays_alive(tmp_path: Path) -> None:
-    figure = error_figure({"test": {"model": np.ones(3)}}, "MAE", "model")
-    pixels(figure)
-    save(figure, tmp_path / "figure.png")
+    figure = plot_errors({"test": {"model": np.ones(3)}}, "MAE", "model")
+    render(figure)
+    save_figure(figure, tmp_path / "figure.png")
     alive = weakref.ref(figure)
     del figure
     gc.collect()

@@ -13,7 +13,7 @@ from torch import nn
 from seqmodels.backbones.cells import Cell, GatedCell, GruCell, LstmCell, RnnCell
 from seqmodels.backbones.recurrent import CellLayer, CustomRecurrent, Gru, Lstm, Recurrent, RecurrentState, Rnn
 from seqmodels.dropout import DROPOUT_MODULES
-from seqmodels.report.overview import model_summary
+from seqmodels.report.summary import summarise_model
 from seqmodels.window import Origins, WindowSpec
 
 KINDS = pytest.mark.parametrize("kind", [Rnn, Lstm, Gru])
@@ -445,7 +445,7 @@ def test_a_warning_before_training_advises_against_relu_in_an_rnn() -> None:
     (warning,) = backbone.warnings
     forecaster = nn.Module()
     forecaster.backbone, forecaster.origins = backbone, Origins(0, 1)
-    shown = model_summary(SimpleNamespace(forecaster=forecaster, spec=spec))
+    shown = summarise_model(SimpleNamespace(forecaster=forecaster, spec=spec))
     assert [str(line) for line in shown.renderables[1:]] == [f"warning: {warning}"]
     assert "relu" in warning and warning.endswith(".") and ". " not in warning, "one sentence"
 

@@ -17,9 +17,9 @@ from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet
 from seqmodels.baselines import Naive
 from seqmodels.metrics import ErrorTable
-from seqmodels.report import output, overview, results
-from seqmodels.report.overview import field_warning
-from seqmodels.report.wording import label, number
+from seqmodels.report import output, results
+from seqmodels.report.formatting import format_number, format_time
+from seqmodels.report.summary import receptive_field_warning, summarise_data, summarise_model
 
 
 def text_of(renderable) -> str:
@@ -64,19 +64,19 @@ class Monthly(WindowDataModule):
     ],
 )  # fmt: skip
 def test_numbers_by_magnitude(value: float, text: str) -> None:
-    assert number(value) == text
+    assert format_number(value) == text
 
 
 def test_times_are_no_longer_than_needed() -> None:
-    assert label(np.datetime64("2019-01-31T00:00", "us")) == "2019-01-31"
-    assert label(np.datetime64("2019-01-31T06:30", "us")) == "2019-01-31 06:30"
-    assert label(np.int64(7)) == "7"
+    assert format_time(np.datetime64("2019-01-31T00:00", "us")) == "2019-01-31"
+    assert format_time(np.datetime64("2019-01-31T06:30", "us")) == "2019-01-31 06:30"
+    assert format_time(np.int64(7)) == "7"
 
 
 def test_data_are_summed_up() -> None:
     data = Monthly(past_steps=12, horizon=3, split=["2003-01-01", "2004-01-01"])
     data.setup()
-    text = text_of(overview.data_summary(data))
+    text = text_of(summarise_data(data))
     for said in (
         "shop.csv", "2 series, 120 rows (60 each)", "sales", "2000-01-01 ... 2004-12-01, one step per month",
         "12 past steps -> 3 steps ahead, season of 12 steps", "train       44 windows, 2000-01-01 ... 2002-12-01",
@@ -86,7 +86,7 @@ def test_data_are_summed_up() -> None:
         assert said in text
     waves = small_waves()
     waves.setup()
-    text = text_of(overview.data_summary(waves))
+    text = text_of(summarise_data(waves))
     assert "validation  40 windows, 40 series: series 140 ... series 179" in text
     assert "time" not in text and "missing" not in text and "notes" not in text
 
@@ -102,13 +102,13 @@ def test_data_are_summed_up() -> None:
 def test_what_an_epoch_draws_is_summed_up(asked: dict[str, Any], said: str) -> None:
     data = Monthly(past_steps=12, horizon=3, split=["2003-01-01", "2004-01-01"], **asked)
     data.setup()
-    text = text_of(overview.data_summary(data))
+    text = text_of(summarise_data(data))
     assert said in text and text.count("drawn") == 1
 
 
 def test_model_is_summed_up() -> None:
     module = small_module(small_waves())
-    text = text_of(overview.model_summary(module, "wavenet"))
+    text = text_of(summarise_model(module, "wavenet"))
     backbone = 4 * (2 * 1) + 4 + 4 * (2 * 4) + 4  # two convolutions of kernel 2 to 4 filters, with biases
     readout = 4 * 5 + 5
     parts = f"(backbone: WaveNet {backbone} parameters, readout: SeqToSeq {readout} parameters)"
@@ -116,14 +116,17 @@ def test_model_is_summed_up() -> None:
     assert "4 steps; the window has 20" in text and "20 forecasts per window" in text
     assert "warning: the model sees 4 steps, less than half of the window's 20" in text
     module.forecaster = Naive(module.spec)
-    text = text_of(overview.model_summary(module))
+    text = text_of(summarise_model(module))
     assert "Naive" in text and "parameters  0" in text and "1 forecast per window" in text
 
 
 def test_receptive_field_is_compared_with_the_window() -> None:
-    assert field_warning(None, 20) == field_warning(10, 20) == field_warning(20, 20) == ""
-    assert field_warning(31, 20) == "the model sees 31 steps, the window has 20: the first layers see padding only."
-    assert "less than half" in field_warning(9, 20)
+    assert receptive_field_warning(None, 20) == receptive_field_warning(10, 20) == receptive_field_warning(20, 20) == ""
+    assert (
+        receptive_field_warning(31, 20)
+        == "the model sees 31 steps, the window has 20: the first layers see padding only."
+    )
+    assert "less than half" in receptive_field_warning(9, 20)
 
 
 def test_rows_hold_every_measure_by_channel() -> None:
@@ -173,7 +176,7 @@ def test_the_table_shows_all_and_fits(capsys: pytest.CaptureFixture[str], monkey
 
 
 def test_one_line_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    output.say("a path [of] " + "x" * 300)
+    output.echo("a path [of] " + "x" * 300)
     assert capsys.readouterr().out == "a path [of] " + "x" * 300 + "\n"
 
 

@@ -12,8 +12,8 @@ from seqmodels.cli import environment, run
 from seqmodels.cli.environment import masked
 from seqmodels.errors import InputError
 from seqmodels.metrics import MODEL, skill
-from seqmodels.report.overview import data_summary
 from seqmodels.report.results import result_table
+from seqmodels.report.summary import summarise_data
 from seqmodels.training.module import ForecastModule
 
 SETTINGS = {
@@ -88,7 +88,7 @@ def test_a_season_longer_than_the_window_is_said_and_not_compared():
     data = build_data(100, split=[60, 20, 20], season=6, past_steps=5)
     module = small_module(build_data(200, split=[120, 40, 40], season=30, past_steps=20))
     assert list(module.rows) == [MODEL, "naive"]
-    assert "a season of 6 steps does not fit into 5 past steps" in str(data_summary(data).renderables[1])
+    assert "a season of 6 steps does not fit into 5 past steps" in str(summarise_data(data).renderables[1])
 
 
 def test_perfectly_periodic_data_have_no_skill_to_speak_of():

@@ -17,9 +17,9 @@ from seqmodels.config.build import build
 from seqmodels.errors import InputError
 from seqmodels.inference.monte_carlo import dropout_on
 from seqmodels.metrics import MODEL
-from seqmodels.report.output import say, show
-from seqmodels.report.overview import data_summary, model_summary
+from seqmodels.report.output import echo, show
 from seqmodels.report.results import MEASURES, result_rows, write_results
+from seqmodels.report.summary import summarise_data, summarise_model
 from seqmodels.training import loop
 from seqmodels.training.callbacks import scalars
 from seqmodels.training.module import ForecastModule
@@ -60,7 +60,7 @@ def prepare(config: DictConfig, name: str) -> tuple[Any, ForecastModule]:
     pl.seed_everything(config.seed, verbose=False)
     data = build(config.data)
     data.setup()
-    show(data_summary(data))
+    show(summarise_data(data))
     module = ForecastModule(
         forecaster=build(config.model, spec=data.spec),
         spec=data.spec,
@@ -69,7 +69,7 @@ def prepare(config: DictConfig, name: str) -> tuple[Any, ForecastModule]:
         scheduler=build(config.scheduler),
         monitor=config.monitor,
     )
-    show(model_summary(module, name))
+    show(summarise_model(module, name))
     if config.dropout_passes and any(parameter.requires_grad for parameter in module.parameters()):
         with dropout_on(module.forecaster):  # refuses a model without dropout before it is trained
             pass
@@ -130,9 +130,9 @@ def fit(trainer: pl.Trainer, module: ForecastModule, data: Any, ckpt_path: str |
     """Train from the start or from a checkpoint, then put the best weights back, and say which they are."""
     if ckpt_path is not None:
         done = read(ckpt_path)["epoch"] + 1
-        say(f"Resuming from {ckpt_path}, epoch {done}.")
+        echo(f"Resuming from {ckpt_path}, epoch {done}.")
         if trainer.max_epochs is not None and done >= trainer.max_epochs > 0:
-            say(f"Nothing is left to train: trainer.max_epochs is {trainer.max_epochs}.")
+            echo(f"Nothing is left to train: trainer.max_epochs is {trainer.max_epochs}.")
     loop.install(trainer)
     started = time.perf_counter()
     gc.collect()
@@ -145,12 +145,12 @@ def fit(trainer: pl.Trainer, module: ForecastModule, data: Any, ckpt_path: str |
     keeper = trainer.checkpoint_callback
     kept = getattr(keeper, "best_model_path", "") if getattr(keeper, "monitor", None) else ""
     if not kept:
-        say("Testing the weights of the last step: no best checkpoint was kept.")
+        echo("Testing the weights of the last step: no best checkpoint was kept.")
         return
     best = read(kept)
     module.load_state_dict(best["state_dict"])
     module.best_epoch = best["epoch"] + 1
-    say(f"Testing the best checkpoint, epoch {module.best_epoch} of {trainer.current_epoch}: {shown(Path(kept))}")
+    echo(f"Testing the best checkpoint, epoch {module.best_epoch} of {trainer.current_epoch}: {shown(Path(kept))}")
 
 
 def evaluate(trainer: pl.Trainer, module: ForecastModule, data: Any) -> None:
@@ -190,7 +190,7 @@ def finish(
         for m in MEASURES
     }
     scalars.write_hparams(trainer.loggers, hidden(plain(config)), own)
-    say(f"Everything about this run is in {shown(directory)}")
+    echo(f"Everything about this run is in {shown(directory)}")
     return value
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqmodels.description.seasons import Season
-from seqmodels.report.wording import counted
+from seqmodels.report.formatting import pluralise
 
 SHORT = 60  # steps up to which a season counts as short: two of them fit into a window, and one is the horizon
 HORIZON = 10  # steps, where there is no season to go by
@@ -92,13 +92,13 @@ def _horizon(season: int, room: Room) -> tuple[int, str]:
 
 def _window(season: int, reach: int, horizon: int, room: Room) -> tuple[int, str]:
     """At least two short seasons or a long one, and what the partial autocorrelation reaches; whole seasons."""
-    matter = f"partial autocorrelations matter up to {counted(reach, 'step')} back"
+    matter = f"partial autocorrelations matter up to {pluralise(reach, 'step')} back"
     matter = matter if reach else "no partial autocorrelation matters"
     if season < 2:
         wanted, reason = max(LEAST_WINDOW, 2 * horizon, 2 * reach), f"{matter}, and there is no season"
     else:
         seasons = max(2 if season <= SHORT else 1, -(-reach // season) if season <= SHORT else 1)
-        wanted, reason = seasons * season, f"{counted(seasons, 'whole season')}; {matter}"
+        wanted, reason = seasons * season, f"{pluralise(seasons, 'whole season')}; {matter}"
     most = (room.training * 9 // 10 if room.many else room.training // 2) - horizon
     if room.inside:
         most = min(most, room.evaluation - horizon)

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from seqmodels.description import plots
 from seqmodels.description.profile import Description
-from seqmodels.report.drawing import Theme
-from seqmodels.report.wording import counted
+from seqmodels.report.formatting import pluralise
+from seqmodels.report.plotting import Theme
 
 
 class Chart(NamedTuple):
@@ -64,7 +64,7 @@ def _memory(description: Description, drawn: int) -> Iterator[Chart]:
     ][: max(1, drawn // 2)]
     if shown:
         curves = max(found.curves for _, found in shown)
-        average = f" Averages of {counted(curves, 'series', 'series')}, with the band of one." if curves > 1 else ""
+        average = f" Averages of {pluralise(curves, 'series', 'series')}, with the band of one." if curves > 1 else ""
         caption = (
             "Correlation with the value so many steps before, together with what lies between (left) and without it"
             f" (right). Within the grey band it may be chance (95 %).{average}"

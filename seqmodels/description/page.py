@@ -19,9 +19,9 @@ from seqmodels.description.counts import Column
 from seqmodels.description.profile import Description
 from seqmodels.description.seasons import Correlogram
 from seqmodels.errors import InputError
-from seqmodels.report.drawing import DARK, LIGHT, png
-from seqmodels.report.output import plain, write_file
-from seqmodels.report.wording import counted, label, number
+from seqmodels.report.formatting import format_number, format_time, pluralise
+from seqmodels.report.output import to_primitives, write_file
+from seqmodels.report.plotting import DARK, LIGHT, png
 
 NAMED = 5  # outliers that are shown
 
@@ -48,7 +48,7 @@ def place(series: Any, row: int) -> str:
     if series.time is None:
         when = f"step {row - int(series.offsets[owner]):,}"
     else:
-        when = label(series.local_time(slice(row, row + 1))[0])
+        when = format_time(series.local_time(slice(row, row + 1))[0])
         when = when if series.time.dtype.kind == "M" else f"at {when}"
     return when if len(series) == 1 else f"{series.name(owner)}, {when}"
 
@@ -58,7 +58,7 @@ def values(description: Description) -> Sheet:
     rows = []
     for one in description.ranges:
         figures = (one.mean, one.deviation, one.least, one.median, one.greatest)
-        rows.append((one.channel, *map(number, figures), f"{one.zeros:,}", f"{one.negative:,}"))
+        rows.append((one.channel, *map(format_number, figures), f"{one.zeros:,}", f"{one.negative:,}"))
     header = ("channel", "mean", "deviation", "smallest", "median", "largest", "zeros", "negative")
     counts = {one.values for one in description.ranges}
     of = f"{min(counts):,}" if len(counts) == 1 else f"{min(counts):,} to {max(counts):,}"
@@ -99,7 +99,7 @@ def how_to_read(description: Description) -> Iterator[str]:
     )
     curves = max((one.curves for one in description.behaviours), default=0)
     if curves > 1:
-        yield f"Averages of {counted(curves, 'series', 'series')}."
+        yield f"Averages of {pluralise(curves, 'series', 'series')}."
     if any(len(curve.values) > NEWEST for channel in description.curves for curve in channel):
         yield f"Strengths, d, D and outliers are those of the newest {NEWEST:,} steps."
 
@@ -121,7 +121,7 @@ def outliers(description: Description) -> Sheet:
     deviation = [one.deviation or 1.0 for one in description.ranges]
     found.sort(key=lambda one: -abs(one.value - one.expected) / deviation[one.channel])
     rows = tuple(
-        (series.channels[one.channel], place(series, one.row), number(one.value), number(one.expected))
+        (series.channels[one.channel], place(series, one.row), format_number(one.value), format_number(one.expected))
         for one in found[:NAMED]
     )
     checked = sum(behaviour.checked for behaviour in description.behaviours)
@@ -139,7 +139,7 @@ def covariates(description: Description) -> Sheet:
 def column_figures(column: Column) -> Sequence[str]:
     """Range of a column of numbers, or the categories."""
     if not column.categories:
-        return (*map(number, (column.least, column.mean, column.greatest)), "")
+        return (*map(format_number, (column.least, column.mean, column.greatest)), "")
     named = ", ".join(f"{name} {share:.0%}" for name, share in column.most)
     more = ", ..." if column.categories > len(column.most) else ""
     return ("", "", "", f"{column.categories:,}: {named}{more}")
@@ -263,4 +263,4 @@ def figures(description: Description, command: str) -> dict[str, Any]:
         "left_out": description.left_out,
         "command": command,
     }
-    return plain(records)
+    return to_primitives(records)

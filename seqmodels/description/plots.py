@@ -16,7 +16,7 @@ from seqmodels.description.counts import Range, pieces
 from seqmodels.description.curves import Curve, values_of
 from seqmodels.description.profile import Description
 from seqmodels.description.seasons import Correlogram
-from seqmodels.report.drawing import FEW, PAGE_TEXT, Theme, add_legend, apply_theme, page_figure
+from seqmodels.report.plotting import MARKER_LIMIT, PAGE_FONT_SIZE, Theme, add_legend, apply_theme, page_figure
 
 STRETCHES = 600  # into which a long curve is cut
 BINS = 50
@@ -57,7 +57,7 @@ def _draw_series(axes: Axes, data: Any, index: int, channel: int, theme: Theme) 
         axes.fill_between(time[starts], least, greatest, color=theme.soft, alpha=0.6, linewidth=0)
         axes.plot(time[starts], mean, color=theme.ink, linewidth=0.9)
     else:
-        marker = "." if len(time) <= FEW else ""
+        marker = "." if len(time) <= MARKER_LIMIT else ""
         values = values_of(series, start, stop, channel)
         axes.plot(time, values, color=theme.ink, linewidth=0.9, marker=marker, markersize=4)
     for stage, span in data.spans.items():
@@ -201,7 +201,7 @@ def missing_figure(series: Any, lines: Sequence[Line], theme: Theme) -> Figure:
     axes.imshow(colours(table, theme), extent=(*borders, len(lines), 0), aspect="auto", interpolation="nearest")
     apply_theme(axes, theme, x_label="steps" if series.time is None else "")
     axes.grid(visible=False)
-    axes.set_yticks(np.arange(len(lines)) + 0.5, [shortened(line.name) for line in lines], fontsize=PAGE_TEXT - 2)
+    axes.set_yticks(np.arange(len(lines)) + 0.5, [shortened(line.name) for line in lines], fontsize=PAGE_FONT_SIZE - 2)
     axes.tick_params(axis="y", length=0)
     if dates:
         axes.xaxis_date()
@@ -254,7 +254,7 @@ def correlation_figure(shown: Sequence[tuple[str, Correlogram]], season: int, th
         band = np.full(len(found.pacf), found.pacf_band)
         _stems(row[1], found.pacf, band, season, theme, f"{name}partial")
     for axes in grid[-1]:
-        axes.set_xlabel("lag in steps", fontsize=PAGE_TEXT, color=theme.ink)
+        axes.set_xlabel("lag in steps", fontsize=PAGE_FONT_SIZE, color=theme.ink)
     if season > 1:
         add_legend(figure, grid[0][0], theme)
     return figure
@@ -329,7 +329,7 @@ def season_figure(panels: Sequence[Folded], theme: Theme) -> Figure:
         axes.remove()
     for index, (axes, panel) in enumerate(zip(grid, panels, strict=False)):
         _draw_season(axes, panel, theme)
-        axes.set_xlabel(panel.label if index + columns >= len(panels) else "", fontsize=PAGE_TEXT, color=theme.ink)
+        axes.set_xlabel(panel.label if index + columns >= len(panels) else "", fontsize=PAGE_FONT_SIZE, color=theme.ink)
     add_legend(figure, grid[0], theme)
     return figure
 

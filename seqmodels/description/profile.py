@@ -11,8 +11,8 @@ from seqmodels.description.counts import Column, Range, columns, ranges
 from seqmodels.description.curves import Curve, training_curves
 from seqmodels.description.seasons import Correlogram, correlogram, find_season, reach, usual_seasons
 from seqmodels.errors import require_at_least
-from seqmodels.report.overview import extent, size_of
-from seqmodels.report.wording import counted, label, listed
+from seqmodels.report.formatting import format_time, join_names, pluralise
+from seqmodels.report.summary import format_size, format_span
 
 LAGS = 40  # of the autocorrelation, at least, where the curves are long enough
 MOST_LAGS = 1_000
@@ -80,20 +80,24 @@ def facts(data: Any, curves: Sequence[Sequence[Curve]]) -> list[tuple[str, str]]
     """What the data are, how they are split, and what of them was looked at closely."""
     series, sample = data.series, len(curves[0])
     length = f", median length {int(np.median(series.lengths)):,}" if np.ptp(series.lengths) else ""
-    found = [("data", str(series.source)), ("series", size_of(series) + length), ("channels", listed(series.channels))]
+    found = [
+        ("data", str(series.source)),
+        ("series", format_size(series) + length),
+        ("channels", join_names(series.channels)),
+    ]
     names = [*series.past_covariate_names, *series.known_covariate_names, *series.static_names]
     if names:
-        found.append(("covariates", listed(names)))
+        found.append(("covariates", join_names(names)))
     if series.time is not None:
         first, last = series.offsets[:-1], series.offsets[1:] - 1
-        begin, end = label(series.local_time(first).min()), label(series.local_time(last).max())
+        begin, end = format_time(series.local_time(first).min()), format_time(series.local_time(last).max())
         zone = f", read in {series.zone}" if series.zone else ""
         step = f", one step per {series.frequency}" if series.frequency else ""
         found.append(("time", f"{begin} ... {end}{zone}{step}"))
-    found += [(stage, extent(data, stage)) for stage in data.spans]
+    found += [(stage, format_span(data, stage)) for stage in data.spans]
     if series.missing:
         share = series.missing / series.values.size
-        found.append(("missing", f"{counted(series.missing, 'target value')} ({share:.2%})"))
+        found.append(("missing", f"{pluralise(series.missing, 'target value')} ({share:.2%})"))
     if sample < len(series) or len(curves) < len(series.channels):
         looked = f"at {sample:,} of {len(series):,} series, spread evenly over them"
         channels = f"{len(curves):,} of {len(series.channels):,} channels"
@@ -119,7 +123,8 @@ def left_out(
     pairs = list(zip(behaviours, correlograms, strict=True))
     silent = [one.channel for one, shown in pairs if shown is None]
     if silent:
-        yield f"No autocorrelation of {listed(silent)}: no two values in the training part differ."
+        yield f"No autocorrelation of {join_names(silent)}: no two values in the training part differ."
     short = [one.channel for one, shown in pairs if shown is not None and not one.curves]
     if short:
-        yield f"No trend, season or differencing of {listed(short)}: that takes {shortest(season):,} training steps."
+        least = shortest(season)
+        yield f"No trend, season or differencing of {join_names(short)}: that takes {least:,} training steps."

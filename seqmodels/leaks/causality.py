@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 
 from seqmodels.leaks.finding import Finding
-from seqmodels.report.wording import counted, number
+from seqmodels.report.formatting import format_number, pluralise
 from seqmodels.window import AbstractForecaster, Inputs
 
 ORIGINS = 8  # tried, spread over the window
@@ -38,14 +38,16 @@ def causality(model: AbstractForecaster, inputs: Inputs) -> Finding:
     leaks = [_sentence(model, seen, steps)] if seen else []
     if others:
         leaks.append(
-            f"forecasts of a window change by {number(others)} with the other windows of its batch; the model must"
-            " treat each window alone."
+            f"forecasts of a window change by {format_number(others)} with the other windows of its batch; the model"
+            " must treat each window alone."
         )
     warnings = [] if seen else in_training(model, inputs, tried)
     if difference(model, inputs, nudged(inputs, steps // 2)) == 0:
         warnings.append("no forecast depends on the newer half of its window, so that nothing is proved.")
     largest = max([others, *(max(one.change, one.gradient) for one in seen)])
-    done = f"steps after {counted(len(tried), 'origin')} of a window changed: forecasts before it, and their gradients"
+    done = (
+        f"steps after {pluralise(len(tried), 'origin')} of a window changed: forecasts before it, and their gradients"
+    )
     if not tried:
         done = "other windows of a batch changed; the one forecast of a window is made at its last step"
     return Finding("causality", done, largest, tuple(leaks), tuple(warnings))
@@ -110,7 +112,7 @@ def in_training(model: AbstractForecaster, inputs: Inputs, tried: list[tuple[int
     for index, origin in tried:
         size = difference(taught, inputs, nudged(inputs, origin + 1), origins=slice(index + 1))
         if size:
-            return [NORMALISED.format(origin + 1, number(size))]
+            return [NORMALISED.format(origin + 1, format_number(size))]
     return []
 
 
@@ -124,8 +126,8 @@ def _sentence(model: AbstractForecaster, seen: list[Seen], steps: int) -> str:
         culprit = "model.scaler or model.readout looks at the whole window"
         mend = "take its statistics from the beginning of the window, or use model/readout=seq_to_vector."
     return (
-        f"forecasts from step {worst.origin + 1} of {steps:,} change by {number(worst.change)} (gradient"
-        f" {number(worst.gradient)}) when only later steps do: {culprit}; {mend}"
+        f"forecasts from step {worst.origin + 1} of {steps:,} change by {format_number(worst.change)} (gradient"
+        f" {format_number(worst.gradient)}) when only later steps do: {culprit}; {mend}"
     )
 
 

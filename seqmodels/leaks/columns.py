@@ -18,7 +18,7 @@ from seqmodels.errors import InputError
 from seqmodels.leaks.finding import Finding
 from seqmodels.leaks.probe import Probe
 from seqmodels.leaks.regression import ROWS_PER_REGRESSOR, Gain, Piece, gain
-from seqmodels.report.wording import counted, listed
+from seqmodels.report.formatting import join_names, pluralise
 
 SUSPICIOUS = {"past_covariates": 0.5, "known_covariates": 0.9}  # calendars and plans rightly tell a lot ahead
 CALENDAR = 1e-8  # of its variance at most is new in a column that nobody measures
@@ -51,7 +51,7 @@ def columns_as_given(probe: Probe, trusted: Sequence[str]) -> Finding:
             largest = max(largest or 0.0, found.share)
             if said:
                 (leaks if found.exact else warnings).append(said)
-    done = f"next values of the target from its past, without and with {counted(count, 'covariate')}: share explained"
+    done = f"next values of the target from its past, without and with {pluralise(count, 'covariate')}: share explained"
     if largest is None:
         done = "no covariate could be compared: all are calendars, or there are too few training rows"
     return Finding("columns", done, largest, tuple(leaks), tuple(warnings))
@@ -190,7 +190,7 @@ def _numbers(cells: np.ndarray, frequent: np.ndarray | None) -> np.ndarray:
 
 def _sentence(kind: str, names: list[str], found: Gain, target: str, group: str) -> str:
     """What the columns give away; empty where it is no more than a good column may."""
-    columns = f"{listed(list(map(repr, names)))} (data.{kind})"
+    columns = f"{join_names(list(map(repr, names)))} (data.{kind})"
     steps = "the next value" if found.steps == 1 else f"the sum of the next {found.steps} values"
     if found.exact:
         gives, it = ("gives", "it") if len(names) == 1 else ("together give", "them")

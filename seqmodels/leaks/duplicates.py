@@ -5,7 +5,7 @@ import torch
 
 from seqmodels.leaks.finding import Finding
 from seqmodels.leaks.probe import Probe
-from seqmodels.report.wording import counted, label
+from seqmodels.report.formatting import format_time, pluralise
 from seqmodels.window import Window
 
 MOVES = 8  # changes of value from step to step that a window needs, so that two of them are not equal by chance
@@ -51,7 +51,7 @@ def equal_windows(early: Window, late: Window, early_keys: np.ndarray, late_keys
 def _sentence(probe: Probe, early: str, late: str, pairs: np.ndarray) -> str:
     first, second = (_place(probe, stage, number) for stage, number in zip((early, late), pairs[0], strict=True))
     return (
-        f"{counted(len(pairs), f'{late} window')} of {len(probe.before[late].origin):,} also stand in {early}, value"
+        f"{pluralise(len(pairs), f'{late} window')} of {len(probe.before[late].origin):,} also stand in {early}, value"
         f" for value: {second} is {first}; errors of what was seen before say little, so keep one copy (data.id)."
     )
 
@@ -60,4 +60,4 @@ def _place(probe: Probe, stage: str, number: int) -> str:
     window, series = probe.before[stage], probe.data.series
     index, origin = int(window.inputs.series[number]), int(window.origin[number])
     when = series.time[origin] if series.time is not None else origin - series.offsets[index]
-    return f"that of {series.name(index)} up to {label(when)}"
+    return f"that of {series.name(index)} up to {format_time(when)}"

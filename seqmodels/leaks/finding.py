@@ -9,8 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from seqmodels.report.output import plain, write_file
-from seqmodels.report.wording import number
+from seqmodels.report.formatting import format_number
+from seqmodels.report.output import to_primitives, write_file
 
 STYLES = {"clean": "green", "leak": "bold red", "warning": "yellow", "not checked": "dim"}
 
@@ -40,7 +40,7 @@ def table(findings: Sequence[Finding]) -> Table:
     shown.add_column("largest", justify="right", no_wrap=True)
     shown.add_column("verdict", no_wrap=True)
     for finding in findings:
-        largest = "" if finding.largest is None else number(finding.largest)
+        largest = "" if finding.largest is None else format_number(finding.largest)
         verdict = Text(finding.verdict, style=STYLES[finding.verdict])
         shown.add_row(finding.check, Text(finding.done), largest, verdict)
     return shown
@@ -54,5 +54,5 @@ def sentences(findings: Sequence[Finding], kind: str) -> list[str]:
 def write(findings: Sequence[Finding], directory: Path, summary: Mapping[str, Any]) -> None:
     """Write ``metrics.json``: what ``summary`` holds, and the table as "findings"."""
     rows = [{**finding._asdict(), "verdict": finding.verdict} for finding in findings]
-    content = json.dumps(plain({**summary, "findings": rows}), indent=2, allow_nan=False) + "\n"
+    content = json.dumps(to_primitives({**summary, "findings": rows}), indent=2, allow_nan=False) + "\n"
     write_file(directory / "metrics.json", content.encode())

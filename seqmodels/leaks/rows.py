@@ -8,7 +8,7 @@ import torch
 
 from seqmodels.leaks.finding import Finding
 from seqmodels.leaks.probe import ROUNDING, Change, Probe, changes, columns, rows_of
-from seqmodels.report.wording import counted, label, number
+from seqmodels.report.formatting import format_number, format_time, pluralise
 from seqmodels.window import Category, Statistics, Window
 
 STATISTICS = {
@@ -44,7 +44,7 @@ def behind_training(probe: Probe) -> Reread:
     rows = np.arange(len(stop)) >= stop
     data = probe.prepared(probe.changed(rows, ahead=True))
     origin = probe.before["train"].origin.numpy()
-    done = f"{counted(int(rows.sum()), 'row')} behind the training span changed: statistics, training windows"
+    done = f"{pluralise(int(rows.sum()), 'row')} behind the training span changed: statistics, training windows"
     ends = (torch.from_numpy(border[origin]) for border in (stop, (start + stop) // 2))
     return Reread(done, data.spec, probe.windows(data, "train"), *ends)
 
@@ -65,9 +65,9 @@ def statistics_and_features(probe: Probe, reread: Reread) -> list[Finding]:
     for stage in probe.stages[1:]:
         cut, windows, found = later_rows(probe, stage)
         looked_at += windows
-        ahead |= {one.name: (one, label(cut)) for one in found if one.name not in {*fitted, *ahead}}
+        ahead |= {one.name: (one, format_time(cut)) for one in found if one.name not in {*fitted, *ahead}}
     learnt += [one for one in of_spec(spec, reread.spec) if one.column not in ahead]
-    done = f"rows after an origin changed, columns known ahead kept: {counted(looked_at, 'window')} up to it"
+    done = f"rows after an origin changed, columns known ahead kept: {pluralise(looked_at, 'window')} up to it"
     largest = max((one.size for one, _ in ahead.values()), default=0.0)
     return [
         Finding("statistics", reread.done, max((one.size for one in learnt), default=0.0),
@@ -125,15 +125,15 @@ def _of_statistics(field: str, old: Statistics, new: Statistics, names: tuple[st
                 yield Learnt(
                     name,
                     size,
-                    f"the {measure} of {name!r} (spec.{field}) changes by {number(size)} with rows behind the training"
-                    " span; compute it from the rows of the training part of data.split only.",
+                    f"the {measure} of {name!r} (spec.{field}) changes by {format_number(size)} with rows behind the"
+                    " training span; compute it from the rows of the training part of data.split only.",
                 )
 
 
 def _fitted(change: Change) -> str:
     return (
-        f"{change.named} changes by {number(change.size)} in {counted(change.windows, 'training window')} when only"
-        " rows behind the training span do: a scaler or a filling is fitted on all rows; fit it on those of the"
+        f"{change.named} changes by {format_number(change.size)} in {pluralise(change.windows, 'training window')} when"
+        " only rows behind the training span do: a scaler or a filling is fitted on all rows; fit it on those of the"
         " training part of data.split."
     )
 
@@ -144,8 +144,8 @@ def _looks_ahead(change: Change, cut: str) -> str:
     else:
         mend = "compute it from its own row and earlier ones."
     return (
-        f"{change.named} changes by {number(change.size)} in {counted(change.windows, 'window')} up to {cut} when only"
-        f" rows after {cut} do: it looks ahead; {mend}"
+        f"{change.named} changes by {format_number(change.size)} in {pluralise(change.windows, 'window')} up to {cut}"
+        f" when only rows after {cut} do: it looks ahead; {mend}"
     )
 
 
@@ -181,7 +181,7 @@ def _from_elsewhere(probe: Probe, stage: str, parts: tuple[str, ...]) -> list[Ch
 def _sentence(probe: Probe, stage: str, change: Change) -> str:
     past = stage != "train" and change.part == "past_target"
     return (
-        f"{counted(change.windows, f'{stage} window')} of {len(probe.before[stage].origin):,} hold rows of another"
-        f" part: {change.named} changes by {number(change.size)}; end {stage} windows at the border of data.split"
-        f"{', or set data.context=across' if past else ''}."
+        f"{pluralise(change.windows, f'{stage} window')} of {len(probe.before[stage].origin):,} hold rows of another"
+        f" part: {change.named} changes by {format_number(change.size)}; end {stage} windows at the border of"
+        f" data.split{', or set data.context=across' if past else ''}."
     )

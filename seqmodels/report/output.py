@@ -8,9 +8,6 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from seqmodels.report.overview import data_summary as data_summary
-from seqmodels.report.overview import model_summary as model_summary
-
 WIDTH = 100  # columns where the output is no terminal
 
 
@@ -22,7 +19,7 @@ def show(renderable: RenderableType) -> None:
     console.print(renderable)
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """Print one line, in one piece however long it is."""
     Console(highlight=False).print(text, markup=False, soft_wrap=True)
 
@@ -41,14 +38,14 @@ def write_file(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def plain(value: Any) -> Any:
+def to_primitives(value: Any) -> Any:
     """Tensors, arrays and paths as primitives; NaN and infinity, which JSON lacks, as None."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
+        return {str(key): to_primitives(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(inner) for inner in value]
+        return [to_primitives(inner) for inner in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from seqmodels.metrics import MODEL, ErrorTable, skill
-from seqmodels.report.output import plain, write_file
-from seqmodels.report.wording import number
+from seqmodels.report.formatting import format_number
+from seqmodels.report.output import to_primitives, write_file
 
 Results = Mapping[str, Mapping[str, ErrorTable]]  # by stage, then by row of the table
 MEASURES = ("mae", "rmse", "mse", "mase", "skill")
@@ -37,7 +37,7 @@ def result_table(
             table.add_row(Text(f" {stage}{part}", style="bold"))
             for row, values in blocks[channel].items():
                 label_of_row = Text(f"   {name if row == MODEL else row}")
-                table.add_row(label_of_row, *(number(values[measure]) for measure in MEASURES))
+                table.add_row(label_of_row, *(format_number(values[measure]) for measure in MEASURES))
     return Group(table, Text(explanation(results, windows, stateful), style="dim"))
 
 
@@ -107,11 +107,11 @@ def result_rows(
 
 def write_results(directory: str | Path, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """Write ``metrics.json`` (the summary, and the rows as "rows") and ``metrics.csv``; what is no number is null."""
-    content = json.dumps(plain({**summary, "rows": list(rows)}), indent=2, allow_nan=False) + "\n"
+    content = json.dumps(to_primitives({**summary, "rows": list(rows)}), indent=2, allow_nan=False) + "\n"
     write_file(Path(directory) / "metrics.json", content.encode())
     text = io.StringIO()
     columns = ["stage", "row", "channel", *MEASURES, "windows"]
     writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(plain(list(rows)))
+    writer.writerows(to_primitives(list(rows)))
     write_file(Path(directory) / "metrics.csv", text.getvalue().encode())

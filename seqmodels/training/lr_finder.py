@@ -13,8 +13,8 @@ import polars
 from matplotlib.figure import Figure
 
 from seqmodels.errors import InputError
-from seqmodels.report import drawing
-from seqmodels.report.output import plain, write_file
+from seqmodels.report import plotting
+from seqmodels.report.output import to_primitives, write_file
 from seqmodels.training.module import ForecastModule, Gathered, mean
 
 
@@ -86,7 +86,7 @@ def write_curve(curve: LossCurve, found: Suggestion | None, directory: Path, run
     summary = {**run, "steps": len(curve.rates)}
     if found is not None:
         summary |= {"monitor": {"name": "optimizer.lr", "value": found.rate}, **found._asdict()}
-    content = json.dumps(plain(summary), indent=2, allow_nan=False) + "\n"
+    content = json.dumps(to_primitives(summary), indent=2, allow_nan=False) + "\n"
     write_file(directory / "metrics.json", content.encode())
 
 
@@ -162,20 +162,20 @@ class LearningRateFinder(pl.Callback):
 
 def plot_curve(curve: LossCurve, suggestion: Suggestion | None, heading: str) -> Figure:
     """Loss against the rate on a logarithmic axis, with the suggestion, if any, marked."""
-    figure = Figure(figsize=(drawing.WIDTH, drawing.HEIGHT * 0.7), dpi=drawing.DOTS_PER_INCH)
+    figure = Figure(figsize=(plotting.WIDTH, plotting.HEIGHT * 0.7), dpi=plotting.DOTS_PER_INCH)
     figure.subplots_adjust(0.07, 0.12, 0.98, 0.86)
     axes = figure.subplots()
-    axes.plot(curve.rates, curve.losses, color=drawing.PAST, linewidth=0.8, alpha=0.6, label="loss of a batch")
-    axes.plot(curve.rates, curve.smooth_losses, color=drawing.TRUTH, linewidth=2, label="smooth")
+    axes.plot(curve.rates, curve.losses, color=plotting.PAST, linewidth=0.8, alpha=0.6, label="loss of a batch")
+    axes.plot(curve.rates, curve.smooth_losses, color=plotting.TRUTH, linewidth=2, label="smooth")
     low, start = float(curve.smooth_losses.min()), float(curve.smooth_losses[0])
     height = max(start - low, 1e-12)
-    drawing.decorate(axes)
+    plotting.style_axes(axes)
     axes.set_xscale("log")  # after the decoration, whose ticks are those of a linear axis
     axes.set_ylim(low - 0.1 * height, start + 0.4 * height)
     if suggestion is not None:
-        axes.axvline(suggestion.rate, color=drawing.FORECAST, linewidth=2, label=f"suggested: {suggestion.rate:g}")
-        axes.axvline(suggestion.lowest, color=drawing.REFERENCE, linewidth=1.2, linestyle="--", label="lowest loss")
-    axes.set_xlabel("learning rate", fontsize=drawing.TEXT)
-    axes.set_ylabel("training loss", fontsize=drawing.TEXT)
-    drawing.head(figure, heading, axes)
+        axes.axvline(suggestion.rate, color=plotting.FORECAST, linewidth=2, label=f"suggested: {suggestion.rate:g}")
+        axes.axvline(suggestion.lowest, color=plotting.REFERENCE, linewidth=1.2, linestyle="--", label="lowest loss")
+    axes.set_xlabel("learning rate", fontsize=plotting.FONT_SIZE)
+    axes.set_ylabel("training loss", fontsize=plotting.FONT_SIZE)
+    plotting.add_title_and_legend(figure, heading, axes)
     return figure

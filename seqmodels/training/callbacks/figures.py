@@ -13,8 +13,8 @@ from torch import Tensor
 
 from seqmodels.inference.monte_carlo import monte_carlo
 from seqmodels.metrics import MODEL
-from seqmodels.report.drawing import Panel, error_figure, forecast_figure, pixels, save
-from seqmodels.report.wording import label
+from seqmodels.report.formatting import format_time
+from seqmodels.report.plotting import Panel, plot_errors, plot_forecasts, render, save_figure
 from seqmodels.training.callbacks.scalars import tensorboards
 from seqmodels.training.module import ForecastModule
 from seqmodels.window import Window
@@ -71,9 +71,9 @@ class ForecastFigures(pl.Callback):
         heading = f"Validation forecasts, epoch {epoch}"
         figure = draw_forecasts(module, data, "validation", self.windows, heading, self.dropout_passes)
         if not boards:
-            save(figure, Path(str(self.directory)) / "forecast_validation.png")
+            save_figure(figure, Path(str(self.directory)) / "forecast_validation.png")
         else:
-            picture = pixels(figure)
+            picture = render(figure)
             for logger in boards:  # add_figure would go through pyplot and its state
                 logger.experiment.add_image("forecast/validation", picture, trainer.global_step, dataformats="HWC")
         self.spent += time.perf_counter() - begun
@@ -91,10 +91,10 @@ def save_final(
         if datamodule.windows.get(stage, 0):
             files.append(directory / f"forecast_{stage}.png")
             heading = f"{stage.capitalize()} forecasts"
-            save(draw_forecasts(module, datamodule, stage, windows, heading, dropout_passes), files[-1])
+            save_figure(draw_forecasts(module, datamodule, stage, windows, heading, dropout_passes), files[-1])
     if any(stage in module.results for stage in STAGES):
         files.append(directory / "error_by_step.png")
-        save(draw_errors(module), files[-1])
+        save_figure(draw_errors(module), files[-1])
     return files
 
 
@@ -117,7 +117,7 @@ def draw_forecasts(
         panels = [p._replace(forecast=m, deviation=d) for p, m, d in zip(panels, mean, deviation, strict=True)]
     unit = datamodule.series.frequency
     step = f"{unit}s from the origin" if unit.isalpha() else "steps from the origin"
-    return forecast_figure(panels, heading, step, module.spec.channels[0], MODEL, reference)
+    return plot_forecasts(panels, heading, step, module.spec.channels[0], MODEL, reference)
 
 
 def forecast(module: ForecastModule, row: str, window: Window) -> np.ndarray:
@@ -150,7 +150,7 @@ def gaps(values: Tensor, observed: Tensor) -> np.ndarray:
 def title(series: Any, index: int, row: int) -> str:
     """Which series, and when its last past step was: its time label, or its number where there are none."""
     if series.time is not None:
-        when = label(series.local_time(slice(row, row + 1))[0])
+        when = format_time(series.local_time(slice(row, row + 1))[0])
     else:
         when = f"step {row - int(series.offsets[index]):,}"
     return f"{series.name(index)}, {when}" if len(series) > 1 else when
@@ -163,4 +163,4 @@ def draw_errors(module: ForecastModule) -> Figure:
         for stage in STAGES
         if stage in module.results
     }
-    return error_figure(curves, f"MAE of {module.spec.channels[0]}", MODEL)
+    return plot_errors(curves, f"MAE of {module.spec.channels[0]}", MODEL)

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.text import Text
 from torch import Tensor
 
-from seqmodels.report.wording import number
+from seqmodels.report.formatting import format_number
 
 BAR = 12  # characters
 REDRAW_SECONDS = 0.2
@@ -136,13 +136,13 @@ class ProgressLine(pl.callbacks.ProgressBar):
         self.console.print("  ".join(fields), highlight=False, markup=False, soft_wrap=True)
 
     def _numbers(self, trainer: pl.Trainer, module: pl.LightningModule) -> list[str]:
-        fields = [f"loss/train {number(self.loss)}"]
+        fields = [f"loss/train {format_number(self.loss)}"]
         validation = latest(trainer, "loss/validation")
         if validation is not None:
-            fields.append(f"loss/validation {number(validation)}")
+            fields.append(f"loss/validation {format_number(validation)}")
         if self.best is not None:
             since = f" (epoch {self.best_epoch + 1})" if self.best_epoch is not None else ""
-            fields.append(f"best {module.monitor} {number(self.best)}{since}")
+            fields.append(f"best {module.monitor} {format_number(self.best)}{since}")
         return [*fields, f"{self._speed():,.0f} windows/s"]
 
     def _speed(self) -> float:

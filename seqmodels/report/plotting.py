@@ -19,11 +19,11 @@ from seqmodels.report.output import write_file
 
 WIDTH, HEIGHT, DOTS_PER_INCH = 12.0, 7.0, 100  # 1200 x 700 pixels
 PAST, TRUTH, FORECAST, REFERENCE, OTHER = "#7f93ab", "#1f2933", "#e4572e", "#8a8a8a", "#b9a44c"
-FEW = 60  # up to so many points each one gets a marker, so that a value between two gaps can be seen
-TEXT = 11
+MARKER_LIMIT = 60  # up to so many points each one gets a marker, so that a value between two gaps can be seen
+FONT_SIZE = 11
 GRID = "#e6eaee"
 PAGE_WIDTH, PAGE_DOTS_PER_INCH = 8.0, 150  # figures of an HTML page: 1200 pixels
-PAGE_TEXT = 10
+PAGE_FONT_SIZE = 10
 
 
 class Theme(NamedTuple):
@@ -55,7 +55,7 @@ class Panel(NamedTuple):
     deviation: np.ndarray | None = None  # (H,), standard deviation of the forecast where it was measured
 
 
-def forecast_figure(panels: Sequence[Panel], heading: str, step: str, value: str, model: str, reference: str) -> Figure:
+def plot_forecasts(panels: Sequence[Panel], heading: str, step: str, value: str, model: str, reference: str) -> Figure:
     """A grid of windows: past, truth, forecast and the named reference, around the origin at 0.
 
     ``step`` and ``value`` label the axes; all panels share the time axis, each has its own scale of values.
@@ -70,19 +70,19 @@ def forecast_figure(panels: Sequence[Panel], heading: str, step: str, value: str
     for axes in grid[len(panels) :]:
         axes.remove()
     for index, (axes, panel) in enumerate(zip(grid, panels, strict=False)):
-        draw_panel(axes, panel, model, reference)
-        axes.set_ylabel(value if index % columns == 0 else "", fontsize=TEXT)
-        axes.set_xlabel(step if index + columns >= len(panels) else "", fontsize=TEXT)
+        plot_panel(axes, panel, model, reference)
+        axes.set_ylabel(value if index % columns == 0 else "", fontsize=FONT_SIZE)
+        axes.set_xlabel(step if index + columns >= len(panels) else "", fontsize=FONT_SIZE)
         axes.tick_params(labelbottom=index + columns >= len(panels))
-    head(figure, heading, grid[0])
+    add_title_and_legend(figure, heading, grid[0])
     return figure
 
 
-def draw_panel(axes: Axes, panel: Panel, model: str, reference: str) -> None:
+def plot_panel(axes: Axes, panel: Panel, model: str, reference: str) -> None:
     """One window; the truth starts at the origin so that it continues the past without a gap."""
     before, after = np.arange(1 - len(panel.past), 1), np.arange(1, len(panel.truth) + 1)
-    small: dict[str, Any] = {"marker": ".", "markersize": 4} if len(before) + len(after) <= FEW else {}
-    single: dict[str, Any] = {"marker": "o", "markersize": 4} if len(after) <= FEW // 2 else {}
+    small: dict[str, Any] = {"marker": ".", "markersize": 4} if len(before) + len(after) <= MARKER_LIMIT else {}
+    single: dict[str, Any] = {"marker": "o", "markersize": 4} if len(after) <= MARKER_LIMIT // 2 else {}
     axes.axvline(0, color="#c4ccd4", linewidth=1, zorder=0)
     axes.plot(before, panel.past, color=PAST, linewidth=1.3, label="past", **small)
     truth = np.concatenate([panel.past[-1:], panel.truth])
@@ -92,11 +92,11 @@ def draw_panel(axes: Axes, panel: Panel, model: str, reference: str) -> None:
     axes.plot(after, panel.forecast, color=FORECAST, linewidth=2, label=model, **single)
     if panel.deviation is not None:
         axes.errorbar(after, panel.forecast, panel.deviation, fmt="none", ecolor=FORECAST, elinewidth=1, capsize=2.5)
-    axes.set_title(panel.title, fontsize=TEXT, loc="left")
-    decorate(axes)
+    axes.set_title(panel.title, fontsize=FONT_SIZE, loc="left")
+    style_axes(axes)
 
 
-def error_figure(curves: Mapping[str, Mapping[str, np.ndarray]], value: str, model: str) -> Figure:
+def plot_errors(curves: Mapping[str, Mapping[str, np.ndarray]], value: str, model: str) -> Figure:
     """Error by lead: one panel for each stage, one curve (H,) for each row; the model's row is called ``model``."""
     figure = Figure(figsize=(WIDTH, HEIGHT * 0.6), dpi=DOTS_PER_INCH)
     figure.subplots_adjust(0.07, 0.14, 0.99, 0.82, wspace=0.06)
@@ -106,18 +106,18 @@ def error_figure(curves: Mapping[str, Mapping[str, np.ndarray]], value: str, mod
             style: dict[str, Any] = {"color": FORECAST, "linewidth": 2.2, "zorder": 3}
             if row != model:
                 style = {"color": OTHER if row == "naive" else REFERENCE, "linewidth": 1.5, "linestyle": "--"}
-            marker = "o" if len(errors) <= FEW // 2 else ""
+            marker = "o" if len(errors) <= MARKER_LIMIT // 2 else ""
             axes.plot(np.arange(1, len(errors) + 1), errors, marker=marker, markersize=4, label=row, **style)
-        axes.set_title(stage, fontsize=TEXT, loc="left")
-        axes.set_xlabel("steps ahead", fontsize=TEXT)
-        decorate(axes)
+        axes.set_title(stage, fontsize=FONT_SIZE, loc="left")
+        axes.set_xlabel("steps ahead", fontsize=FONT_SIZE)
+        style_axes(axes)
     grid[0].set_ylim(bottom=0)  # shared by all; not before the last curve, or the scale would be that of the first
-    grid[0].set_ylabel(value, fontsize=TEXT)
-    head(figure, "Mean absolute error by step", grid[0])
+    grid[0].set_ylabel(value, fontsize=FONT_SIZE)
+    add_title_and_legend(figure, "Mean absolute error by step", grid[0])
     return figure
 
 
-def decorate(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
     """What all axes have in common: light grid, no frame above and on the right, few ticks, whole steps."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
@@ -126,21 +126,21 @@ def decorate(axes: Axes) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5))
     if max(map(abs, axes.get_ylim())) >= 1000:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 750k: as wide for every size
-    axes.tick_params(labelsize=TEXT - 1)
+    axes.tick_params(labelsize=FONT_SIZE - 1)
 
 
-def head(figure: Figure, heading: str, axes: Axes) -> None:
+def add_title_and_legend(figure: Figure, heading: str, axes: Axes) -> None:
     """Heading on the left, the legend of all panels on the right of the same line."""
     top = 1 - 0.12 / figure.get_figheight()
-    figure.suptitle(heading, x=0.012, y=top, ha="left", va="top", fontsize=TEXT + 2, fontweight="bold")
+    figure.suptitle(heading, x=0.012, y=top, ha="left", va="top", fontsize=FONT_SIZE + 2, fontweight="bold")
     handles, labels = axes.get_legend_handles_labels()
     corner = (1.0, top + 0.06 / figure.get_figheight())
     figure.legend(
-        handles, labels, loc="upper right", bbox_to_anchor=corner, ncols=len(labels), frameon=False, fontsize=TEXT
+        handles, labels, loc="upper right", bbox_to_anchor=corner, ncols=len(labels), frameon=False, fontsize=FONT_SIZE
     )
 
 
-def pixels(figure: Figure) -> np.ndarray:
+def render(figure: Figure) -> np.ndarray:
     """The picture, (height, width, 3) uint8."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -155,7 +155,7 @@ def png(figure: Figure) -> bytes:
     return content.getvalue()
 
 
-def save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write the picture as PNG, as a whole."""
     write_file(path, png(figure))
 
@@ -169,22 +169,22 @@ def page_figure(height: float, theme: Theme) -> Figure:
 
 def apply_theme(axes: Axes, theme: Theme, title: str = "", x_label: str = "", y_label: str = "") -> None:
     """Set title and labels, and the ticks, grid and colours of a theme."""
-    decorate(axes)
+    style_axes(axes)
     if max(map(abs, axes.get_xlim())) >= 10_000:  # axes of dates get a format of their own afterwards
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_facecolor(theme.background)
     axes.grid(axis="y", color=theme.grid, linewidth=0.8)
     axes.spines[["left", "bottom"]].set_color(theme.aside)
-    axes.tick_params(colors=theme.ink, labelsize=PAGE_TEXT - 1)
-    axes.set_title(title, fontsize=PAGE_TEXT, loc="left", color=theme.ink)
-    axes.set_xlabel(x_label, fontsize=PAGE_TEXT, color=theme.ink)
-    axes.set_ylabel(y_label, fontsize=PAGE_TEXT, color=theme.ink)
+    axes.tick_params(colors=theme.ink, labelsize=PAGE_FONT_SIZE - 1)
+    axes.set_title(title, fontsize=PAGE_FONT_SIZE, loc="left", color=theme.ink)
+    axes.set_xlabel(x_label, fontsize=PAGE_FONT_SIZE, color=theme.ink)
+    axes.set_ylabel(y_label, fontsize=PAGE_FONT_SIZE, color=theme.ink)
 
 
 def add_legend(figure: Figure, axes: Axes, theme: Theme) -> None:
     """Put the legend of one panel above all panels, in one line."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside upper right", ncols=len(labels), frameon=False, fontsize=PAGE_TEXT - 1,
+        handles, labels, loc="outside upper right", ncols=len(labels), frameon=False, fontsize=PAGE_FONT_SIZE - 1,
         labelcolor=theme.ink, borderpad=0, columnspacing=1.4, handlelength=1.6,
     )  # fmt: skip

@@ -8,34 +8,36 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
-from seqmodels.report.wording import counted, label, listed
+from seqmodels.report.formatting import format_time, join_names, pluralise
 
 
-def data_summary(datamodule: Any) -> RenderableType:
+def summarise_data(datamodule: Any) -> RenderableType:
     """Where the data come from, what they hold, how they are split, and one line per repair made while reading."""
     series, spec = datamodule.series, datamodule.spec
     lines = Table.grid(padding=(0, 2))
     lines.add_row("data", Text(series.source))
-    lines.add_row("series", Text(size_of(series)))
-    lines.add_row("channels", Text(listed(series.channels)))
+    lines.add_row("series", Text(format_size(series)))
+    lines.add_row("channels", Text(join_names(series.channels)))
     covariates = [*series.past_covariate_names, *series.known_covariate_names]
     if covariates:
-        lines.add_row("covariates", Text(listed(covariates)))
+        lines.add_row("covariates", Text(join_names(covariates)))
     if series.time is not None:
         filled = series.lengths > 0
         first, last = series.offsets[:-1][filled], series.offsets[1:][filled] - 1  # times ascend within each series
-        span = f"{label(series.local_time(first).min())} ... {label(series.local_time(last).max())}"
+        span = f"{format_time(series.local_time(first).min())} ... {format_time(series.local_time(last).max())}"
         span += f" ({series.zone})" if series.zone else ""
         lines.add_row("time", Text(f"{span}, one step per {series.frequency}" if series.frequency else span))
     season = f", season of {spec.season:,} steps" if spec.season > 1 else ""
-    lines.add_row("window", f"{counted(spec.past_steps, 'past step')} -> {counted(spec.horizon, 'step')} ahead{season}")
+    lines.add_row(
+        "window", f"{pluralise(spec.past_steps, 'past step')} -> {pluralise(spec.horizon, 'step')} ahead{season}"
+    )
     for stage, windows in datamodule.windows.items():
-        drawn = drawing(datamodule) if stage == "train" else ""
-        lines.add_row(stage, Text(f"{counted(windows, 'window')}{drawn}, {extent(datamodule, stage)}"))
-    lines.add_row("context", context(datamodule.context))
+        drawn = format_sampling(datamodule) if stage == "train" else ""
+        lines.add_row(stage, Text(f"{pluralise(windows, 'window')}{drawn}, {format_span(datamodule, stage)}"))
+    lines.add_row("context", format_context(datamodule.context))
     if series.missing:
         share = series.missing / series.values.size
-        lines.add_row("missing", f"{counted(series.missing, 'target value')} ({share:.2%}), not in loss or errors")
+        lines.add_row("missing", f"{pluralise(series.missing, 'target value')} ({share:.2%}), not in loss or errors")
     for number, note in enumerate(series.notes):
         lines.add_row("" if number else "notes", Text(note))
     if spec.season <= spec.past_steps:
@@ -47,16 +49,16 @@ def data_summary(datamodule: Any) -> RenderableType:
     return Group(lines, Text(warning, style="yellow"))
 
 
-def size_of(series: Any) -> str:
+def format_size(series: Any) -> str:
     """Number of series and rows, and the range of their lengths."""
-    rows = f"{counted(len(series), 'series', 'series')}, {counted(len(series.values), 'row')}"
+    rows = f"{pluralise(len(series), 'series', 'series')}, {pluralise(len(series.values), 'row')}"
     if len(series) == 1:
         return rows
     shortest, longest = int(series.lengths.min()), int(series.lengths.max())
     return f"{rows} ({shortest:,} each)" if shortest == longest else f"{rows} ({shortest:,} to {longest:,} each)"
 
 
-def extent(datamodule: Any, stage: str) -> str:
+def format_span(datamodule: Any, stage: str) -> str:
     """The part of the data that a stage forecasts, in series, time labels or steps."""
     series, span = datamodule.series, datamodule.spans[stage]
     taking_part = np.flatnonzero(span.stop > span.start)
@@ -64,15 +66,15 @@ def extent(datamodule: Any, stage: str) -> str:
         return "no rows"
     if datamodule.split_by == "series":
         first, last = series.name(int(taking_part[0])), series.name(int(taking_part[-1]))
-        return f"{counted(len(taking_part), 'series', 'series')}: {first} ... {last}" if first != last else first
+        return f"{pluralise(len(taking_part), 'series', 'series')}: {first} ... {last}" if first != last else first
     starts, stops = span.start[taking_part], span.stop[taking_part] - 1
     if series.time is not None:
-        return f"{label(series.local_time(starts).min())} ... {label(series.local_time(stops).max())}"
+        return f"{format_time(series.local_time(starts).min())} ... {format_time(series.local_time(stops).max())}"
     offsets = series.offsets[taking_part]
     return f"steps {int((starts - offsets).min()):,} ... {int((stops - offsets).max()):,}"
 
 
-def drawing(datamodule: Any) -> str:
+def format_sampling(datamodule: Any) -> str:
     """How many training windows make an epoch, and which series they come from; empty where each comes once."""
     if datamodule.sampling == "window" and datamodule.epoch_windows is None:
         return ""
@@ -85,14 +87,14 @@ def drawing(datamodule: Any) -> str:
     return f", {count:,} drawn an epoch, {manners[datamodule.sampling]}"
 
 
-def context(rule: str) -> str:
+def format_context(rule: str) -> str:
     """The rule for the past of evaluation windows, in words."""
     if rule == "inside":
         return "inside: the past of a window lies within its own split"
     return "across: the past of validation and test windows may reach back into the split before"
 
 
-def model_summary(module: Any, name: str = "") -> RenderableType:
+def summarise_model(module: Any, name: str = "") -> RenderableType:
     """Parts and parameters of the model, the steps it sees, and a warning where they do not fit the window or the
     backbone has warnings of its own.
 
@@ -100,38 +102,41 @@ def model_summary(module: Any, name: str = "") -> RenderableType:
     """
     model, spec = module.forecaster, module.spec
     lines = Table.grid(padding=(0, 2))
-    parts = [f"{key}: {type(part).__name__} {counted(parameters(part), 'parameter')}" for key, part in parts_of(model)]
-    name = name or " + ".join(type(part).__name__ for _, part in parts_of(model)) or type(model).__name__
+    parts = [
+        f"{key}: {type(part).__name__} {pluralise(count_parameters(part), 'parameter')}"
+        for key, part in trainable_parts(model)
+    ]
+    name = name or " + ".join(type(part).__name__ for _, part in trainable_parts(model)) or type(model).__name__
     lines.add_row("model", Text(name))
-    lines.add_row("parameters", Text(f"{parameters(model):,}" + (f" ({', '.join(parts)})" if parts else "")))
+    lines.add_row("parameters", Text(f"{count_parameters(model):,}" + (f" ({', '.join(parts)})" if parts else "")))
     if hasattr(model, "scaler"):
         lines.add_row("scaler", Text(str(model.scaler)))
     backbone = getattr(model, "backbone", None)
     field = getattr(backbone, "receptive_field", None)
     if backbone is not None:
-        seen = "every step since the window's beginning" if field is None else counted(field, "step")
+        seen = "every step since the window's beginning" if field is None else pluralise(field, "step")
         lines.add_row("sees", f"{seen}; the window has {spec.past_steps:,}")
     origins = getattr(model, "trained", model.origins)
-    lines.add_row("origins", f"{counted(len(origins.of(spec.past_steps)), 'forecast')} per window in training")
-    warnings = [field_warning(field, spec.past_steps), *getattr(backbone, "warnings", ())]
+    lines.add_row("origins", f"{pluralise(len(origins.of(spec.past_steps)), 'forecast')} per window in training")
+    warnings = [receptive_field_warning(field, spec.past_steps), *getattr(backbone, "warnings", ())]
     shown = [Text(f"warning: {warning}", style="yellow") for warning in warnings if warning]
     return Group(lines, *shown) if shown else lines
 
 
-def parts_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
+def trainable_parts(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """The parts that have weights, in the order of the data."""
-    return [(name, part) for name, part in model.named_children() if parameters(part)]
+    return [(name, part) for name, part in model.named_children() if count_parameters(part)]
 
 
-def parameters(module: nn.Module) -> int:
+def count_parameters(module: nn.Module) -> int:
     """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
-def field_warning(field: int | None, steps: int) -> str:
+def receptive_field_warning(field: int | None, steps: int) -> str:
     """One sentence where a receptive field is longer than the window or less than half of it, else an empty one."""
     if field is None or steps / 2 <= field <= steps:
         return ""
     if field > steps:
         return f"the model sees {field:,} steps, the window has {steps:,}: the first layers see padding only."
-    return f"the model sees {counted(field, 'step')}, less than half of the window's {steps:,}."
+    return f"the model sees {pluralise(field, 'step')}, less than half of the window's {steps:,}."
