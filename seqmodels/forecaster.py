@@ -9,7 +9,7 @@ from torch import Tensor
 from seqmodels import compatibility
 from seqmodels.backbones.base import Backbone
 from seqmodels.errors import InputError
-from seqmodels.features import Features
+from seqmodels.features import FeatureEncoder
 from seqmodels.heads import Point
 from seqmodels.initialisation import initialise
 from seqmodels.naive import begun
@@ -75,7 +75,7 @@ class Forecaster(AbstractForecaster):
         last = Origins(self.trained.of(spec.past_steps)[-1], self.trained.stride)
         self.origins = last if self.readout.recursive else self.trained
         compatibility.refuse_what_does_not_fit(spec, self.scaler, self.backbone, self.readout, head)
-        self.describe = Features(spec)
+        self.describe = FeatureEncoder(spec)
         deviation = torch.tensor(spec.target_statistics.deviation)
         self.register_buffer("target_deviation", deviation, persistent=False)
         initialise(self.backbone, initialisation)
@@ -155,7 +155,7 @@ class Forecaster(AbstractForecaster):
 
     def _encoded(self, inputs: Inputs, view: View, state: Any = None) -> Encoded:
         """Everything the readout may see; the backbone reads the past once."""
-        scaled, known = view.encode(inputs.past_target), self.describe.known(inputs)
+        scaled, known = view.encode(inputs.past_target), self.describe.encode_known(inputs)
         everything, after = self._read(self.describe(inputs, scaled, known), state)
         first = (self.trained.first - self.available.first) // self.available.stride
         features = everything[:, first:] if self.readout.every_step else everything[:, -1:]
@@ -175,8 +175,8 @@ class Forecaster(AbstractForecaster):
 
     def _stepper(self, inputs: Inputs, known: Tensor) -> Callable[[Tensor, int, Any], tuple[Tensor, Any]]:
         """Lets the backbone go on beyond the past, one known or forecast value after another."""
-        step, features = self.backbone.stepper(), self.describe.ahead(inputs, known)
-        return lambda value, lead, state: step(features(value, lead), state)
+        step, encode = self.backbone.stepper(), self.describe.future_encoder(inputs, known)
+        return lambda value, lead, state: step(encode(value, lead), state)
 
     def _read(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         if not self.backbone.causal:
