@@ -1,4 +1,4 @@
-"""Complete covariates: impute missing numbers and number the categories seen in training."""
+"""Imputation of missing numbers, and category codes limited to what occurs in the training rows."""
 
 import numpy as np
 
@@ -13,92 +13,90 @@ RowSelection = slice | np.ndarray  # a range of rows, or a mask (rows,) bool
 def impute(
     column: CovariateColumn, offsets: np.ndarray | None, training: RowSelection, source: str
 ) -> tuple[CovariateColumn, CovariateColumn | None, str]:
-    """The column without NaN, a column of 0 and 1 that marks what was missing, and one note for people.
+    """Impute missing numbers; returns the column, its missing indicator of 0 and 1 (or None) and a note.
 
-    A missing number is the last one before it in its series, never a later one; before the first one of a series it
-    is the mean over the ``training`` rows. Without ``offsets`` rows are series (the column is static), and there is
-    the mean only. There is no mark where nothing is missing in the training rows: it could not be learnt.
+    A missing number becomes the previous number of its series (forward fill, never backward), or the mean of the
+    ``training`` rows if its series has none yet. ``offsets`` are those of the series, or None for a static column,
+    which takes the mean only. There is no indicator if nothing is missing in training, where it would be constant.
 
-    Raises ``InputError`` where all is missing in the training rows.
+    Raises InputError if the training rows hold no number.
     """
     missing, trained = np.isnan(column.values), column.values[training]
-    seen = trained[~np.isnan(trained)]
-    if not len(seen):
-        raise InputError(
-            f"{source}: {column} has no value in the training part (data.split), so that nothing can be learnt from"
-            " it; leave it out."
-        )
+    known = trained[~np.isnan(trained)]
+    if not len(known):
+        raise _no_training_value(column, source)
     values = column.values.copy() if offsets is None else within_series(VALUE.forward_fill(), column.values, offsets)
-    without = np.isnan(values)
-    mean = float(seen.mean(dtype=np.float64))
-    values[without] = mean
-    mark = None
-    if offsets is not None and len(seen) < len(trained):
-        mark = CovariateColumn(f"{column.name} missing", missing.astype(np.float32))
-    note = f"{source}: {column}: missing values filled, {_said(missing, without, mean, offsets is None)}"
-    return column._replace(values=values), mark, note + (f"; marked in {mark.name!r}." if mark else ".")
+    leading = np.isnan(values)
+    mean = float(known.mean(dtype=np.float64))
+    values[leading] = mean
+    indicator = None
+    if offsets is not None and len(known) < len(trained):
+        indicator = CovariateColumn(f"{column.name} missing", missing.astype(np.float32))
+    counts = _describe(int(missing.sum()), int(leading.sum()), mean, offsets is None)
+    marked = f"; marked in {indicator.name!r}" if indicator else ""
+    return column._replace(values=values), indicator, f"{source}: {column}: missing values imputed: {counts}{marked}."
 
 
-def _said(missing: np.ndarray, without: np.ndarray, mean: float, static: bool) -> str:
-    """How many were filled with what; ``without`` are those of the ``missing`` rows that have no value before them."""
-    means = int(without.sum())
-    repeated = int(missing.sum()) - means
+def _describe(missing: int, leading: int, mean: float, static: bool) -> str:
+    """Number of values imputed in either way; ``leading`` ones have no number before them in their series."""
+    parts = [f"{missing - leading:,} with the previous value"] if missing > leading else []
     place = "" if static else " at the beginning of a series"
-    parts = [f"{repeated:,} with the last one before"] if repeated else []
-    return ", ".join([*parts, f"{means:,}{place} with the training mean {mean:g}"] if means else parts)
+    return ", ".join([*parts, f"{leading:,}{place} with the training mean {mean:g}"] if leading else parts)
 
 
-SHOWN = 3  # values that a note names
+def _no_training_value(column: CovariateColumn, source: str) -> InputError:
+    return InputError(
+        f"{source}: {column} has no value in the training part (data.split), so nothing can be learnt from it; leave it"
+        " out."
+    )
+
+
+SHOWN = 3  # categories named in a note
 
 
 def recode_categories(
     column: CovariateColumn, training: RowSelection, source: str, unit: str
 ) -> tuple[CovariateColumn, Category, str]:
-    """The column with the numbers of the values in the training rows, in order, from 1 on; all others become 0.
+    """Recode a column to the categories of the training rows, in the same order; the others become 0, unknown.
 
-    ``unit``: what a row is, for the note about values that become unknown; the note is "" where there are none.
+    Returns the column, its category and a note, which is "" if no category is dropped. ``unit`` is the note's word for
+    an entry of the column: rows or series.
 
-    Raises ``InputError`` where the training rows hold no value at all.
+    Raises InputError if the training rows hold no category.
     """
-    counts = _count(column.values, len(column.categories), training)
-    seen = np.flatnonzero(counts[1:])
-    if not len(seen):
-        raise InputError(
-            f"{source}: {column} has no value in the training part (data.split), so that nothing can be learnt from"
-            " it; leave it out."
-        )
-    category = Category(
-        column.name,
-        tuple(column.categories[number] for number in seen),
-        tuple((counts[seen + 1] / counts.sum()).tolist()),
-    )
-    if len(seen) == len(column.categories):
+    counts = _count_codes(column.values, len(column.categories), training)
+    kept = np.flatnonzero(counts[1:])
+    if not len(kept):
+        raise _no_training_value(column, source)
+    shares = counts[kept + 1] / counts.sum()
+    category = Category(column.name, tuple(column.categories[i] for i in kept), tuple(shares.tolist()))
+    if len(kept) == len(column.categories):
         return column, category, ""
-    note = _note(column, counts, source, unit)
-    numbers = np.zeros(len(column.categories) + 1, np.float32)
-    numbers[seen + 1] = np.arange(1, len(seen) + 1)
-    values = numbers[column.values.astype(np.int32)]
+    note = _note_unknown(column, counts, source, unit)
+    codes = np.zeros(len(column.categories) + 1, np.float32)
+    codes[kept + 1] = np.arange(1, len(kept) + 1)
+    values = codes[column.values.astype(np.int32)]
     return column._replace(values=values, categories=category.values), category, note
 
 
-def _count(numbers: np.ndarray, values: int, chosen: RowSelection | None = None) -> np.ndarray:
-    """How often each number from 0 to ``values`` occurs, in the chosen rows only."""
-    counts = np.zeros(values + 1, np.int64)
-    numbers = numbers[chosen] if isinstance(chosen, slice) else numbers
-    for part in chunks(len(numbers)):
-        piece = numbers[part] if chosen is None or isinstance(chosen, slice) else numbers[part][chosen[part]]
-        counts += np.bincount(piece.astype(np.int32), minlength=values + 1)
-        release(numbers)
+def _count_codes(codes: np.ndarray, categories: int, selection: RowSelection | None = None) -> np.ndarray:
+    """Occurrences of each code from 0 to ``categories``, (categories + 1,) int64, in the selected rows."""
+    counts = np.zeros(categories + 1, np.int64)
+    mask = selection if isinstance(selection, np.ndarray) else None
+    codes = codes[selection] if isinstance(selection, slice) else codes
+    for part in chunks(len(codes)):
+        chosen = codes[part] if mask is None else codes[part][mask[part]]
+        counts += np.bincount(chosen.astype(np.int32), minlength=categories + 1)
+        release(codes)
     return counts
 
 
-def _note(column: CovariateColumn, counts: np.ndarray, source: str, unit: str) -> str:
-    everywhere = _count(column.values, len(column.categories))
-    unseen = np.flatnonzero((counts == 0) & (everywhere > 0))
-    unseen = unseen[unseen > 0]
-    if not len(unseen):
+def _note_unknown(column: CovariateColumn, training_counts: np.ndarray, source: str, unit: str) -> str:
+    counts = _count_codes(column.values, len(column.categories))
+    unknown = np.flatnonzero((training_counts == 0) & (counts > 0))
+    unknown = unknown[unknown > 0]
+    if not len(unknown):
         return ""
-    names = ", ".join(repr(column.categories[number - 1]) for number in unseen[:SHOWN])
-    more = f" and {len(unseen) - SHOWN:,} more" if len(unseen) > SHOWN else ""
-    rows = int(everywhere[unseen].sum())
-    return f"{source}: {column}: {names}{more} not in the training part: unknown in {rows:,} {unit}."
+    names = ", ".join(repr(column.categories[code - 1]) for code in unknown[:SHOWN])
+    more = f" and {len(unknown) - SHOWN:,} more" if len(unknown) > SHOWN else ""
+    return f"{source}: {column}: {names}{more} not in the training part: unknown in {counts[unknown].sum():,} {unit}."

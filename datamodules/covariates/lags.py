@@ -1,4 +1,4 @@
-"""Lagged targets and rolling statistics as covariates, computed within each series."""
+"""Lagged targets and rolling features, computed within each series."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -11,20 +11,20 @@ from datamodules.covariates.column import CovariateColumn
 from datamodules.series import SeriesSet
 from seqmodels.window import InputError
 
-ROWS_AT_ONCE = 2**22  # about so many rows are computed together: little memory, and no price per series
+ROWS_AT_ONCE = 2**22  # approximate rows per polars query: bounded memory, without a query for each series
 VALUE = pl.col("value")
 
 
 def within_series(
     expression: pl.Expr, values: np.ndarray, offsets: np.ndarray, observed: np.ndarray | None = None
 ) -> np.ndarray:
-    """An expression of ``VALUE``, evaluated in float64 within each series: (rows,) -> (rows,) float32.
+    """Evaluate a polars expression of ``VALUE`` within each series, in float64: (rows,) -> (rows,) float32.
 
-    Series i is rows ``offsets[i]:offsets[i + 1]``. What is NaN or not ``observed`` (rows,) is null to the expression,
-    and what is null in its result becomes NaN.
+    Series i is rows ``offsets[i]:offsets[i + 1]``. NaN and values not ``observed`` (rows,) are null to the expression;
+    null in its result becomes NaN.
     """
     result = np.empty(len(values), np.float32)
-    for first, last in _blocks(offsets):
+    for first, last in _series_blocks(offsets):
         rows = slice(offsets[first], offsets[last])
         block = values[rows].astype(np.float64)
         if observed is not None:
@@ -36,21 +36,20 @@ def within_series(
                 "value": pl.Series(block, nan_to_null=True),
             }
         )
-        # The rows of a series are neighbours, so that its results stand where they belong: faster than to look.
-        found = frame.select(expression.over("series", mapping_strategy="explode"))
-        computed = found.select(pl.all().cast(pl.Float32).fill_null(float("nan")))
-        result[rows] = computed.to_series().to_numpy()
+        # "explode" is faster than the default, and right because the rows of a series are contiguous.
+        computed = frame.select(expression.over("series", mapping_strategy="explode")).to_series()
+        result[rows] = computed.cast(pl.Float32).fill_null(float("nan")).to_numpy()
     return result
 
 
-def _blocks(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Runs of whole series ``first:last`` with about ``ROWS_AT_ONCE`` rows; a longer series is a run of its own."""
+def _series_blocks(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Blocks ``first:last`` of whole series with about ``ROWS_AT_ONCE`` rows; a longer series is a block of its own."""
     starts = np.flatnonzero(np.diff(offsets[:-1] // ROWS_AT_ONCE, prepend=-1))
     borders = [*starts.tolist(), len(offsets) - 1]
     yield from zip(borders[:-1], borders[1:], strict=True)
 
 
-# Over the observed values among the last so many steps, as many as there are; missing where there is none.
+# Of the observed values in a window that ends at the current step; null if the window has none.
 STATISTICS: dict[str, Callable[[int], pl.Expr]] = {
     "mean": lambda steps: VALUE.rolling_mean(steps, min_samples=1),
     "deviation": lambda steps: VALUE.rolling_std(steps, min_samples=1, ddof=0),
@@ -61,56 +60,56 @@ STATISTICS: dict[str, Callable[[int], pl.Expr]] = {
 
 
 class Lags:
-    """Of each lag L and each channel y a column ``y lag L`` whose row r holds y(r - L).
+    """Transform that adds ``y lag L``, y(t - L) at step t, for each lag L and each channel y.
 
-    That is known L steps ahead: a lag of at least the horizon is known for every step of a forecast.
+    A lag of at least the horizon is known for every step of a forecast; a shorter one is a past covariate.
     """
 
     def __init__(self, lags: Sequence[int]):
         for lag in lags:
             if isinstance(lag, bool) or not isinstance(lag, int) or lag < 1:
-                raise InputError(f"data.lags holds {lag!r}; a lag is a whole number of steps of at least 1.")
+                raise InputError(f"data.lags holds {lag!r}; a lag must be a whole number of steps of at least 1.")
         self.lags = lags
 
     def __call__(self, series: SeriesSet, horizon: int) -> Iterator[CovariateColumn]:
         for lag in self.lags:
-            for name, values in _of_each_channel(series, VALUE.shift(lag), f"lag {lag}"):
+            for name, values in _apply_to_channels(series, VALUE.shift(lag), f"lag {lag}"):
                 yield CovariateColumn(name, values, key="lags", known=lag >= horizon)
 
 
 class Rolling:
-    """Of each statistic over L steps and each channel y a column ``y mean L``: row r looks at y(r - L + 1) ... y(r)."""
+    """Transform that adds rolling features as past covariates: ``y mean L`` is the mean of y(t - L + 1) ... y(t)."""
 
     def __init__(self, rolling: Sequence[str]):
-        self.statistics = [_parse(name) for name in rolling]
+        self.statistics = [_parse_rolling(name) for name in rolling]
 
     def __call__(self, series: SeriesSet, horizon: int) -> Iterator[CovariateColumn]:
         for statistic, steps in self.statistics:
-            for name, values in _of_each_channel(series, STATISTICS[statistic](steps), f"{statistic} {steps}"):
+            for name, values in _apply_to_channels(series, STATISTICS[statistic](steps), f"{statistic} {steps}"):
                 yield CovariateColumn(name, values, key="rolling")
 
 
-def _parse(name: str) -> tuple[str, int]:
-    """``mean_24`` -> mean, 24."""
+def _parse_rolling(name: str) -> tuple[str, int]:
+    """``mean_24`` -> ("mean", 24)."""
     found = re.fullmatch(r"([a-z]+)_([1-9]\d*)", str(name))
     if found is None or found[1] not in STATISTICS:
         raise InputError(
             f"data.rolling holds {name!r}; it must be one of {', '.join(STATISTICS)} and a number of steps of at least"
-            f" 1; nearest: {_nearest(str(name))}."
+            f" 1; nearest: {_suggest(str(name))}."
         )
     if found[1] == "deviation" and found[2] == "1":
         raise InputError(f"data.rolling holds {name!r}; a deviation needs at least 2 steps.")
     return found[1], int(found[2])
 
 
-def _nearest(name: str) -> str:
-    """``men_7`` -> mean_7; what the name lacks is that of mean_24."""
-    found = re.search(r"(?<![\d.-])([2-9]|[1-9]\d+)$", name)  # not 1: of one step there is no deviation
+def _suggest(name: str) -> str:
+    """Nearest valid name: ``men_7`` -> mean_7; a missing part is taken from mean_24."""
+    found = re.search(r"(?<![\d.-])([2-9]|[1-9]\d+)$", name)  # not 1, as deviation_1 is invalid
     near = get_close_matches(re.sub(r"[^a-z]", "", name), STATISTICS, n=1, cutoff=0.4)
     return f"{near[0] if near else 'mean'}_{found[0] if found else 24}"
 
 
-def _of_each_channel(series: SeriesSet, expression: pl.Expr, ending: str) -> Iterator[tuple[str, np.ndarray]]:
+def _apply_to_channels(series: SeriesSet, expression: pl.Expr, suffix: str) -> Iterator[tuple[str, np.ndarray]]:
     for index, channel in enumerate(series.channels):
         observed = None if series.observed is None else series.observed[:, index]
-        yield f"{channel} {ending}", within_series(expression, series.values[:, index], series.offsets, observed)
+        yield f"{channel} {suffix}", within_series(expression, series.values[:, index], series.offsets, observed)

@@ -1,4 +1,4 @@
-"""All covariates as models get them: what was read, completed and numbered, and what is made from the series."""
+"""Covariates in the form that models get: imputed, with category codes, and extended by covariate transforms."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,22 +18,22 @@ from seqmodels.window import Category, InputError, Statistics
 
 
 class PreparedSeries(NamedTuple):
-    """The series with all their covariates, complete, and what else there is to know about these."""
+    """Series whose covariates are complete, with the facts about these that the window spec needs."""
 
     series: SeriesSet
     categories: tuple[Category, ...] = ()
-    marks: tuple[str, ...] = ()  # columns of 0 and 1 that say where another column was missing
+    indicators: tuple[str, ...] = ()  # names of the missing indicators, columns of 0 and 1
 
     def covariate_statistics(self, values: np.ndarray | None, names: Sequence[str], rows: list[slice]) -> Statistics:
-        """Mean and deviation over these rows of ``values`` (rows, columns); 0 and 1 for categories and marks.
+        """Mean and deviation of ``values`` (rows, columns) over these rows; 0 and 1 for categories and indicators.
 
-        A mark stays 0 or 1, as one that is rare would become a large number.
+        An indicator is not standardised: a rare one would become a large number.
         """
-        found = compute_statistics(values, rows)
-        plain = {category.column for category in self.categories} | set(self.marks)
+        statistics = compute_statistics(values, rows)
+        plain = {category.column for category in self.categories} | set(self.indicators)
         return Statistics(
-            tuple(0.0 if name in plain else mean for name, mean in zip(names, found.mean, strict=True)),
-            tuple(1.0 if name in plain else deviation for name, deviation in zip(names, found.deviation, strict=True)),
+            tuple(0.0 if name in plain else mean for name, mean in zip(names, statistics.mean, strict=True)),
+            tuple(1.0 if name in plain else one for name, one in zip(names, statistics.deviation, strict=True)),
         )
 
 
@@ -43,7 +43,7 @@ def build_transforms(
     lags: int | Sequence[int],
     rolling: str | Sequence[str],
 ) -> list[CovariateTransform]:
-    """Transforms for the config keys of these names, each of them one value, several or none.
+    """Build the transforms that these config keys ask for, each key with one value, several or none.
 
     Raises InputError for an invalid setting.
     """
@@ -58,34 +58,34 @@ def build_transforms(
 
 
 def _as_list(key: str, given: Any) -> list[Any]:
-    """One value, several or none as a list; raises ``InputError`` for one that is there twice."""
+    """One value, several or None as a list. Raises InputError for a value given twice."""
     single = isinstance(given, str) or not isinstance(given, Iterable)
     listed = [] if given is None else [given] if single else list(given)
     twice = [one for one, count in Counter(listed).items() if count > 1]
     if twice:
-        raise InputError(f"data.{key} holds {twice[0]!r} twice; name each once.")
+        raise InputError(f"data.{key} holds {twice[0]!r} twice; list each value once.")
     return listed
 
 
 def prepare_covariates(
     series: SeriesSet, train: Span, horizon: int, transforms: Iterable[CovariateTransform]
 ) -> PreparedSeries:
-    """Complete the covariates and statics of the table, number categories anew, and add what the transforms make.
+    """Apply the transforms, impute missing numbers and recode categories; arrays that need no change are kept.
 
-    Means and the values of categories come from the rows of ``train``. Series without covariates remain as they are.
-
-    Raises ``InputError`` where a column has no value in the training rows, and for two columns of one name.
+    Means and categories come from the rows of ``train`` only. Raises InputError for a column without a value in these
+    rows, and for two columns of the same name.
     """
-    made = [column for transform in transforms for column in transform(series, horizon)]
-    if not made and all(given is None for given in (series.past_covariates, series.known_covariates, series.static)):
+    added = [column for transform in transforms for column in transform(series, horizon)]
+    if not added and all(given is None for given in (series.past_covariates, series.known_covariates, series.static)):
         return PreparedSeries(series)
-    work = _Work(series, merge_ranges(train.start, train.stop), int(series.offsets[-1]))
-    past, past_names = work.done(series.past_covariates, series.past_covariate_names, [c for c in made if not c.known])
-    known, known_names = work.done(series.known_covariates, series.known_covariate_names, [c for c in made if c.known])
-    statics = _Work(series, training_series(train), len(series), static=True)
-    static, static_names = statics.done(series.static, series.static_names, [])
-    _refuse_one_name([*past_names, *known_names, *static_names], series.source)
-    categories = (*work.categories, *statics.categories)
+    past_added, known_added = ([column for column in added if column.known == known] for known in (False, True))
+    rows = _Preparation(series, merge_ranges(train.start, train.stop), int(series.offsets[-1]))
+    past, past_names = rows.prepare(series.past_covariates, series.past_covariate_names, past_added)
+    known, known_names = rows.prepare(series.known_covariates, series.known_covariate_names, known_added)
+    statics = _Preparation(series, training_series(train), len(series), static=True)
+    static, static_names = statics.prepare(series.static, series.static_names)
+    _check_unique([*past_names, *known_names, *static_names], series.source)
+    categories = (*rows.categories, *statics.categories)
     complete = replace(
         series,
         past_covariates=past,
@@ -94,82 +94,72 @@ def prepare_covariates(
         known_covariate_names=known_names,
         static=static,
         categories={category.column: category.values for category in categories},
-        notes=(*series.notes, *work.notes, *statics.notes),
+        notes=(*series.notes, *rows.notes, *statics.notes),
     )
-    return PreparedSeries(complete, categories, tuple(work.marks))
+    return PreparedSeries(complete, categories, tuple(rows.indicators))
 
 
 def training_series(train: Span) -> list[slice]:
-    """The series that have rows to train on, as ranges of numbers."""
+    """Ranges of series indices that have training rows."""
     trained = np.flatnonzero(train.stop > train.start)
     return merge_ranges(trained, trained + 1)
 
 
-def _selected(ranges: list[slice], rows: int) -> RowSelection:
-    """Ranges as one index of ``rows`` rows: to go through thousands of ranges for each column would take long."""
-    if len(ranges) == 1:
-        return ranges[0]
-    change = np.zeros(rows + 1, np.int8)
-    change[[part.start for part in ranges]] += 1
-    change[[part.stop for part in ranges]] -= 1
-    return np.cumsum(change[:-1], dtype=np.int8).view(bool)
+class _Preparation:
+    """Prepares columns over the same rows, and collects their categories, missing indicators and notes."""
 
-
-class _Work:
-    """Completes column after column, and keeps what there is to know and to say about them."""
-
-    def __init__(self, series: SeriesSet, ranges: list[slice], rows: int, static: bool = False):
-        self.series, self.ranges, self.rows, self.static = series, ranges, rows, static
+    def __init__(self, series: SeriesSet, training: list[slice], rows: int, static: bool = False):
+        self.series, self.ranges, self.rows, self.static = series, training, rows, static
         self.categories: list[Category] = []
-        self.marks: list[str] = []
+        self.indicators: list[str] = []
         self.notes: list[str] = []
 
     @cached_property
     def training(self) -> RowSelection:
-        """Which rows are trained on; found out where a column needs it, as it has an entry for each row."""
-        return _selected(self.ranges, self.rows)
+        """The training rows as one index, much faster than thousands of ranges; built only if a column needs it."""
+        if len(self.ranges) == 1:
+            return self.ranges[0]
+        change = np.zeros(self.rows + 1, np.int8)
+        change[[part.start for part in self.ranges]] += 1
+        change[[part.stop for part in self.ranges]] -= 1
+        return np.cumsum(change[:-1], dtype=np.int8).view(bool)
 
-    def done(
-        self, given: np.ndarray | None, names: tuple[str, ...], made: list[CovariateColumn]
+    def prepare(
+        self, given: np.ndarray | None, names: tuple[str, ...], added: Sequence[CovariateColumn] = ()
     ) -> tuple[np.ndarray | None, tuple[str, ...]]:
-        """The columns of the table (rows, columns) and those made, complete, with their names."""
+        """Prepare the ``given`` columns (rows, columns) and the added ones; returns the matrix and its column names."""
         cells = () if given is None else given.T
-        texts = self.series.categories
-        read = [CovariateColumn(name, values, texts.get(name, ())) for name, values in zip(names, cells, strict=True)]
-        columns = [complete for column in (*read, *made) for complete in self._complete(column)]
+        categories = self.series.categories
+        read = [CovariateColumn(name, one, categories.get(name, ())) for name, one in zip(names, cells, strict=True)]
+        columns = [complete for column in (*read, *added) for complete in self._prepare_column(column)]
         if [id(column.values) for column in columns] == [id(column.values) for column in read]:
             return given, names
         return np.stack([column.values for column in columns], axis=1), tuple(column.name for column in columns)
 
-    def _complete(self, column: CovariateColumn) -> Iterator[CovariateColumn]:
-        """The column without gaps, and one that marks them where there are any."""
+    def _prepare_column(self, column: CovariateColumn) -> Iterator[CovariateColumn]:
+        """The column without missing numbers, and its missing indicator if it has one."""
         if column.categories:
-            yield self._numbered(column)
+            unit = "series" if self.static else "rows"
+            column, category, note = recode_categories(column, self.training, self.series.source, unit)
+            self.categories.append(category)
+            self.notes += [note] if note else []
+            yield column
         elif has_nan(column.values):
             offsets = None if self.static else self.series.offsets
-            complete, mark, note = impute(column, offsets, self.training, self.series.source)
-            if not column.key:  # that a series has no past before it begins is no repair
-                self.notes.append(note)
-            yield complete
-            if mark is not None:
-                self.marks.append(mark.name)
-                yield mark
+            imputed, indicator, note = impute(column, offsets, self.training, self.series.source)
+            self.notes += [] if column.key else [note]  # a lag without a past is no fault of the data
+            yield imputed
+            if indicator is not None:
+                self.indicators.append(indicator.name)
+                yield indicator
         else:
             yield column
 
-    def _numbered(self, column: CovariateColumn) -> CovariateColumn:
-        unit = "series" if self.static else "rows"
-        column, category, note = recode_categories(column, self.training, self.series.source, unit)
-        self.categories.append(category)
-        if note:
-            self.notes.append(note)
-        return column
 
-
-def _refuse_one_name(names: list[str], source: str) -> None:
+def _check_unique(names: list[str], source: str) -> None:
     for name, count in Counter(names).items():
         if count > 1:
             raise InputError(
-                f"{source}: {count} covariates are called {name!r}: rename the column of the table, or leave out what"
-                " makes the other one (data.calendar, data.holidays, data.lags, data.rolling)."
+                f"{source}: {count} covariates are called {name!r}: rename the column of the table, or leave out the"
+                " setting that adds the other one (data.calendar, data.holidays, data.lags, data.rolling)."
             )

@@ -1,4 +1,4 @@
-"""Covariates from the series themselves: lags and rolling statistics by brute force, what fills gaps, no look-ahead."""
+"""Covariates: lags and rolling features against slow formulas, imputation, categories, and no use of the future."""
 
 import math
 from dataclasses import replace
@@ -15,7 +15,7 @@ from datamodules.covariates.lags import Lags, Rolling
 from datamodules.covariates.prepare import build_transforms, prepare_covariates
 from datamodules.series import SeriesSet, Span
 from seqmodels.errors import InputError
-from seqmodels.window import check
+from seqmodels.window import Category, check
 
 NAN = float("nan")
 ROLLING = ["mean_3", "deviation_4", "min_2", "max_5", "sum_3"]
@@ -31,7 +31,7 @@ FORMULAS = {
 
 
 def random_series(lengths: list[int], seed: int, channels: int = 2) -> SeriesSet:
-    """Series of noise in which every fourth value is missing."""
+    """Series of noise with a quarter of the values missing."""
     random = np.random.default_rng(seed)
     values = random.normal(5, 3, (sum(lengths), channels)).astype(np.float32)
     observed = random.random(values.shape) > 0.25
@@ -39,14 +39,14 @@ def random_series(lengths: list[int], seed: int, channels: int = 2) -> SeriesSet
     return replace(integers(*lengths, channels=channels, observed=observed), values=values)
 
 
-def past_of(series: SeriesSet, row: int) -> int:
-    """The first row of the series of this row."""
+def first_row(series: SeriesSet, row: int) -> int:
+    """First row of the series that this row belongs to."""
     return int(series.offsets[np.searchsorted(series.offsets, row, side="right") - 1])
 
 
-def seen(series: SeriesSet, first: int, last: int, channel: int) -> list[float]:
-    """The observed values of these rows that belong to the series of the last one."""
-    rows = range(max(first, past_of(series, last)), last + 1)
+def observed_values(series: SeriesSet, first: int, last: int, channel: int) -> list[float]:
+    """Observed values of rows ``first`` to ``last`` that belong to the series of the last one."""
+    rows = range(max(first, first_row(series, last)), last + 1)
     return [float(series.values[row, channel]) for row in rows if series.observed[row, channel]]
 
 
@@ -55,7 +55,7 @@ lengths_of_series = st.lists(st.integers(1, 12), min_size=1, max_size=5)
 
 @given(lengths=lengths_of_series, seed=st.integers(0, 99), rows_at_once=st.sampled_from([1, 9, 2**22]))
 @settings(max_examples=25, deadline=None)
-def test_lags_and_statistics_are_what_counting_by_hand_gives(lengths, seed, rows_at_once):
+def test_lags_and_rolling_features_equal_slow_formulas(lengths, seed, rows_at_once):
     series = random_series(lengths, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lags, "ROWS_AT_ONCE", rows_at_once)
@@ -68,14 +68,14 @@ def test_lags_and_statistics_are_what_counting_by_hand_gives(lengths, seed, rows
     for row in range(len(series.values)):
         for channel, name in enumerate("ab"):
             for lag in (1, 3):
-                before = seen(series, row - lag, row, channel) if row - lag >= past_of(series, row) else []
+                before = observed_values(series, row - lag, row, channel) if row - lag >= first_row(series, row) else []
                 there = bool(before) and series.observed[row - lag, channel]
                 assert lagged[f"{name} lag {lag}"].values[row] == pytest.approx(
                     before[0] if there else NAN, nan_ok=True
                 )
             for asked in ROLLING:
                 statistic, steps = asked.split("_")
-                values = seen(series, row - int(steps) + 1, row, channel)
+                values = observed_values(series, row - int(steps) + 1, row, channel)
                 wanted = FORMULAS[statistic](values) if values else NAN
                 found = rolled[f"{name} {statistic} {steps}"].values[row]
                 assert found == pytest.approx(wanted, rel=1e-5, abs=1e-5, nan_ok=True)
@@ -110,7 +110,7 @@ def test_nothing_looks_ahead(lengths, seed, share):
     assert {"a lag 1", "a mean 3"} <= set(one.past_covariate_names)
 
 
-def test_a_known_lag_of_the_step_h_ahead_is_the_value_that_many_steps_before_it():
+def test_lags_line_up_with_the_steps_of_a_window():
     data = SeriesData(integers(80, 90), past_steps=5, horizon=3, lags=[3, 10, 2], split=[0.6, 0.2, 0.2])
     data.setup()
     assert data.spec.known_covariates[::2] == ("a lag 3", "a lag 10") and data.spec.past_covariates[0] == "a lag 2"
@@ -129,27 +129,27 @@ def with_covariates(**columns: list[float]) -> SeriesSet:
     return replace(integers(20, 20), past_covariates=values, past_covariate_names=tuple(columns))
 
 
-def test_a_gap_repeats_the_value_before_it_and_is_marked():
+def test_missing_numbers_are_forward_filled_and_marked():
     wind = [NAN, NAN, 1, 2, NAN, NAN, 3, *[3] * 13, NAN, 5, *[5] * 17, NAN]
     full = [float(row) for row in range(40)]
     data = SeriesData(with_covariates(wind=wind, full=full), past_steps=5, horizon=2, split=[10, 5, 5])
     data.setup()
     mean = np.nanmean([*wind[:10], *wind[20:30]])
     assert data.spec.past_covariates == ("wind", "wind missing", "full")
-    filled, mark, same = data.series.past_covariates.T
-    assert filled.tolist() == pytest.approx([mean, mean, 1, 2, 2, 2, 3, *[3] * 13, mean, *[5] * 19])
-    assert mark.tolist() == np.isnan(wind).tolist()
+    imputed, indicator, same = data.series.past_covariates.T
+    assert imputed.tolist() == pytest.approx([mean, mean, 1, 2, 2, 2, 3, *[3] * 13, mean, *[5] * 19])
+    assert indicator.tolist() == np.isnan(wind).tolist()
     assert same.tolist() == full
     assert data.spec.past_statistics.mean[1:] == (0.0, pytest.approx(np.mean([*range(10), *range(20, 30)])))
-    assert data.spec.past_statistics.deviation[1] == 1.0  # a mark stays 0 or 1
+    assert data.spec.past_statistics.deviation[1] == 1.0  # an indicator is not standardised
     assert data.series.notes == (
-        "integers: column 'wind': missing values filled, 3 with the last one before, 3 at the beginning of a series"
+        "integers: column 'wind': missing values imputed: 3 with the previous value, 3 at the beginning of a series"
         f" with the training mean {mean:g}; marked in 'wind missing'.",
     )
-    assert np.isnan(data.input_series.past_covariates).any()  # what was read is left as it was
+    assert np.isnan(data.input_series.past_covariates).any()  # the array that was read is unchanged
 
 
-def test_a_gap_outside_training_has_no_mark_as_it_could_not_be_learnt():
+def test_no_missing_indicator_without_missing_training_values():
     data = SeriesData(
         with_covariates(wind=[*range(18), NAN, NAN, *range(20)]), past_steps=5, horizon=2, split=[10, 5, 5]
     )
@@ -157,17 +157,17 @@ def test_a_gap_outside_training_has_no_mark_as_it_could_not_be_learnt():
     assert data.spec.past_covariates == ("wind",)
     assert data.series.past_covariates[17:21, 0].tolist() == [17, 17, 17, 0]
     (note,) = data.series.notes
-    assert note == "integers: column 'wind': missing values filled, 2 with the last one before."
+    assert note == "integers: column 'wind': missing values imputed: 2 with the previous value."
 
 
-def test_statics_reach_their_windows_and_a_missing_one_is_the_mean_of_the_others():
+def test_statics_reach_the_windows_and_missing_ones_become_the_mean():
     series = replace(integers(30, 30, 30), static=np.float32([[4, 7], [NAN, 8], [6, 9]]), static_names=("size", "age"))
     data = SeriesData(series, past_steps=5, horizon=2)
     data.setup()
     assert data.spec.statics == ("size", "age")
     assert data.spec.static_statistics.mean == (pytest.approx(5.0), pytest.approx(8.0))
     assert data.spec.static_statistics.deviation[1] == pytest.approx(math.sqrt(2 / 3))
-    assert data.series.notes == ("integers: column 'size': missing values filled, 1 with the training mean 5.",)
+    assert data.series.notes == ("integers: column 'size': missing values imputed: 1 with the training mean 5.",)
     wanted = torch.tensor([[4.0, 7.0], [5.0, 8.0], [6.0, 9.0]])
     for stage in ("train", "validation", "test"):
         for window in data.loaders[stage]:
@@ -175,17 +175,17 @@ def test_statics_reach_their_windows_and_a_missing_one_is_the_mean_of_the_others
             assert torch.equal(window.inputs.static, wanted[window.inputs.series])
 
 
-def test_statics_of_series_outside_training_do_not_count():
+def test_statistics_of_statics_use_training_series_only():
     series = replace(integers(*[30] * 4), static=np.float32([[1], [3], [100], [1000]]), static_names=("size",))
     data = SeriesData(series, past_steps=5, horizon=2, split=[2, 1, 1], split_by="series")
     data.setup()
     assert data.spec.static_statistics == ((2.0,), (1.0,))
 
 
-def test_series_without_covariates_stay_the_very_same():
+def test_arrays_that_need_no_change_are_not_copied():
     series = integers(30, 40)
     prepared = prepare_covariates(series, Span(series.offsets[:-1], series.offsets[1:]), 2, [])
-    assert prepared.series.values is series.values and prepared.categories == prepared.marks == ()
+    assert prepared.series.values is series.values and prepared.categories == prepared.indicators == ()
     assert prepared.series.past_covariates is prepared.series.known_covariates is prepared.series.static is None
     full = with_covariates(wind=list(range(40)))
     assert (
@@ -194,7 +194,7 @@ def test_series_without_covariates_stay_the_very_same():
     )
 
 
-def test_a_step_made_explicit_has_its_own_calendar_and_the_covariates_of_the_row_before():
+def test_covariates_of_an_unobserved_step():
     time = np.datetime64("2020-01-01", "us") + np.arange(40) * np.timedelta64(1, "D")
     values, observed = np.arange(40, dtype=np.float32)[:, None], np.arange(40)[:, None] != 9
     series = SeriesSet(values * observed, np.array([0, 40]), ("y",), observed=observed, time=time)
@@ -205,10 +205,10 @@ def test_a_step_made_explicit_has_its_own_calendar_and_the_covariates_of_the_row
     assert known["weekday"][8:12].tolist() == [4, 5, 6, 7]
     assert past["y lag 1"][8:12].tolist() == [7, 8, 8, 10] and past["y lag 1 missing"][8:12].tolist() == [0, 0, 1, 0]
     assert known["y lag 7"][15:18].tolist() == [8, 8, 10] and past["y max 3"][8:12].tolist() == [8, 8, 10, 11]
-    assert data.series.notes == ()  # that a series has no past before it begins is no repair
+    assert data.series.notes == ()  # missing lags at the beginning of a series are not worth a note
 
 
-def test_a_spike_leaves_no_trace_in_the_statistics_after_it():
+def test_a_spike_does_not_affect_later_rolling_features():
     values = np.float32([*[1e8] * 5, *[1, 2, 3] * 4])
     series = replace(integers(17), values=values[:, None])
     deviation, mean = (column.values for column in Rolling(["deviation_3", "mean_3"])(series, 1))
@@ -216,7 +216,7 @@ def test_a_spike_leaves_no_trace_in_the_statistics_after_it():
     np.testing.assert_allclose(mean[7:], 2, rtol=1e-6)
 
 
-def test_one_value_is_as_good_as_a_list_of_it():
+def test_a_single_value_equals_a_list_of_one():
     single = build_transforms("hour", "US", 24, "mean_24")
     several = build_transforms(["hour"], ["US"], [24], ["mean_24"])
     assert [vars(one) for one in single] == [vars(one) for one in several] and len(single) == 4
@@ -226,10 +226,10 @@ def test_one_value_is_as_good_as_a_list_of_it():
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"lags": 0}, "data.lags holds 0; a lag"),
+        ({"lags": 0}, "data.lags holds 0; a lag must"),
         ({"rolling": "mean"}, "data.rolling holds 'mean'"),
         ({"calendar": "hours"}, "data.calendar holds 'hours', which is unknown"),
-        ({"lags": [0]}, "data.lags holds 0; a lag is a whole number of steps of at least 1"),
+        ({"lags": [0]}, "data.lags holds 0; a lag must be a whole number of steps of at least 1"),
         ({"lags": [1.5]}, "data.lags holds 1.5"),
         ({"lags": [7, 7]}, "data.lags holds 7 twice"),
         ({"rolling": ["men_7"]}, "data.rolling holds 'men_7'; it must be one of mean, deviation.*; nearest: mean_7"),
@@ -243,7 +243,7 @@ def test_one_value_is_as_good_as_a_list_of_it():
         ({"rolling": ["sum_3", "sum_3"]}, "'sum_3' twice"),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused_before_anything_is_read(asked, message):
+def test_invalid_settings_are_refused_before_reading(asked, message):
     with pytest.raises(InputError, match=message):
         SeriesData(integers(40), past_steps=5, horizon=2, **asked)
 
@@ -260,6 +260,98 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_is_read(asked, mess
         ),
     ],
 )
-def test_a_column_that_can_teach_nothing_is_refused(series, asked, message):
+def test_columns_without_a_training_value_or_with_a_duplicate_name_are_refused(series, asked, message):
     with pytest.raises(InputError, match=message):
         SeriesData(series, past_steps=5, horizon=2, **asked).setup()
+
+
+COLOURS = ("blue", "green", "red", "white")
+BLUE, GREEN, RED, WHITE = 1, 2, 3, 4
+
+
+def coloured(codes: list[int], **others) -> SeriesSet:
+    """One series whose past covariate is a colour."""
+    return replace(
+        integers(len(codes)),
+        past_covariates=np.float32(codes)[:, None],
+        past_covariate_names=("colour",),
+        categories={"colour": COLOURS},
+        **others,
+    )
+
+
+def prepare(series: SeriesSet, **windows) -> SeriesData:
+    data = SeriesData(series, **{"past_steps": 5, "horizon": 2, "split": [10, 10, 10], **windows})
+    data.setup()
+    return data
+
+
+def test_categories_not_in_training_become_unknown():
+    given = [RED, RED, BLUE, 0, RED, BLUE, 0, RED, RED, RED, *[WHITE, GREEN, RED, BLUE, 0] * 4]
+    data = prepare(coloured(given))
+    assert data.spec.categories == (Category("colour", ("blue", "red"), (0.2, 0.6)),)  # two of ten rows have no value
+    number = {RED: 2, BLUE: 1}
+    assert data.series.past_covariates[:, 0].tolist() == [number.get(one, 0) for one in given]
+    assert data.series.categories == {"colour": ("blue", "red")}
+    assert data.spec.past_statistics == ((0.0,), (1.0,))
+    assert data.series.notes == (
+        "integers: column 'colour': 'green', 'white' not in the training part: unknown in 8 rows.",
+    )
+    for window in data.loaders["test"]:
+        check(window, data.spec)
+        assert set(window.inputs.past_covariates.unique().tolist()) <= {0, 1, 2}
+
+
+def test_nothing_changes_if_training_has_all_categories():
+    series = coloured([BLUE, GREEN, RED, WHITE, *[RED] * 26])
+    data = prepare(series)
+    assert data.spec.categories == (Category("colour", COLOURS, (0.1, 0.1, 0.7, 0.1)),)
+    assert data.series.past_covariates is series.past_covariates and data.series.notes == ()
+
+
+def test_later_rows_do_not_change_the_codes():
+    before = [BLUE, RED] * 5
+    one, two = (prepare(coloured([*before, *later])) for later in ([RED] * 20, [GREEN] * 20))
+    assert one.spec == two.spec
+    assert (one.series.past_covariates[:10] == two.series.past_covariates[:10]).all()
+
+
+def test_no_note_on_a_category_that_no_row_has():
+    data = prepare(coloured([BLUE, RED] * 15))
+    assert data.spec.categories[0].values == ("blue", "red") and data.series.notes == ()
+
+
+def test_the_note_names_the_first_unknown_categories():
+    values = tuple(f"shop {number}" for number in range(9))
+    series = coloured([1] * 10 + [2, 3, 4, 5, 6, 7, 8, 9, 9, 9] * 2)
+    data = prepare(replace(series, categories={"colour": values}))
+    (note,) = data.series.notes
+    assert note.endswith("'shop 1', 'shop 2', 'shop 3' and 5 more not in the training part: unknown in 20 rows.")
+
+
+def test_a_static_category_counts_series_not_rows():
+    regions = np.float32([[1, 5], [2, 6], [1, 7], [3, 8], [3, 9]])
+    series = replace(
+        integers(*[30] * 5), static=regions, static_names=("region", "size"), categories={"region": COLOURS[:3]}
+    )
+    data = prepare(series, split=[3, 1, 1], split_by="series")
+    assert data.spec.categories == (Category("region", ("blue", "green"), (2 / 3, 1 / 3)),)
+    assert data.spec.static_statistics.mean == (0.0, 6.0) and data.spec.static_statistics.deviation[0] == 1.0
+    assert data.series.notes == ("integers: column 'region': 'red' not in the training part: unknown in 2 series.",)
+    for window in data.loaders["test"]:
+        assert torch.equal(window.inputs.static, torch.tensor([[0.0, 9.0]]).expand(len(window.origin), 2))
+
+
+def test_a_category_without_a_training_value_is_refused():
+    with pytest.raises(InputError, match=r"column 'colour' has no value in the training part \(data\.split\)"):
+        prepare(coloured([*[0] * 10, *[RED] * 20]))
+
+
+def test_calendar_categories_not_in_training_become_unknown():
+    time = np.datetime64("2020-01-06", "us") + np.arange(150) * np.timedelta64(1, "D")
+    data = prepare(replace(integers(150), time=time), split=[60, 45, 45], calendar=["month:category"])
+    assert data.spec.categories[0].values == ("January", "February", "March")
+    assert data.spec.categories[0].shares == pytest.approx((26 / 60, 29 / 60, 5 / 60))
+    assert data.series.notes == (
+        "integers: data.calendar: 'month': 'April', 'May', 'June' not in the training part: unknown in 64 rows.",
+    )
