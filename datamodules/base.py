@@ -128,7 +128,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             excluding = self.short_series == "exclude" and self.lanes is None and bool(self.short.any())
             check_windows(self.series, self.split, self.spans, self.indexes, self.context, *self.extent, excluding)
             self._prepare()
-            self.loaders = self._loaders()
+            self.loaders = self._build_loaders()
             self._say_what_is_left_out()
         if stage == "fit":  # a second fit begins anew; a resumed one loads its position after this
             self.train_dataloader().load_state_dict({"epoch": 0, "position": 0})
@@ -139,7 +139,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
                 )
             # Every process evaluates all windows, so that its figures are whole without asking the others.
             self.train_dataloader().sampler.set_rank(self.trainer.global_rank, self.trainer.world_size)
-            self._move(self.trainer.strategy.root_device)
+            self._set_device(self.trainer.strategy.root_device)
 
     def train_dataloader(self) -> WindowLoader:
         loader = self.loaders["train"]
@@ -204,7 +204,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         trained = torch.from_numpy(train.stop > train.start)  # the others must not tell anything
         self.spec = self.spec._replace(sizes_differ=sizes_differ(self.units[trained]))
 
-    def _loaders(self) -> dict[str, Loader]:
+    def _build_loaders(self) -> dict[str, Loader]:
         tensors = SeriesTensors(self.series, self.spec, self.units)
         loaders: dict[str, Loader] = {"train": self._training_loader(tensors)}
         for stage in STAGES[1:]:
@@ -239,7 +239,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             )
         self.series = replace(self.series, notes=(*self.series.notes, *notes))
 
-    def _move(self, device: torch.device) -> None:
+    def _set_device(self, device: torch.device) -> None:
         tensors = self.loaders["train"].tensors
         if tensors.device != device:
             moved = SeriesTensors(self.series, self.spec, tensors.seasonal_error, device)

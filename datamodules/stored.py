@@ -82,8 +82,8 @@ class Stored(WindowDataModule):
         block = self.block or max(1, BLOCK_BYTES // self.series.row_bytes)
         return BlockShuffleSampler(windows, self.seed, block, self.blocks_together)
 
-    def _loaders(self) -> dict[str, Loader]:
-        loaders = super()._loaders()
+    def _build_loaders(self) -> dict[str, Loader]:
+        loaders = super()._build_loaders()
         assert isinstance(self.series, StoredSeries)
         tensors = MappedTensors(self.series, self.spec, loaders["train"].tensors.seasonal_error)
         for loader in loaders.values():
@@ -91,7 +91,7 @@ class Stored(WindowDataModule):
         self.series.release()
         return loaders
 
-    def _move(self, device: torch.device) -> None:
+    def _set_device(self, device: torch.device) -> None:
         """The series stay where they are: batches go to the device."""
         tensors = self.loaders["train"].tensors
         assert isinstance(tensors, MappedTensors)

@@ -514,7 +514,7 @@ def test_training_windows_come_blockwise_unless_in_order(small: Path) -> None:
 def test_batches_go_to_the_device_and_the_series_do_not(small: Path) -> None:
     data = Stored(path=str(small), **WINDOWS)
     data.setup()
-    data._move(torch.device("meta"))
+    data._set_device(torch.device("meta"))
     window = next(iter(data.train_dataloader()))
     assert {field.device.type for field in (*window.inputs, *window.targets)} == {"meta"}
     store = data.train_dataloader().tensors
