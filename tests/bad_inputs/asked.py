@@ -90,8 +90,10 @@ CASES: dict[str, Case] = {
     "hour of days": said(
         "data.calendar=[hour]", words=r"data.calendar: hour is 0 in every row of data.csv.*leave it out"
     ),
-    "unknown holidays": said("data.holidays=UX", words=r"data.holidays holds 'UX', which is no country"),
-    "lag of nothing": said("data.lags=[0]", words=r"data.lags holds 0; a lag is a whole number of steps of at least 1"),
+    "unknown holidays": said("data.holidays=UX", words=r"data.holidays holds 'UX', not a country"),
+    "lag of nothing": said(
+        "data.lags=[0]", words=r"data.lags holds 0; a lag must be a whole number of steps of at least 1"
+    ),
     "lag twice": said("data.lags=[3,3]", words=r"data.lags holds 3 twice"),
     "unknown rolling statistic": said(
         "data.rolling=[median_3]", words=r"data.rolling holds 'median_3'.*must be one of mean"
