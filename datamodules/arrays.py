@@ -1,4 +1,4 @@
-"""Long arrays in little memory: mapped files, and work in pieces of a million rows."""
+"""Long arrays in little memory: memory-mapped files, and indexing in chunks of a million rows."""
 
 import mmap
 import sys
@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-# MAP_NORESERVE, which Python does not name: a file may be larger than the memory there is.
+# MAP_NORESERVE, which Python does not define: the file may be larger than the memory.
 NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
+CHUNK = 1 << 20
 
 
-def open_mapped(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-    """The whole file as an array of this shape; what is written to it stays in this process and reaches no file.
+def memory_map(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """Map a whole file as an array of this shape; changes stay in this process and do not reach the file.
 
-    Private pages, and not read-only ones, because torch takes no read-only array without a warning.
+    The pages are private instead of read-only because torch warns of read-only arrays.
     """
     with path.open("rb") as file:
         if NO_RESERVE:
@@ -25,32 +26,24 @@ def open_mapped(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarr
 
 
 def release(array: np.ndarray | None) -> None:
-    """Give back the memory of the whole file behind an array or a view of one; it is read anew when it is needed.
+    """Free the memory of the file mapped by an array or by the base of a view; it is read again when needed.
 
-    Nothing happens to an array that lies in no file. What was written to the array is lost.
+    Changes to the array are lost. Arrays that are not memory-mapped stay as they are.
     """
-    base = None if array is None else _mapping(array)
-    if base is not None and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
-
-
-def _mapping(array: np.ndarray) -> mmap.mmap | None:
     base: object = array
     while isinstance(base, np.ndarray | memoryview):
         base = base.base if isinstance(base, np.ndarray) else base.obj
-    return base if isinstance(base, mmap.mmap) else None
-
-
-CHUNK = 1 << 20
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def chunks(length: int) -> Iterator[slice]:
-    """Consecutive slices that together are ``0:length``."""
+    """Split ``0:length`` into consecutive slices of at most ``CHUNK``."""
     for start in range(0, length, CHUNK):
         yield slice(start, min(start + CHUNK, length))
 
 
-def taken(array: np.ndarray, index: np.ndarray) -> np.ndarray:
+def take_rows(array: np.ndarray, index: np.ndarray) -> np.ndarray:
     """``array[index]`` for a long index of any integer type, without a copy of the index as int64."""
     result = np.empty((len(index), *array.shape[1:]), array.dtype)
     for part in chunks(len(index)):
@@ -58,8 +51,8 @@ def taken(array: np.ndarray, index: np.ndarray) -> np.ndarray:
     return result
 
 
-def without(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """``array`` less the ascending ``rows``, without an index of all that is kept."""
+def delete_rows(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """``np.delete(array, rows, axis=0)`` for ascending ``rows``, without a mask of the whole array."""
     result = np.empty((len(array) - len(rows), *array.shape[1:]), array.dtype)
     done = 0
     for part in chunks(len(array)):

@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from datamodules.frequency import Grid
-from datamodules.timezones import local
+from datamodules.frequency import Frequency
+from datamodules.timezones import utc_to_local
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class SeriesSet:
     def local_time(self, rows: np.ndarray | slice) -> np.ndarray:
         """Time labels (n,) of these rows as the clocks in ``zone`` show them; needs ``time``."""
         assert self.time is not None
-        return local(self.time[rows], self.zone)
+        return utc_to_local(self.time[rows], self.zone)
 
     def name(self, index: int) -> str:
         """What to call series ``index`` in a message."""
@@ -71,7 +71,7 @@ class Shard(NamedTuple):
 
     series: SeriesSet
     continues: bool = False
-    grid: Grid | None = None
+    frequency: Frequency | None = None
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from datamodules.frequency import Grid, find_grid
+from datamodules.frequency import Frequency, infer_frequency
 from datamodules.series import STAGES, SeriesSet, Span
 from seqmodels.errors import InputError
 
@@ -122,9 +122,9 @@ def _label(part: int | float | str, series: SeriesSet) -> np.datetime64 | int:
         raise InputError(f"data.split holds {part!r}; the time column needs {rule}.") from None
     if not dates or series.zone in ("", "UTC"):
         return label
-    from datamodules.timezones import instant  # it loads polars, which whoever has a time zone has loaded
+    from datamodules.timezones import local_to_utc  # it loads polars, which whoever has a time zone has loaded
 
-    (found,) = instant(np.array([label]), series.zone)
+    (found,) = local_to_utc(np.array([label]), series.zone)
     if np.isnat(found):
         raise InputError(f"data.split holds {part!r}, a time that clocks in {series.zone} jump over; name another one.")
     return found
@@ -161,29 +161,29 @@ def _moved_in_time(series: SeriesSet, borders: np.ndarray, split: Sequence, fold
         return borders
     assert series.time is not None
     begin, end = series.offsets[:-1], series.offsets[1:]
-    grid = find_grid(series.time, begin, series.zone)
-    if grid is None:
+    frequency = infer_frequency(series.time, begin, series.zone)
+    if frequency is None:
         raise _too_far_back(split, fold, 0, least)
-    stamps = np.array([_stamp(series, rows, grid) for rows in borders.T[1:]])
+    stamps = np.array([_stamp(series, rows, frequency) for rows in borders.T[1:]])
     enough = borders[:, 1] - borders[:, 0] >= least
     if enough.any():
         needed = series.time[borders[enough, 0] + least - 1].min()  # with it the first series has its training rows
         for back in range(1, fold + 1):
-            if grid.advance(stamps[:1], np.array([-back * length]))[0] <= needed:
+            if frequency.advance(stamps[:1], np.array([-back * length]))[0] <= needed:
                 raise _too_far_back(split, fold, back - 1, least)
-    labels = grid.advance(stamps, np.full(len(stamps), -fold * length))
+    labels = frequency.advance(stamps, np.full(len(stamps), -fold * length))
     rows = [_first_at(series.time, begin, end, label) for label in labels]
     return np.maximum(borders[:, :1], np.stack([borders[:, 0], *rows], axis=1))
 
 
-def _stamp(series: SeriesSet, rows: np.ndarray, grid: Grid) -> np.datetime64 | int:
-    """The first time on the grid at or after a border, which is row ``rows[i]`` of series i; a date may lie between."""
+def _stamp(series: SeriesSet, rows: np.ndarray, frequency: Frequency) -> np.datetime64 | int:
+    """The first timestamp at or after a border, which is row ``rows[i]`` of series i; a date may lie between."""
     assert series.time is not None
     end = series.offsets[1:]
     if (rows < end).any():
         return series.time[rows[rows < end]].min()
     last = series.time[end[series.lengths > 0] - 1].max()
-    return grid.advance(np.array([last]), np.array([1]))[0]
+    return frequency.advance(np.array([last]), np.array([1]))[0]
 
 
 def _moving_rows(borders: np.ndarray) -> np.ndarray:

@@ -1,40 +1,38 @@
 """Windows from the user's own table."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
-from pathlib import Path as Folder
+from pathlib import Path
 from typing import Any
 
 from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet, Shard
 from datamodules.tables.reader import open_source, read_table
 from datamodules.tables.shards import paths_of, read_shards
-
-Path = str | PathLike[str]
-Mark = str | float
+from datamodules.tables.values import MissingValues
 
 
 class Table(WindowDataModule):
-    """Windows from a file, several files, a directory of files or, from Python, a data frame of polars or pandas.
+    """Windows from a file, several files, a directory of files or, from Python, a polars or pandas data frame.
 
-    The arguments up to ``duplicates`` are those of ``read_table``, where ``id`` is ``series_id``:
+    The arguments up to ``duplicates`` are those of ``read_table``, where ``id`` is called ``series_id``:
     ``Table(frame, target="rides", time="date", past_steps=56, horizon=14)``.
     """
 
     def __init__(
         self,
-        path: Path | Sequence[Path] | Any,
+        path: str | PathLike[str] | Sequence[str | PathLike[str]] | Any,
         *,
         target: str | Sequence[str],
         time: str | Sequence[str] | None = None,
         time_format: str | None = None,
         time_zone: str | None = None,
-        id: str | Sequence[str] | None = None,  # the name users write: data.id
+        id: str | Sequence[str] | None = None,  # the config key is data.id
         layout: str = "auto",
         past_covariates: str | Sequence[str] = (),
         known_covariates: str | Sequence[str] = (),
         statics: str | Sequence[str] = (),
-        missing_values: Sequence[Mark] | Mapping[str, Sequence[Mark]] | None = None,
+        missing_values: MissingValues | None = None,
         duplicates: str = "refuse",
         **windows: Any,
     ):
@@ -57,10 +55,10 @@ class Table(WindowDataModule):
     def read(self) -> SeriesSet:
         return read_table(self.path, **self.columns)
 
-    def files(self) -> list[Folder]:
-        """The files of the table, none for a data frame."""
+    def files(self) -> list[Path]:
+        """Files of the table, none for a data frame."""
         return paths_of(open_source(self.path))
 
-    def shards(self, folder: Folder, rows: int, done: int) -> Iterator[Shard]:
-        """The table some series at a time, see ``datamodules.tables.shards``."""
+    def shards(self, folder: Path, rows: int, done: int) -> Iterator[Shard]:
+        """Read the table some series at a time, see ``datamodules.tables.shards``."""
         return read_shards(self.path, folder, rows, done, **self.columns)

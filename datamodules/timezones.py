@@ -1,13 +1,14 @@
-"""Time zones: knows their names, what the clock on the wall shows at an instant, and when it shows a time."""
+"""Time zones: check names, and convert between UTC and local time."""
 
 from difflib import get_close_matches
+from typing import Literal
 from zoneinfo import available_timezones
 
 import numpy as np
 import polars as pl
 
 from datamodules.arrays import chunks
-from seqmodels.window import InputError
+from seqmodels.errors import InputError
 
 
 def check_zone(zone: str) -> None:
@@ -18,34 +19,33 @@ def check_zone(zone: str) -> None:
         near = get_close_matches(zone, sorted(available_timezones()), n=3, cutoff=0.6)
         hint = f" Nearest: {', '.join(near)}." if near else ""
         raise InputError(
-            f"data.time_zone={zone} is no time zone; it must be a name such as Europe/Berlin.{hint}"
+            f"data.time_zone={zone} is not a time zone; it must be a name such as Europe/Berlin.{hint}"
         ) from error
 
 
-def show(label: np.generic) -> str:
-    """A time label without the parts that are zero: '2011-10-01', '2011-10-01 05:00'."""
-    text = str(label).replace("T", " ").removesuffix(".000000")
+def format_time(time: np.generic) -> str:
+    """A timestamp without the parts that are zero: '2011-10-01', '2011-10-01 05:00'."""
+    text = str(time).replace("T", " ").removesuffix(".000000")
     return text.removesuffix(" 00:00:00").removesuffix(":00") if " " in text else text
 
 
-def local(time: np.ndarray, zone: str) -> np.ndarray:
-    """What the clock shows in ``zone`` at these UTC times (n,); the times themselves where there is no zone."""
+def utc_to_local(time: np.ndarray, zone: str) -> np.ndarray:
+    """Convert UTC (n,) to the local time of ``zone``; returns ``time`` itself if there is no zone or no datetime."""
     if zone in ("", "UTC") or time.dtype.kind != "M":
         return time
-    wall = np.empty_like(time)
+    local = np.empty_like(time)
     for part in chunks(len(time)):
         instants = pl.Series(time[part]).dt.replace_time_zone("UTC")
-        wall[part] = instants.dt.convert_time_zone(zone).dt.replace_time_zone(None).to_numpy()
-    return wall
+        local[part] = instants.dt.convert_time_zone(zone).dt.replace_time_zone(None).to_numpy()
+    return local
 
 
-def instant(wall: np.ndarray, zone: str, which: str = "earliest") -> np.ndarray:
-    """UTC of clock times (n,), NaT where the clock jumps over them; ``which`` of two, "earliest" or "latest"."""
-    # polars asks for a literal, and ``which`` is one of its values
-    labels = pl.Series(wall).dt.replace_time_zone(zone, ambiguous=which, non_existent="null")  # type: ignore[arg-type]
+def local_to_utc(local: np.ndarray, zone: str, ambiguous: Literal["earliest", "latest"] = "earliest") -> np.ndarray:
+    """Convert local times (n,) to UTC; NaT for times that clocks skip, ``ambiguous`` for times that they show twice."""
+    labels = pl.Series(local).dt.replace_time_zone(zone, ambiguous=ambiguous, non_existent="null")
     return labels.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
 
 
-def whole_days(time: np.ndarray) -> bool:
-    """Whether every label is a date without a clock time."""
+def are_dates(time: np.ndarray) -> bool:
+    """True if no timestamp has a time of day."""
     return all((time[part] == time[part].astype("datetime64[D]")).all() for part in chunks(len(time)))

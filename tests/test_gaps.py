@@ -1,7 +1,5 @@
 """Absent steps become rows, at any size of the pieces in which that is done; what lies on no grid is located."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,14 +7,17 @@ from hypothesis import strategies as st
 from lines import FILE, made
 
 from datamodules import arrays
-from datamodules.tables.gaps import fill_gaps
-from datamodules.tables.rows import Rows
-from datamodules.tables.sorting import order_rows
+from datamodules.frequency import Frequency
+from datamodules.tables.gaps import count_absent, fill_gaps, preview
+from datamodules.tables.rows import Rows, sort_rows
 from seqmodels.window import InputError
 
 
-def filled(rows: Rows) -> tuple[Rows, Any, list[str]]:
-    return fill_gaps(FILE, order_rows(FILE, rows, ["y"])[0])
+def filled(rows: Rows) -> tuple[Rows, Frequency, list[str]]:
+    sort_rows(FILE, rows)
+    frequency, notes = fill_gaps(FILE, rows)
+    assert frequency is not None
+    return rows, frequency, notes
 
 
 def refusal(rows: Rows) -> str:
@@ -42,7 +43,7 @@ def test_every_step_of_the_grid_gets_its_row(series: dict[str, list[int]], size:
     patch = pytest.MonkeyPatch()
     patch.setattr(arrays, "CHUNK", size)
     rows = made(values, labels, names, known=values[:, None].astype(np.float32), known_names=("k",))
-    result, grid, notes = filled(rows)
+    result, frequency, notes = filled(rows)
     patch.undo()
     expected: list[tuple[str, int, float, float]] = []  # series, time, value, covariate
     for name, present in numbers.items():
@@ -61,7 +62,7 @@ def test_every_step_of_the_grid_gets_its_row(series: dict[str, list[int]], size:
     absent = sum(value == 0 for _, _, value, _ in expected)
     seen = np.ones(len(expected), bool) if result.observed is None else result.observed[:, 0]
     assert seen.tolist() == [value > 0 for _, _, value, _ in expected]
-    assert grid.name == {"h": "hour", "D": "day", None: ""}[unit] and len(notes) == (absent > 0)
+    assert frequency.name == {"h": "hour", "D": "day", None: ""}[unit] and len(notes) == (absent > 0)
     assert absent == 0 or f": {absent} absent " in notes[0]
 
 
@@ -77,15 +78,15 @@ def hours(*numbers: float) -> np.ndarray:
 def test_irregular_stamps_are_counted_and_located() -> None:
     message = refusal(made(range(12), hours(0, 1, 2.5, 3, 4, 5, 6.25, 7, 8, 9, 10, 11)))
     assert message == (
-        "data.csv, line 4: time 2020-01-01 02:30 is no whole number of steps (hour, the most common one) after"
-        " 2020-01-01 01:00: rows must lie on a regular grid; 4 rows do not (also line 5, line 8, line 9)."
+        "data.csv, line 4: time 2020-01-01 02:30 is not a whole number of steps (hour, the most common one) after"
+        " 2020-01-01 01:00: rows must be regularly spaced in time; 4 rows are not (also line 5, line 8, line 9)."
     )
     many = refusal(made(range(60), hours(*range(40), *(np.arange(40, 60) + np.linspace(0.1, 0.9, 20)))))
     assert (
-        "line 42" in many and "; 20 rows do not (also line 43, line 44, line 45, line 46, line 47 and 14 more)" in many
+        "line 42" in many and "; 20 rows are not (also line 43, line 44, line 45, line 46, line 47 and 14 more)" in many
     )
     only = refusal(made(range(4), np.array([0, 5, 10, 12])))
-    assert "12 is no whole number of steps (step 5, " in only and only.endswith("rows must lie on a regular grid.")
+    assert "12 is not a whole number of steps (step 5, " in only and only.endswith("regularly spaced in time.")
 
 
 @pytest.mark.parametrize("first", ["fine", "coarse"])
@@ -115,8 +116,8 @@ def test_series_with_many_holes_have_the_step_of_the_others() -> None:
     sparse = {"b": [0, 2, 5, 7, 12, 15, 19], "c": [1, 3, 5, 7, 9, 11], "d": [0, 3, 5, 9, 11, 14], "e": [3, 9]}
     time = np.concatenate([np.arange(20), *sparse.values()])
     names = ["a"] * 20 + [name for name, stamps in sparse.items() for _ in stamps]
-    result, grid, notes = filled(made(range(len(time)), hours(*24.0 * time), names))
-    assert grid.name == "day" and result.offsets is not None
+    result, frequency, notes = filled(made(range(len(time)), hours(*24.0 * time), names))
+    assert frequency.name == "day" and result.offsets is not None
     assert np.diff(result.offsets).tolist() == [20, 20, 11, 15, 7]
     assert notes[0].startswith("data.csv: 32 absent days")
 
@@ -125,3 +126,13 @@ def test_too_many_absent_steps_are_refused() -> None:
     message = refusal(made(range(5), hours(0, 1, 2, 3, 24 * 365)))
     assert "line 6: time 2020-12-31 00:00" in message or "line 6: time 2020-12-31" in message
     assert "8,757 steps after 2020-01-01 03:00" in message and "check the times" in message
+
+
+def test_wording_of_counts_and_lists() -> None:
+    assert count_absent("day", 2) == "2 absent days" and count_absent("month", 1) == "1 absent month"
+    assert (
+        count_absent("15 minutes", 1200) == "1,200 absent steps of 15 minutes"
+        and count_absent("", 1) == "1 absent step"
+    )
+    assert preview([1, 2, 3], most=2) == "1, 2 and 1 more" and preview([1, 2], most=2) == "1, 2"
+    assert preview([1, 2], count=4) == "1, 2 and 2 more" and preview([1, 2, 3], most=2, count=9) == "1, 2 and 7 more"

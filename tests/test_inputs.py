@@ -73,8 +73,8 @@ def test_a_directory_is_read_in_the_order_of_names(
     series = read_table(folder, target="y", time="t", layout="long")
     assert values(series) == [1, 2, 0, 4] and series.source == "sales"
     assert series.notes == (
-        "sales: files that are no tables are left aside: README.md.",
-        "sales: 1 missing values in column 'y' (first: b.csv, line 2).",
+        "sales: files that are not tables are ignored: README.md.",
+        "sales: 1 missing value in column 'y' (first: b.csv, line 2).",
     )
 
 
@@ -172,8 +172,8 @@ def test_data_frames(name: str) -> None:
     assert series.categories == {"k": ("a", "b")} and series.past_covariates is not None
     assert series.past_covariates[:, 0].tolist() == [2, 1, 0] and series.source == "the data frame"
     assert series.notes[-2:] == (
-        "the data frame: 1 missing values in column 'y' (first: row 2).",
-        "the data frame: 1 missing values in column 'k' (first: row 3).",
+        "the data frame: 1 missing value in column 'y' (first: row 2).",
+        "the data frame: 1 missing value in column 'k' (first: row 3).",
     )
     assert len(series.notes) == (2 if times else 3)
 
@@ -192,7 +192,7 @@ def test_refusals_name_the_row_of_the_data_frame() -> None:
     assert "no rows" in refusal(frame.clear(), target="y")
     assert "row 1 of the data frame: 'a'" in refusal(frame, target="x")
     assert "data frame" in refusal({"y": [1, 2]}, target="y") and "data frame" in refusal([frame], target="y")
-    assert "pandas cannot be read" in refusal(pd.DataFrame({"y": [1, "a", {}]}), target="y")
+    assert "pandas data frame cannot be read" in refusal(pd.DataFrame({"y": [1, "a", {}]}), target="y")
     assert "cannot be read" in refusal(pl.scan_parquet("absent.parquet"), target="y")
 
 
@@ -230,7 +230,7 @@ def test_one_series_per_row_ends_at_its_last_number(tmp_path: Path) -> None:
     assert series.static is not None and series.static_names == ("size",)
     np.testing.assert_array_equal(series.static[:, 0], [5, np.nan, 7])
     assert series.notes == (
-        "data.csv: 1 missing values (first: line 2, column 'c').",
+        "data.csv: 1 missing value (first: line 2, column 'c').",
         "data.csv: column 'size' has no value for 1 series (first: 'y').",
     )
 
@@ -301,10 +301,10 @@ def test_time_in_several_columns_of_a_data_frame() -> None:
 
 
 BAD_TIMES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
-    "no year": ("month,day\n1,2", {}, ["data.csv, line 2", "'1 2'", "'month + day'", "no date"]),
-    "no date": ("hour,minute\n1,2", {}, ["data.time=hour,minute", "year"]),
-    "no day": ("year,hour\n2010,2", {}, ["data.time=year,hour", "in full"]),
-    "no hour": ("date,minute\n2010-01-01,2", {}, ["data.time=date,minute", "in full"]),
+    "no year": ("month,day\n1,2", {}, ["data.csv, line 2", "'1 2'", "'month + day'", "not a date"]),
+    "not a date": ("hour,minute\n1,2", {}, ["data.time=hour,minute", "year"]),
+    "no day": ("year,hour\n2010,2", {}, ["data.time=year,hour", "leaving out only the last"]),
+    "no hour": ("date,minute\n2010-01-01,2", {}, ["data.time=date,minute", "leaving out only the last"]),
     "two hours": ("date,hour,hr\n2010-01-01,2,3", {}, ["data.time=date,hour,hr"]),
     "half": ("year,month\n2010,1.5", {}, ["data.csv, line 2", "'1.5'", "'month'", "whole number"]),
     "text": ("date,hour\n2010-01-01,noon", {}, ["data.csv, line 2", "'noon'", "'hour'", "whole number"]),
@@ -338,8 +338,8 @@ def test_two_series_of_one_name_are_refused(tmp_path: Path) -> None:
     write(tmp_path, data="t,a,b,c,y\n1,x,y/z,1,1\n1,x/y,z,2,2\n2,x,y/z,1,3\n2,x/y,z,2,4\n")
     message = refusal(tmp_path / "data.csv", target="y", time="t", series_id=["a", "b"])
     assert message == (
-        "data.csv, line 3: id columns 'a', 'b' make the series 'x/y/z', as other values of them do in"
-        " data.csv, line 2; each series needs a name of its own."
+        "data.csv, line 3: id columns 'a', 'b' give the series name 'x/y/z', as do other values in"
+        " data.csv, line 2; each series needs a unique name."
     )
     series = read_table(tmp_path / "data.csv", target="y", time="t", series_id=["a", "b", "c"])
     assert series.names == ("x/y/z/1", "x/y/z/2") and values(series) == [1, 3, 2, 4]
@@ -421,7 +421,7 @@ def test_marks_in_a_table_of_one_series_per_row(tmp_path: Path) -> None:
     write(tmp_path, data="id,a,b,c,d\nx,1,-9,3,-9\ny,4,5,-9,-9\n")
     series = read_table(tmp_path / "data.csv", target="*", series_id="id", layout="rows", missing_values=[-9])
     assert values(series) == [1, 0, 3, 4, 5]
-    assert series.notes == ("data.csv: 1 missing values (first: line 2, column 'b'; 4 cells by data.missing_values).",)
+    assert series.notes == ("data.csv: 1 missing value (first: line 2, column 'b'; 4 cells by data.missing_values).",)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from lines import FILE, made
 
 from datamodules import arrays
-from datamodules.tables.duplicates import check_duplicates
+from datamodules.tables.duplicates import check_duplicates, drop_duplicates
 from datamodules.tables.layouts import split_columns
-from datamodules.tables.rows import Rows
-from datamodules.tables.sorting import order_rows
+from datamodules.tables.rows import Rows, sort_rows
 from seqmodels.window import InputError
 
 
@@ -21,17 +20,18 @@ from seqmodels.window import InputError
 def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done piece by piece must not depend on the pieces."""
     monkeypatch.setattr(arrays, "CHUNK", request.param)
-    monkeypatch.setattr("datamodules.tables.sorting.CHUNK", request.param)
+    monkeypatch.setattr("datamodules.tables.rows.CHUNK", request.param)
 
 
-def ordered(rows: Rows, **arguments: Any) -> tuple[Rows, list[str]]:
-    return order_rows(FILE, rows, ["y", "z"][: rows.values.shape[1]], **arguments)
+def sort_and_drop(rows: Rows, duplicates: str = "refuse") -> tuple[Rows, list[str]]:
+    notes = sort_rows(FILE, rows)
+    return rows, notes + drop_duplicates(FILE, rows, ("y", "z")[: rows.values.shape[1]], duplicates)
 
 
 def series_of(rows: Rows) -> dict[str, list[tuple[int, float, int]]]:
     """(time, value, row of the file) of each series."""
     assert rows.time is not None and rows.offsets is not None
-    numbers = [(int(rows.time[i]), float(rows.values[i, 0]), rows.line(i)) for i in range(len(rows.time))]
+    numbers = [(int(rows.time[i]), float(rows.values[i, 0]), rows.source_row(i)) for i in range(len(rows.time))]
     return {
         name: numbers[begin:end]
         for name, begin, end in zip(rows.names, rows.offsets[:-1], rows.offsets[1:], strict=True)
@@ -46,12 +46,12 @@ def series_of(rows: Rows) -> dict[str, list[tuple[int, float, int]]]:
 def test_any_order_becomes_the_order_of_series_and_time(keys: list[tuple[str, int]], size: int) -> None:
     patch = pytest.MonkeyPatch()
     patch.setattr(arrays, "CHUNK", size)
-    patch.setattr("datamodules.tables.sorting.CHUNK", size)
+    patch.setattr("datamodules.tables.rows.CHUNK", size)
     names, times = zip(*keys, strict=True)
     values = np.arange(len(keys)) + 0.5
     extra = (values * 3).astype(np.float32)[:, None]
     rows = made(values, np.array(times), names, known=extra, known_names=("k",))
-    result, notes = ordered(rows)
+    result, notes = sort_and_drop(rows)
     patch.undo()
     found = series_of(result)
     assert list(found) == list(dict.fromkeys(names))
@@ -68,17 +68,22 @@ def test_the_arrays_of_an_ordered_file_are_not_touched() -> None:
     before = rows.values, rows.time
     for array in before:
         array.flags.writeable = False
-    result, notes = ordered(rows)
+    result, notes = sort_and_drop(rows)
     assert result.values is before[0] and result.time is before[1]
-    assert notes == [] and result.lines is None and result.offsets is not None and result.offsets.tolist() == [0, 2, 4]
+    assert (
+        notes == []
+        and result.source_rows is None
+        and result.offsets is not None
+        and result.offsets.tolist() == [0, 2, 4]
+    )
 
 
 @pytest.mark.usefixtures("pieces")
 def test_rows_without_time_are_only_grouped() -> None:
-    result, notes = ordered(made([1, 2, 3, 4, 5, 6, 7], None, "abacaba"))
+    result, notes = sort_and_drop(made([1, 2, 3, 4, 5, 6, 7], None, "abacaba"))
     assert result.values[:, 0].tolist() == [1, 3, 5, 7, 2, 6, 4] and notes == []
     assert result.offsets is not None and result.offsets.tolist() == [0, 4, 6, 7]
-    assert [result.name(row) for row in range(7)] == list("aaaabbc") and result.line(6) == 3
+    assert [result.name(row) for row in range(7)] == list("aaaabbc") and result.source_row(6) == 3
 
 
 def test_more_series_than_sixteen_bits_can_count() -> None:
@@ -86,21 +91,21 @@ def test_more_series_than_sixteen_bits_can_count() -> None:
     names = [str(i) for i in range(number)]
     rows = made(np.arange(2 * number), np.repeat([1, 2], number))
     rows.codes, rows.names = np.tile(np.arange(number), 2), tuple(names)
-    result, notes = ordered(rows)
+    result, notes = sort_and_drop(rows)
     assert notes == [] and (result.values.reshape(number, 2) == [[i, i + number] for i in range(number)]).all()
 
 
 DUPLICATED: dict[str, tuple[list[Any], list[Any], str]] = {
     # rule: (values of a at time 1, what becomes of them, what the note says)
-    "exact": ([7, 7], [7], "1 exact duplicate rows dropped (first: line 5, 1 of series 'a')"),
+    "exact": ([7, 7], [7], "1 exact duplicate row dropped (first: line 5, 1 of series 'a')"),
     "first": (
         [7, 8, 9],
         [7],
-        "2 rows have the time of another (first: line 5, 1 of series 'a'): the first in the file",
+        "2 rows have the same time as another (first: line 5, 1 of series 'a'): the first in the file",
     ),
     "last": ([7, 8, 9], [9], "the last in the file is kept (data.duplicates=last)"),
     "mean": ([7, 7, 1], [5], "their means are taken (data.duplicates=mean)"),
-    "sum": ([7, 7, np.nan, 1], [15], "3 rows have the time of another"),
+    "sum": ([7, 7, np.nan, 1], [15], "3 rows have the same time as another"),
 }
 
 
@@ -115,12 +120,12 @@ def test_rules_for_rows_of_one_time(rule: str) -> None:
     if rule == "exact":
         covariate[3] = covariate[1]
     rows = made(values, times, ["a", "a", "b", *"a" * more, "b"], past=covariate, past_names=("c",))
-    result, notes = ordered(rows, duplicates="refuse" if rule == "exact" else rule)
+    result, notes = sort_and_drop(rows, duplicates="refuse" if rule == "exact" else rule)
     assert result.values[:, 0].tolist() == [1, *left, 3, 5] and result.time is not None
     assert result.time.tolist() == [0, 1, 5, 7] and result.offsets is not None and result.offsets.tolist() == [0, 2, 4]
     assert result.past[1, 0] == (1 if rule != "last" else len(values) - 2)
     assert result.observed is None or result.observed.all()
-    assert words in notes[-1] and sum("time of another" in note or "duplicate" in note for note in notes) == 1
+    assert words in notes[-1] and sum("same time as another" in note or "duplicate" in note for note in notes) == 1
 
 
 @pytest.mark.usefixtures("pieces")
@@ -131,7 +136,7 @@ def test_rules_for_rows_of_one_time(rule: str) -> None:
 )
 def test_merged_rows_equal_python_s(cells: list[tuple[int, int | None]], rule: str) -> None:
     rows = made([np.nan if value is None else value for _, value in cells], np.array([time for time, _ in cells]))
-    result, _ = ordered(rows, duplicates=rule)
+    result, _ = sort_and_drop(rows, duplicates=rule)
     expected: list[float | None] = []
     for _, group in groupby(sorted(cells, key=lambda cell: cell[0]), key=lambda cell: cell[0]):
         found = [value for _, value in group]
@@ -147,23 +152,23 @@ def test_merged_rows_equal_python_s(cells: list[tuple[int, int | None]], rule: s
 def test_missing_cells_are_equal_and_a_conflict_names_both_cells() -> None:
     covariate = np.array([[np.nan], [np.nan], [2]], np.float32)
     both = made([[1, 4], [1, 4], [3, 5]], np.array([1, 1, 2]), past=covariate, past_names=("c",))
-    assert len(ordered(both)[0].values) == 2
+    assert len(sort_and_drop(both)[0].values) == 2
     with pytest.raises(
         InputError,
         match=r"line 3 and line 2 have the same time 1 but .*'c' is 'cell 0 of c' and 'cell 1 of c'\): .*data.id may",
     ):
-        ordered(made([1, 1, 3], np.array([1, 1, 2]), past=covariate[[0, 2, 2]], past_names=("c",)))
-    with pytest.raises(InputError, match=r"\('z' is .*\): one row per series and time"):
-        ordered(made([[1, 4], [1, np.nan]], np.array([1, 1])))
+        sort_and_drop(made([1, 1, 3], np.array([1, 1, 2]), past=covariate[[0, 2, 2]], past_names=("c",)))
+    with pytest.raises(InputError, match=r"\('z' is .*\): only one row per series and time"):
+        sort_and_drop(made([[1, 4], [1, np.nan]], np.array([1, 1])))
     with pytest.raises(
         InputError, match=r"line 4 and line 2 .*time 1 of series 'a' .*\('y' is 'cell 0 of y' and 'cell 2 of y'\)"
     ):
-        ordered(made([1, 5, 2], np.array([1, 1, 1]), "aba"))
+        sort_and_drop(made([1, 5, 2], np.array([1, 1, 1]), "aba"))
 
 
 def test_a_sum_beyond_float32_and_an_unknown_rule_are_refused() -> None:
-    with pytest.raises(InputError, match=r"data.csv, line 2: the sum of the rows of 1 is beyond 3.4e38"):
-        ordered(made([3e38, 3e38], np.array([1, 1])), duplicates="sum")
+    with pytest.raises(InputError, match=r"data.csv, line 2: the sum of the rows of time 1 is beyond 3.4e38"):
+        sort_and_drop(made([3e38, 3e38], np.array([1, 1])), duplicates="sum")
     with pytest.raises(InputError, match="data.duplicates=median is unknown; it must be one of refuse, first, last"):
         check_duplicates("median")
 
@@ -171,10 +176,10 @@ def test_a_sum_beyond_float32_and_an_unknown_rule_are_refused() -> None:
 def test_columns_become_series_from_first_to_last_value() -> None:
     rows = made([[1, np.nan, 3], [np.nan, 2, 4], [5, 6, np.nan]], np.array([7, 8, 9]))
     rows.known, rows.known_names = np.array([[1], [2], [3]], np.float32), ("k",)
-    result = split_columns(ordered(rows)[0], ("a", "b", "c"))
+    result = split_columns(sort_and_drop(rows)[0], ("a", "b", "c"))
     assert series_of(result) == {"a": [(7, 1, 0), (8, 0, 1), (9, 5, 2)], "b": [(8, 2, 3), (9, 6, 4)],
                                  "c": [(7, 3, 5), (8, 4, 6)]}  # fmt: skip
     assert result.observed is not None and np.flatnonzero(~result.observed).tolist() == [1]
     assert result.known[:, 0].tolist() == [1, 2, 3, 2, 3, 1, 2] and result.names == ("a", "b", "c")
-    full = split_columns(ordered(made([[1, 2]], np.array([7])))[0], ("a", "b"))
+    full = split_columns(sort_and_drop(made([[1, 2]], np.array([7])))[0], ("a", "b"))
     assert full.observed is None and full.values.tolist() == [[1], [2]]

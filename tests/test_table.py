@@ -165,7 +165,7 @@ def test_missing_covariates_are_nan_or_no_category_and_told(tmp_path: Path) -> N
     assert series.notes == (
         "data.csv: 2 missing values in column 'x' (first: line 2).",
         "data.csv: 2 missing values in column 'kind' (first: line 2).",
-        "data.csv: 1 missing values in column 'open' (first: line 3).",
+        "data.csv: 1 missing value in column 'open' (first: line 3).",
     )
 
 
@@ -205,7 +205,7 @@ def test_parquet_types(tmp_path: Path) -> None:
     assert series.values.tolist() == [[1, 1.5, 4], [0, 0, 5]] and series.missing == 2
     assert series.past_covariates is not None and series.past_covariates.tolist() == [[2, 1], [1, 0]]
     assert series.categories == {"kind": ("a", "b")}
-    assert series.notes[1] == "data.parquet: 1 missing values in column 'y' (first: row 2)."
+    assert series.notes[1] == "data.parquet: 1 missing value in column 'y' (first: row 2)."
     zoned = read_table(path, target="whole", time="zoned")
     assert stamps(zoned)[0] == "2020-01-01T03:00"
     assert zoned.notes[1:] == ("data.parquet: time converted from Asia/Tokyo to UTC.",)

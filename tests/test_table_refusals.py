@@ -47,7 +47,7 @@ BAD_CELLS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "conflict in a plan": ("t,y,c\n1,1,5\n1,1,6\n", {**TIMED, "known_covariates": "c"}, ["line 3 and line 2"]),
     "irregular hours": (
         "t,y\n2020-01-01 00:00,1\n2020-01-01 01:00,2\n2020-01-01 02:00,3\n2020-01-01 02:20,4\n", TIMED,
-        ["line 5", "2020-01-01 02:20", "hour", "2020-01-01 02:00", "regular grid"]),
+        ["line 5", "2020-01-01 02:20", "hour", "2020-01-01 02:00", "regularly spaced"]),
     "irregular month": (
         "t,y\n2020-01-31,1\n2020-02-29,2\n2020-03-30,3\n2020-04-30,4\n", TIMED, ["line 4", "2020-03-30", "month"]),
     "irregular whole numbers": ("t,y\n0,1\n5,2\n10,3\n12,4\n", TIMED, ["line 5", "12", "step 5"]),

@@ -11,7 +11,7 @@ import polars as pl
 
 from datamodules.covariates.column import CovariateColumn
 from datamodules.series import SeriesSet
-from datamodules.timezones import local
+from datamodules.timezones import utc_to_local
 from seqmodels.window import InputError
 
 CATEGORY = ":category"
@@ -97,7 +97,7 @@ def _local_time(series: SeriesSet, key: str) -> pl.Series:
     if series.time is None or series.time.dtype.kind != "M":
         why = "has no time column (set data.time)" if series.time is None else "counts time in whole numbers"
         raise InputError(f"data.{key} needs dates, but {series.source} {why}.")
-    return pl.Series("time", local(series.time, series.zone))
+    return pl.Series("time", utc_to_local(series.time, series.zone))
 
 
 def _check_varies(series: SeriesSet, name: str, numbers: pl.Series) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datamodules.arrays import open_mapped, release
+from datamodules.arrays import memory_map, release
 from datamodules.series import SeriesSet
 from seqmodels.errors import InputError
 
@@ -115,7 +115,7 @@ def _open_array(folder: Path, name: str, array: Mapping[str, Any]) -> np.ndarray
     file, dtype, shape = folder / array["file"], np.dtype(array["dtype"]), tuple(array["shape"])
     check_size(file, dtype.itemsize * int(np.prod(shape)))
     if name in LARGE:
-        return open_mapped(file, dtype, shape)
+        return memory_map(file, dtype, shape)
     return np.fromfile(file, dtype).reshape(shape)
 
 

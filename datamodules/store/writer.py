@@ -26,7 +26,7 @@ from datamodules.store.format import (
     write_json,
 )
 from datamodules.tables.gaps import MOST_ABSENT, MOST_ABSENT_PER_ROW
-from datamodules.timezones import local, show
+from datamodules.timezones import format_time, utc_to_local
 from seqmodels.errors import InputError
 
 PROGRESS = "progress.json"
@@ -252,9 +252,9 @@ def bridge_gap(shard: Shard, last: SeriesSet) -> SeriesSet:
     steps = _steps(shard, last)
     if steps == 1:
         return series
-    assert shard.grid is not None
+    assert shard.frequency is not None
     zeros = np.zeros_like(last.values).repeat(steps - 1, axis=0)
-    times = shard.grid.advance(last.time.repeat(steps - 1), np.arange(1, steps))
+    times = shard.frequency.advance(last.time.repeat(steps - 1), np.arange(1, steps))
     mask = np.ones(series.values.shape, bool) if series.observed is None else series.observed
     return replace(
         series,
@@ -277,14 +277,14 @@ def _steps(shard: Shard, last: SeriesSet) -> int:
     """From the last row before to the first one of the shard; 1 where they are neighbours."""
     series = shard.series
     assert series.time is not None and last.time is not None
-    before, after = (show(local(time, series.zone)[0]) for time in (last.time, series.time[:1]))
+    before, after = (format_time(utc_to_local(time, series.zone)[0]) for time in (last.time, series.time[:1]))
     place = f"{series.source}: time {after} of {series.name(0) if series.names else 'the one series'}"
     if series.time[0] <= last.time[0]:
         raise InputError(
             f"{place} comes later in the table than {before}; a series of more rows than conversion.part_rows must"
             " stand in the order of time, each time once: sort the table first, or raise conversion.part_rows."
         )
-    steps = 1 if shard.grid is None else int(shard.grid.count(last.time, series.time[:1])[0])
+    steps = 1 if shard.frequency is None else int(shard.frequency.steps_between(last.time, series.time[:1])[0])
     if steps < 1:
         raise InputError(f"{place} is no whole number of steps after {before}: rows must lie on a regular grid.")
     if steps > MOST_ABSENT_PER_ROW * len(series.values) + MOST_ABSENT:

@@ -1,38 +1,41 @@
-"""One CSV file: knows its header and separator, reads columns with polars, and on which line each cell stands."""
+"""CSV files: header and separator, columns read with polars, and the line of each cell."""
 
 import csv
 import gzip
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from datamodules.tables.source import Source, unreadable
+from datamodules.tables.source import Source, read_error
 from datamodules.tables.values import clean
-from seqmodels.window import InputError
+from seqmodels.errors import InputError
 
 
 @dataclass
 class CsvFile(Source):
-    """A file whose header has been read; ``kept`` maps rows to rows of the file once blank lines are out."""
+    """A CSV file whose header has been read; ``kept`` are the rows that remain without blank lines."""
 
     path: Path = Path()
     separator: str = ","
     kept: np.ndarray | None = None
 
     def load(self, numbers: Sequence[str], texts: Sequence[str], *, steps: bool) -> None:
-        """Read the columns at once: ``numbers`` are Float32, or String where a cell is neither number nor missing."""
+        """Read the columns: ``numbers`` become Float32, or stay String if any cell is neither number nor missing."""
         wanted = [*texts, *numbers]
         try:
             frame = self._read(numbers, wanted).select(wanted)
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise unreadable(self.name, error) from error
-        frame = self._without_blank(frame, steps)
-        self.frame = frame.with_columns(_as_number(frame[name]) for name in numbers)
+            raise read_error(self.name, error) from error
+        frame = self._drop_blank_lines(frame, steps)
+        self.frame = frame.with_columns(_to_number(frame[name]) for name in numbers)
+
+    def scan(self) -> pl.LazyFrame:
+        return pl.scan_csv(self.path, separator=self.separator, infer_schema_length=0, glob=False)
 
     def where(self, row: int) -> str:
         return f"line {self._record(row)[0]}"
@@ -43,28 +46,30 @@ class CsvFile(Source):
         return fields[index] if index < len(fields) else ""
 
     def _record(self, row: int) -> tuple[int, list[str]]:
-        """First line and fields of one row."""
+        """First line and fields of a row."""
         number = 1 + int(row if self.kept is None else self.kept[row])  # record 0 is the header
         return next(record for index, record in enumerate(self._records()) if index == number)
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        return records(self.path, self.name, self.separator)
+        return read_records(self.path, self.name, self.separator)
 
     def _read(self, numbers: Sequence[str], wanted: Sequence[str]) -> pl.DataFrame:
         types = {name: pl.Float32 if name in numbers else pl.String for name in wanted}
-        options: dict[str, Any] = {"separator": self.separator, "infer_schema_length": 0, "glob": False}
+        read = partial(
+            pl.read_csv, self.path, columns=wanted, separator=self.separator, infer_schema_length=0, glob=False
+        )
         try:
-            frame = pl.read_csv(self.path, columns=wanted, schema_overrides=types, **options)
+            frame = read(schema_overrides=types)
         except pl.exceptions.ComputeError:
             self.refuse_long_rows()
-            return pl.read_csv(self.path, columns=wanted, **options)
-        # polars counts the fields of a row only where it reads all of them.
+            return read()
+        # polars counts the fields of a row only if it reads all columns.
         if len(wanted) < len(self.columns):
             self.refuse_long_rows()
         return frame
 
     def refuse_long_rows(self) -> None:
-        """Raise for the first row with more fields than the header; the quick count may suspect quoted separators."""
+        """Raise ``InputError`` for the first row with more fields than the header."""
         lines = pl.scan_csv(
             self.path, has_header=False, separator="\x1f", quote_char=None, schema={"line": pl.String},
             truncate_ragged_lines=True, glob=False,
@@ -72,15 +77,15 @@ class CsvFile(Source):
         suspect = pl.col("line").str.count_matches(self.separator, literal=True) >= len(self.columns)
         if lines.filter(suspect).head(1).collect(engine="streaming").is_empty():
             return
-        for line, fields in self._records():
+        for line, fields in self._records():  # the separators counted above may be within quotes
             if len(fields) > len(self.columns):
                 raise InputError(
                     f"{self.name}, line {line} has {len(fields)} fields, "
                     f"but the header names {len(self.columns)} columns."
                 )
 
-    def _without_blank(self, frame: pl.DataFrame, steps: bool) -> pl.DataFrame:
-        """Leave out blank lines: those at the end and, unless rows are ``steps``, all; ``where`` still counts them."""
+    def _drop_blank_lines(self, frame: pl.DataFrame, steps: bool) -> pl.DataFrame:
+        """Drop blank lines: those at the end and, unless rows are ``steps``, all others."""
         if frame.height == 0 or not all(column.null_count() for column in frame.get_columns()):
             return frame
         full = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series().arg_true().to_numpy()
@@ -90,8 +95,8 @@ class CsvFile(Source):
         return frame[self.kept]
 
 
-def _as_number(cells: pl.Series) -> pl.Series:
-    """Texts of numbers as Float32; of anything else as they are."""
+def _to_number(cells: pl.Series) -> pl.Series:
+    """Float32 if all texts are numbers or missing, else the texts."""
     if cells.dtype != pl.String:
         return cells
     text = clean(cells)
@@ -100,27 +105,28 @@ def _as_number(cells: pl.Series) -> pl.Series:
 
 
 def open_csv(path: Path, name: str) -> CsvFile:
-    """Read the header; the separator is the comma, semicolon or tab that it holds most often.
+    """Read the header; its most frequent character of comma, semicolon and tab is the separator.
 
-    Raises ``InputError`` for an empty first line, two columns of one name, and a file that is damaged or not UTF-8.
+    Raises ``InputError`` for an empty first line, two columns of the same name, and a file that is damaged or not
+    UTF-8.
     """
-    header = next(records(path, name, "\n"), (1, []))[1]
+    header = next(read_records(path, name, "\n"), (1, []))[1]
     if not header or not header[0].strip():
         raise InputError(f"{name}, line 1 is empty: the first line must name the columns.")
-    bare = re.sub(r'"[^"]*"', "", header[0])
-    separator = max(",;\t", key=bare.count)  # the comma wins a tie
-    columns = next(records(path, name, separator))[1]
-    twice = next((column for column in columns if columns.count(column) > 1), None)
-    if twice is not None:
-        raise InputError(f"{name}, line 1 names column {twice!r} more than once: column names must differ.")
+    unquoted = re.sub(r'"[^"]*"', "", header[0])
+    separator = max(",;\t", key=unquoted.count)  # the comma wins a tie
+    columns = next(read_records(path, name, separator))[1]
+    repeated = next((column for column in columns if columns.count(column) > 1), None)
+    if repeated is not None:
+        raise InputError(f"{name}, line 1 names column {repeated!r} more than once: column names must differ.")
     notes = () if separator == "," else (f"{name}: columns are separated by {separator!r}.",)
     return CsvFile(name, tuple(columns), notes, path=path, separator=separator)
 
 
-def records(path: Path, name: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """First line and fields of every record of a CSV file, the header included; slow, for headers and messages only.
+def read_records(path: Path, name: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """First line and fields of each record, including the header; slow, only for headers and messages.
 
-    With the newline as separator the fields are whole lines.
+    With a newline as separator, each record is a whole line.
     """
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     try:
@@ -136,4 +142,4 @@ def records(path: Path, name: str, separator: str) -> Iterator[tuple[int, list[s
     except UnicodeDecodeError as error:
         raise InputError(f"{name} is not UTF-8 text: save it with that encoding.") from error
     except (OSError, EOFError, csv.Error) as error:
-        raise unreadable(name, error) from error
+        raise read_error(name, error) from error

@@ -1,4 +1,4 @@
-"""The files that a path names, opened as one table: a single file, a list, or a directory of partitions."""
+"""Opening the files that a path names as one table: a single file, a list, or a directory with Hive partitions."""
 
 import re
 from collections.abc import Sequence
@@ -12,45 +12,52 @@ import polars as pl
 
 from datamodules.tables.csv_file import CsvFile, open_csv
 from datamodules.tables.source import Source, open_parquet
-from seqmodels.window import InputError
+from seqmodels.errors import InputError
 
 
 @dataclass
 class Files(Source):
-    """Files of the same columns, one after another; ``partitions`` are columns that only the directories' names hold.
+    """Files with the same columns, one after another.
 
-    Each partition holds one text for each file, None where it is null.
+    ``partitions`` are columns that only the names of directories hold: one text per file, None for null.
     """
 
     members: Sequence[Source] = ()
-    prefix: str = ""  # what the names of all members begin with and their places need not repeat
+    prefix: str = ""  # common start of the names of all members, omitted in ``where``
     partitions: dict[str, list[str | None]] = field(default_factory=dict)
-    heights: list[int] = field(default_factory=list)
+    heights: list[int] = field(default_factory=list)  # rows of each member, once known
 
     def load(self, numbers: Sequence[str], texts: Sequence[str], *, steps: bool) -> None:
         numbers, texts = ([name for name in names if name not in self.partitions] for names in (numbers, texts))
         for member in self.members:
             member.load(numbers, texts, steps=steps)
         schemas = [member.frame.collect_schema() for member in self.members]
-        texts_anywhere = {name for name in numbers if any(schema[name] == pl.String for schema in schemas)}
+        text_anywhere = {name for name in numbers if any(schema[name] == pl.String for schema in schemas)}
         for member, schema in zip(self.members, schemas, strict=True):
             # A category 07 must not become the number 7 in a file that happens to hold no other texts.
-            changed = [name for name in numbers if name in texts_anywhere and schema[name] == pl.Float32]
+            changed = [name for name in numbers if name in text_anywhere and schema[name] == pl.Float32]
             if isinstance(member, CsvFile) and changed:
                 member.load([name for name in numbers if name not in changed], [*texts, *changed], steps=steps)
 
-    def cells(self, name: str, keys: bool = False) -> pl.Series:
+    def cells(self, name: str, categorical: bool = False) -> pl.Series:
         if name in self.partitions:
             return self._partition(name)
-        parts = [member.cells(name, keys) for member in self.members]
+        parts = [member.cells(name, categorical) for member in self.members]
         self.heights = [len(part) for part in parts]
         for part, member in zip(parts, self.members, strict=True):
-            if not _alike(part.dtype, parts[0].dtype):
+            if not _compatible(part.dtype, parts[0].dtype):
                 raise InputError(
                     f"{member.name}: column {name!r} holds {part.dtype}, but {parts[0].dtype} "
                     f"in {self.members[0].name}; all files must hold the same."
                 )
         return pl.concat([part.to_frame() for part in parts], how="vertical_relaxed").to_series()
+
+    def scan(self) -> pl.LazyFrame:
+        members = []
+        for number, member in enumerate(self.members):
+            folders = {name: pl.lit(values[number], pl.String) for name, values in self.partitions.items()}
+            members.append(member.scan().with_columns(**folders))
+        return pl.concat(members, how="vertical_relaxed")
 
     def where(self, row: int) -> str:
         member, row = self._find(row)
@@ -82,18 +89,18 @@ class Files(Source):
         return cells.gather(np.repeat(np.arange(len(values), dtype=np.uint32), self.heights))
 
 
-def _alike(one: pl.DataType, other: pl.DataType) -> bool:
-    """Whether columns of these types can be joined without a change of meaning."""
+def _compatible(one: pl.DataType, other: pl.DataType) -> bool:
+    """True if columns of these types can be concatenated without a change of meaning."""
     texts = (pl.String, pl.Categorical, pl.Enum)
     times = isinstance(one, pl.Datetime) and isinstance(other, pl.Datetime) and one.time_zone == other.time_zone
     numbers = one.is_numeric() and other.is_numeric()
-    # A column of a CSV file is text as soon as one of its cells is no number.
+    # A column of a CSV file is text as soon as one of its cells is not a number.
     either = one == pl.Null or other == pl.Null or {one, other} == {pl.String, pl.Float32}
     return one == other or numbers or times or either or (one in texts and other in texts)
 
 
 def check_same_columns(source: Source) -> None:
-    """Raise ``InputError`` for the first file of a table whose columns are not those of the first file."""
+    """Raise ``InputError`` for the first file whose columns differ from those of the first file."""
     first, *others = source.parts
     for part in others:
         for column in part.columns:
@@ -109,45 +116,45 @@ NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # how Hive, Spark and others write the 
 
 
 def open_files(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> Source:
-    """Open what ``path`` names: a file, a directory, or a list of files in the order in which they follow one another.
+    """Open a file, a directory, or a list of files in their given order.
 
-    Raises ``InputError`` for a URL, a missing, empty or damaged file, another suffix, duplicate names of columns, and
-    a directory without tables or with both CSV and Parquet files.
+    Raises ``InputError`` for a URL, a missing, empty or damaged file, an unknown suffix, repeated column names, and a
+    directory without tables or with both CSV and Parquet files.
     """
     if not isinstance(path, (str, PathLike)):
         return _open_list(path)
-    if not _is_address(fspath(path)) and Path(path).expanduser().is_dir():
+    if not _is_url(fspath(path)) and Path(path).expanduser().is_dir():
         return _open_directory(Path(path).expanduser())
-    place = _existing(fspath(path))
-    return _open_file(place, place.name)
+    file = _check_file(fspath(path))
+    return _open_file(file, file.name)
 
 
-def _is_address(path: str) -> bool:
+def _is_url(path: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path) is not None
 
 
-def _existing(path: str) -> Path:
+def _check_file(path: str) -> Path:
     """Check that ``path`` is a local file of a known kind."""
-    if _is_address(path):
+    if _is_url(path):
         raise InputError(f"data.path={path} is a URL, but only local files are read: download it first.")
-    place = Path(path).expanduser()
-    if place.is_dir():
-        raise InputError(f"data.path={path} is a directory; a list names files, and a directory stands alone.")
-    if not place.is_file():
+    file = Path(path).expanduser()
+    if file.is_dir():
+        raise InputError(f"data.path={path} is a directory; a list may only hold files, so give the directory alone.")
+    if not file.is_file():
         raise InputError(f"data.path={path} does not exist as a file (relative paths start at {Path.cwd()}).")
-    if not place.name.lower().endswith(SUFFIXES):
+    if not file.name.lower().endswith(SUFFIXES):
         raise InputError(f"data.path={path} has an unknown suffix; accepted are {', '.join(SUFFIXES)}.")
-    return place
+    return file
 
 
-def _open_file(place: Path, name: str) -> Source:
-    if place.stat().st_size == 0:
+def _open_file(file: Path, name: str) -> Source:
+    if file.stat().st_size == 0:
         raise InputError(f"{name} is empty: the first line must name the columns.")
-    return open_parquet(place, name) if _is_parquet(place) else open_csv(place, name)
+    return open_parquet(file, name) if _is_parquet(file) else open_csv(file, name)
 
 
-def _is_parquet(place: Path) -> bool:
-    return place.name.lower().endswith(".parquet")
+def _is_parquet(file: Path) -> bool:
+    return file.name.lower().endswith(".parquet")
 
 
 def _open_list(given: Sequence[str | PathLike[str]]) -> Source:
@@ -157,20 +164,20 @@ def _open_list(given: Sequence[str | PathLike[str]]) -> Source:
     if other is not None:
         raise InputError(f"data.path holds a {type(other).__name__}; it must be a list of files or one data frame.")
     paths = [fspath(path) for path in given]
-    places = [_existing(path) for path in paths]
-    twice = next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None)
-    if twice is not None:
-        raise InputError(f"data.path names {twice} more than once; each file counts once.")
-    short = len({place.name for place in places}) == len(places)
-    members = [_open_file(place, place.name if short else path) for place, path in zip(places, paths, strict=True)]
+    files = [_check_file(path) for path in paths]
+    repeated = next((path for path, file in zip(paths, files, strict=True) if files.count(file) > 1), None)
+    if repeated is not None:
+        raise InputError(f"data.path names {repeated} more than once; each file may appear only once.")
+    short = len({file.name for file in files}) == len(files)
+    members = [_open_file(file, file.name if short else path) for file, path in zip(files, paths, strict=True)]
     if len(members) == 1:
         return members[0]
     others = members[1].name if len(members) == 2 else f"{len(members) - 1} more files"
-    return _joined(f"{members[0].name} and {others}", members)
+    return _concatenate(f"{members[0].name} and {others}", members)
 
 
 def _open_directory(folder: Path) -> Source:
-    """All tables in a directory and those below it, in the order of their names."""
+    """Open all tables in a directory and its subdirectories, in the order of their names."""
     name = folder.resolve().name
     seen = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path.relative_to(folder)))
     tables = [path for path in seen if path.name.lower().endswith(SUFFIXES)]
@@ -179,24 +186,24 @@ def _open_directory(folder: Path) -> Source:
     other = next((path for path in tables if _is_parquet(path) != _is_parquet(tables[0])), None)
     if other is not None:
         both = f"{tables[0].relative_to(folder)} and {other.relative_to(folder)}"
-        raise InputError(f"data.path={folder} holds CSV and Parquet files ({both}); one kind is needed.")
+        raise InputError(f"data.path={folder} holds CSV and Parquet files ({both}); all must be of one kind.")
     places = [path.relative_to(folder).as_posix() for path in tables]
     members = [_open_file(path, f"{name}/{place}") for path, place in zip(tables, places, strict=True)]
-    source = _joined(name, members, prefix=f"{name}/", partitions=_partitions(name, places))
+    source = _concatenate(name, members, prefix=f"{name}/", partitions=_partitions(name, places))
     if len(tables) < len(seen):
         others = sorted(path.relative_to(folder).as_posix() for path in set(seen) - set(tables))
         more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
-        source.notes += (f"{name}: files that are no tables are left aside: {others[0]}{more}.",)
+        source.notes += (f"{name}: files that are not tables are ignored: {others[0]}{more}.",)
     return source
 
 
 def _is_hidden(path: Path) -> bool:
-    """Files that writers of data sets leave beside the tables, such as _SUCCESS and .part-0.crc."""
+    """True for files that writers of data sets add to the tables, such as _SUCCESS and .part-0.crc."""
     return any(part.startswith((".", "_")) for part in path.parts)
 
 
 def _partitions(name: str, places: list[str]) -> dict[str, list[str | None]]:
-    """The columns that directories such as ``region=north`` stand for."""
+    """Columns given by the names of directories such as ``region=north``."""
     found = [dict(part.split("=", 1) for part in place.split("/")[:-1] if "=" in part) for place in places]
     for place, values in zip(places, found, strict=True):
         if values.keys() != found[0].keys():
@@ -208,7 +215,7 @@ def _partitions(name: str, places: list[str]) -> dict[str, list[str | None]]:
     return {key: [None if text == NO_VALUE else text for text in column] for key, column in texts.items()}
 
 
-def _joined(
+def _concatenate(
     name: str, members: list[Source], prefix: str = "", partitions: dict[str, list[str | None]] | None = None
 ) -> Files:
     first = members[0].columns

@@ -1,11 +1,11 @@
-"""Which column of a table plays which role, and how its series lie there: below, beside or across one another."""
+"""Roles of columns, and layouts: series below one another (long), side by side (wide), or one per row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from datamodules.tables.source import Source
-from seqmodels.window import InputError
+from seqmodels.errors import InputError
 
 LAYOUTS = {
     "long": "one row per step",
@@ -15,9 +15,16 @@ LAYOUTS = {
 Names = str | Sequence[str] | None
 
 
+def to_tuple(names: Names) -> tuple[str, ...]:
+    """One name, several or none as a tuple."""
+    if names is None:
+        return ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 @dataclass(frozen=True)
 class Roles:
-    """Names of columns by the config key that gives them their role; every field is a tuple."""
+    """Column names by the config key that assigns their role; every field is a tuple."""
 
     target: tuple[str, ...]
     time: tuple[str, ...] = ()
@@ -27,8 +34,8 @@ class Roles:
     statics: tuple[str, ...] = ()
 
     @property
-    def every(self) -> bool:
-        """Whether the target is ``*``: all columns that have no other role."""
+    def all_targets(self) -> bool:
+        """True if the target is ``*``: all columns without another role."""
         return self.target == ("*",)
 
     @property
@@ -38,45 +45,37 @@ class Roles:
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """Columns that are meant to hold numbers, the covariates and statics among them also categories."""
+        """Columns of numbers; covariates and statics may hold categories instead."""
         statics = (name for name in self.statics if name not in self.id)
         return (*self.target, *self.past_covariates, *self.known_covariates, *statics)
 
-    def of(self, table: Source) -> "Roles":
-        """The roles with a target ``*`` replaced by the columns of the table that have no other role.
+    def resolve(self, table: Source) -> "Roles":
+        """Replace a target ``*`` by the columns of the table that have no other role, and check all columns.
 
-        Raises ``InputError`` for a column that does not exist, with the nearest names, and for one of two roles.
+        Raises ``InputError`` for an unknown column, with the nearest names, and for a column with two roles.
         """
         others = {*self.texts, *self.numbers}
-        roles = (
-            replace(self, target=tuple(name for name in table.columns if name not in others)) if self.every else self
-        )
+        targets = tuple(name for name in table.columns if name not in others) if self.all_targets else self.target
+        roles = replace(self, target=targets)
         _check_columns(table, roles)
         return roles
 
 
-def names(given: Names) -> tuple[str, ...]:
-    """One name or several as a tuple."""
-    if given is None:
-        return ()
-    return (given,) if isinstance(given, str) else tuple(given)
-
-
 def find_layout(layout: str, roles: Roles) -> str:
-    """The layout that was asked for or, for ``auto``, that the roles tell.
+    """Return the given layout or, for ``auto``, the one that the roles imply.
 
-    Several targets in rows that have no id stay channels of one series: only ``*`` makes a series of each column.
-    Raises ``InputError`` for an unknown layout and for roles that do not go with it.
+    Several targets without an id are channels of one series; only ``*`` makes each column a series. Raises
+    ``InputError`` for an unknown layout and for roles that do not fit the layout.
     """
     if layout == "auto":
-        across = roles.id and not roles.time
-        layout = "long" if not roles.every else "rows" if across else "wide"
+        per_row = roles.id and not roles.time
+        layout = "long" if not roles.all_targets else "rows" if per_row else "wide"
     if layout not in LAYOUTS:
         raise InputError(f"data.layout={layout} is unknown; it must be one of auto, {', '.join(LAYOUTS)}.")
-    if layout == "long" and roles.every:
+    if layout == "long" and roles.all_targets:
         raise InputError("data.target=* means one series per column and needs data.layout=wide.")
-    absent = {"wide": ("id", "statics"), "rows": ("time", "past_covariates", "known_covariates")}.get(layout, ())
-    for key in absent:
+    unused = {"wide": ("id", "statics"), "rows": ("time", "past_covariates", "known_covariates")}.get(layout, ())
+    for key in unused:
         if columns := getattr(roles, key):
             raise InputError(
                 f"data.{key}={','.join(columns)} does not go with data.layout={layout}: {LAYOUTS[layout]}."
@@ -95,7 +94,9 @@ def _check_columns(table: Source, roles: Roles) -> None:
                 raise InputError(
                     f"data.{key}: {table.name} has no column {name!r}; nearest: {', '.join(map(repr, near))}."
                 )
-            also_static = key == "statics" and seen.get(name) == "id"  # what names a series may describe it too
+            also_static = key == "statics" and seen.get(name) == "id"  # an id column may be a static as well
             if name in seen and not also_static:
-                raise InputError(f"data.{key}: column {name!r} is already in data.{seen[name]}; one role per column.")
+                raise InputError(
+                    f"data.{key}: column {name!r} is already in data.{seen[name]}; a column has one role only."
+                )
             seen[name] = key

@@ -1,78 +1,74 @@
-"""The rows of a table as arrays: knows how to rearrange them in little memory, name them and split columns."""
+"""Rows of a table as parallel arrays, and sorting them by series and time in little memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from datamodules.arrays import taken, without
-from datamodules.timezones import local, show
-
-Change = Callable[[np.ndarray], np.ndarray]
+from datamodules.arrays import CHUNK, chunks, delete_rows, take_rows
+from datamodules.tables.source import Source
+from datamodules.timezones import format_time, utc_to_local
 
 
 @dataclass
 class Rows:
-    """Parallel arrays, one entry per row; ``lines`` is None while in file order.
+    """Parallel arrays with one entry per row.
 
-    ``codes`` tell the series apart in file order (None for one series). Once ``order_rows`` has put them one after the
-    other, ``offsets`` take their place. Arrays are replaced one at a time, so that only one of them exists twice:
-    who makes rows keeps no other reference to their arrays.
+    Before ``sort_rows``, in file order, series codes tell the series apart; afterwards ``offsets`` do. Arrays are
+    replaced one at a time, so that only one of them exists twice; this requires that no other reference to them is
+    kept.
     """
 
     values: np.ndarray  # (rows, C) float32
     time: np.ndarray | None  # (rows,) datetime64[us] in UTC, or int64
-    codes: np.ndarray | None  # (rows,) of any integer type, number of the series in order of first appearance
+    codes: np.ndarray | None  # (rows,) of an integer type, number of the series by first appearance; None: one series
     names: tuple[str, ...]
     observed: np.ndarray | None  # (rows, C) bool
     past: np.ndarray  # (rows, U) float32, NaN where missing
     known: np.ndarray  # (rows, K) float32, NaN where missing
     past_names: tuple[str, ...] = ()
     known_names: tuple[str, ...] = ()
-    lines: np.ndarray | None = None  # (rows,) of an integer type, row of the file
-    zone: str = ""  # time zone in which people read the times
+    source_rows: np.ndarray | None = None  # (rows,) of an integer type, row of the source; None: in its order
+    zone: str = ""  # time zone of displayed times
     offsets: np.ndarray | None = None  # (series + 1,) int64, series i is rows offsets[i]:offsets[i + 1]
 
     @property
     def starts(self) -> np.ndarray:
-        """First row of each series, (series,) int64, once the rows are ordered."""
-        assert self.offsets is not None, "the rows are not ordered yet"
+        """First row of each series, (series,) int64; needs sorted rows."""
+        assert self.offsets is not None, "the rows are not sorted yet"
         return self.offsets[:-1]
 
-    def change(self, function: Change) -> None:
-        """Apply a function to each array that has one entry per row."""
-        self.values, self.past, self.known = function(self.values), function(self.past), function(self.known)
-        for name in ("time", "observed", "codes", "lines"):
+    def apply(self, function: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Replace each array of one entry per row by what the function returns for it."""
+        for name in ("values", "past", "known", "time", "observed", "codes", "source_rows"):
             if getattr(self, name) is not None:
                 setattr(self, name, function(getattr(self, name)))
 
     def reorder(self, index: np.ndarray) -> None:
-        """Row ``index[i]`` of now becomes row i; ``index`` (rows,) of an integer type."""
-        if self.lines is None:
-            self.change(lambda array: taken(array, index))
-            self.lines = index
-        else:
-            self.change(lambda array: taken(array, index))
+        """Move row ``index[i]`` to row i; ``index`` (rows,) of an integer type."""
+        self.apply(lambda array: take_rows(array, index))
+        if self.source_rows is None:
+            self.source_rows = index
 
     def drop(self, rows: np.ndarray) -> None:
-        """Leave out the ascending ``rows``; no series may lose its last one."""
-        if self.lines is None:
-            self.lines = np.arange(len(self.values), dtype=index_type(len(self.values)))
-        self.change(lambda array: without(array, rows))
+        """Remove the ascending ``rows``; each series must keep at least one."""
+        if self.source_rows is None:
+            self.source_rows = np.arange(len(self.values), dtype=_index_type(len(self.values)))
+        self.apply(lambda array: delete_rows(array, rows))
         if self.offsets is not None:
             self.offsets = self.offsets - np.searchsorted(rows, self.offsets)
 
-    def line(self, row: int) -> int:
-        """Row of the file from which ``row`` comes."""
-        return int(row if self.lines is None else self.lines[row])
+    def source_row(self, row: int) -> int:
+        """Row of the source from which ``row`` comes."""
+        return int(row if self.source_rows is None else self.source_rows[row])
 
     def label(self, row: int) -> str:
-        """Time of a row as people write it, with its series where there are several."""
-        label = "" if self.time is None else show(local(self.time[row : row + 1], self.zone)[0])
+        """Local time of a row and, if there are several, its series, for messages."""
+        label = "" if self.time is None else format_time(utc_to_local(self.time[row : row + 1], self.zone)[0])
         return f"{label} of series {self.name(row)!r}" if self.names else label
 
     def name(self, row: int) -> str:
-        """The series of a row, "" where there is only one without a name."""
+        """Name of the series of a row, "" for a single series without a name."""
         if not self.names:
             return ""
         if self.offsets is not None:
@@ -80,6 +76,95 @@ class Rows:
         return self.names[0 if self.codes is None else int(self.codes[row])]
 
 
-def index_type(rows: int) -> type[np.unsignedinteger]:
-    """The smallest usual type that holds the number of a row."""
+def _index_type(rows: int) -> type[np.unsignedinteger]:
+    """Smallest usual integer type for row numbers."""
     return np.uint32 if rows <= np.iinfo(np.uint32).max else np.uint64
+
+
+def sort_rows(table: Source, rows: Rows) -> list[str]:
+    """Sort rows by series, in order of first appearance, and by time, in place; return a note if that changed them.
+
+    The order of rows of one series and time is kept, and without time that of all rows of a series. A large table
+    needs little more memory than its largest array once more.
+    """
+    _group_by_series(rows)
+    if rows.time is None or not _sort_by_time(rows):
+        return []
+    return [f"{table.name}: {len(rows.values):,} rows were not in time order: sorted."]
+
+
+def _group_by_series(rows: Rows) -> None:
+    """Put the rows of each series together; ``offsets`` replace ``codes``."""
+    codes = rows.codes
+    if codes is None:
+        rows.offsets = np.array([0, len(rows.values)], np.int64)
+        return
+    if not all((codes[part][1:] >= codes[part][:-1]).all() for part in _overlapping_chunks(0, len(codes))):
+        rows.reorder(_counting_sort(codes))
+    assert rows.codes is not None
+    numbers = np.arange(int(rows.codes[-1]) + 2, dtype=rows.codes.dtype)
+    rows.offsets = np.searchsorted(rows.codes, numbers).astype(np.int64)
+    rows.codes = None
+
+
+def _counting_sort(codes: np.ndarray) -> np.ndarray:
+    """Stable order by code, (rows,), in chunks: the index is never sorted as a whole."""
+    free = np.zeros(int(codes.max()) + 2, np.int64)  # position of the next row of each series
+    for part in chunks(len(codes)):
+        free[1:] += np.bincount(codes[part], minlength=len(free) - 1)
+    free = free.cumsum()
+    order = np.empty(len(codes), _index_type(len(codes)))
+    narrow = np.min_scalar_type(len(free))  # 16-bit numbers are sorted by radix
+    for part in chunks(len(codes)):
+        own = np.argsort(codes[part].astype(narrow), kind="stable")
+        counts = np.bincount(codes[part], minlength=len(free) - 1)
+        series = np.flatnonzero(counts)
+        begin = np.cumsum(counts[series]) - counts[series]
+        order[np.repeat(free[series] - begin, counts[series]) + np.arange(len(own))] = part.start + own
+        free[series] += counts[series]
+    return order
+
+
+def _overlapping_chunks(begin: int, end: int) -> Iterator[slice]:
+    """Chunks of ``begin:end`` that overlap by one row, so that each pair of neighbours is within a chunk."""
+    for part in chunks(end - begin):
+        yield slice(begin + part.start, min(begin + part.stop + 1, end))
+
+
+def _sort_by_time(rows: Rows) -> bool:
+    """Sort each series by time, stably; True if any was unsorted."""
+    time, offsets = rows.time, rows.offsets
+    assert time is not None and offsets is not None
+    blocks = [block for block in _blocks(offsets) if _is_unsorted(time, offsets, block)]
+    if not blocks:
+        return False
+    order = np.arange(len(time), dtype=_index_type(len(time)))
+    for block in blocks:
+        order[block] = block.start + _time_order(time[block], offsets, block)
+    rows.reorder(order)
+    return True
+
+
+def _blocks(offsets: np.ndarray) -> list[slice]:
+    """Blocks of whole series with about a million rows each, or of one longer series."""
+    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1] + CHUNK, CHUNK))
+    borders = np.unique(offsets[np.minimum(cuts, len(offsets) - 1)])
+    return [slice(int(begin), int(end)) for begin, end in zip(borders[:-1], borders[1:], strict=True)]
+
+
+def _is_unsorted(time: np.ndarray, offsets: np.ndarray, block: slice) -> bool:
+    """True if a row of the block is earlier than the previous one of its series."""
+    for part in _overlapping_chunks(block.start, block.stop):
+        earlier = part.start + 1 + np.flatnonzero(time[part][1:] < time[part][:-1])
+        if (offsets[np.searchsorted(offsets, earlier, side="right") - 1] != earlier).any():
+            return True
+    return False
+
+
+def _time_order(time: np.ndarray, offsets: np.ndarray, block: slice) -> np.ndarray:
+    """Stable order by series and time within a block of whole series, (rows of the block,) int64."""
+    first, last = np.searchsorted(offsets, (block.start, block.stop))
+    if last - first == 1:
+        return np.argsort(time, kind="stable")
+    numbers = np.arange(last - first).astype(np.min_scalar_type(last - first))  # 16-bit ones are sorted by radix
+    return np.lexsort((time, np.repeat(numbers, np.diff(offsets[first : last + 1]))))

@@ -25,7 +25,7 @@ def size(cell: str) -> Refused:
 
 
 def missing(cell: str) -> Repaired:
-    return Repaired(bad(cell), TIMED, r"data.csv: 1 missing values in column 'y' \(first: line 12\)", missing=1)
+    return Repaired(bad(cell), TIMED, r"data.csv: 1 missing value in column 'y' \(first: line 12\)", missing=1)
 
 
 CASES: dict[str, Case] = {
@@ -59,7 +59,7 @@ CASES: dict[str, Case] = {
     "null in Parquet": Repaired(
         {"data.parquet": parquet(frame(z=[None, *[1.5] * 39]))},
         [*PARQUET, "data.target=z"],
-        r"data.parquet: 1 missing values in column 'z' \(first: row 1\)",
+        r"data.parquet: 1 missing value in column 'z' \(first: row 1\)",
         missing=1,
     ),
     "no number at all": Refused(
@@ -70,7 +70,7 @@ CASES: dict[str, Case] = {
     "sentinel": Repaired(
         bad("-999"),
         [*TIMED, "data.missing_values=[-999]"],
-        r"1 missing values in column 'y' \(first: line 12; 1 by data.missing_values\)",
+        r"1 missing value in column 'y' \(first: line 12; 1 by data.missing_values\)",
         missing=1,
     ),
     "constant": Repaired(with_column("z", lambda row: 5), [*TIMED, "data.target=z"], ""),
@@ -85,7 +85,7 @@ CASES: dict[str, Case] = {
     "missing covariate": Repaired(
         with_column("c", lambda row: "" if row == 9 else row),
         PAST,
-        r"1 missing values in column 'c' \(first: line 11\)",
+        r"1 missing value in column 'c' \(first: line 11\)",
     ),
     "covariate never there": Refused(
         with_column("c", lambda row: "" if row < 39 else 1),
@@ -101,7 +101,7 @@ CASES: dict[str, Case] = {
         with_column("c", lambda row: "inf" if row == 3 else row), PAST, r"line 5: 'inf' in column 'c' is not a finite"
     ),
     "missing category": Repaired(
-        with_column("c", lambda row: "" if row == 9 else "ab"[row % 2]), PAST, r"1 missing values in column 'c'"
+        with_column("c", lambda row: "" if row == 9 else "ab"[row % 2]), PAST, r"1 missing value in column 'c'"
     ),
     "category of the test only": Repaired(
         with_column("c", lambda row: "z" if row > 36 else "ab"[row % 2]),

@@ -97,7 +97,7 @@ CASES: dict[str, Case] = {
         GOOD.replace("\n2", "\n9,2"), TIMED, r"data.csv, line 2 has 3 fields, but the header names 2 columns"
     ),
     "short row": Repaired(
-        daily({7: "2020-01-06"}), TIMED, r"1 missing values in column 'y' \(first: line 7\)", missing=1
+        daily({7: "2020-01-06"}), TIMED, r"1 missing value in column 'y' \(first: line 7\)", missing=1
     ),
     "open quote": Refused(daily({7: '"2020-01-06,1'}), TIMED, r"data.csv cannot be read as CSV: could not parse"),
     "no target": Refused(GOOD, ["data.target=[]"], r"data.target names no column of data.csv"),

@@ -36,7 +36,7 @@ def repeated(rule: str, words: str) -> Repaired:
     """Two rows more for a day that is there already, with other values."""
     table = daily() + "2020-01-05,9\n2020-01-05,11\n"
     return Repaired(table, [*TIMED, f"data.duplicates={rule}"],
-                    rf"2 rows have the time of another \(first: line 42, 2020-01-05\): {words}")  # fmt: skip
+                    rf"2 rows have the same time as another \(first: line 42, 2020-01-05\): {words}")  # fmt: skip
 
 
 CASES: dict[str, Case] = {
@@ -80,11 +80,11 @@ CASES: dict[str, Case] = {
     "unknown zone": Refused(
         hourly(),
         [*TIMED, "data.time_zone=Europe/Berln"],
-        r"data.time_zone=Europe/Berln is no time zone.*Nearest: Europe/Berlin",
+        r"data.time_zone=Europe/Berln is not a time zone.*Nearest: Europe/Berlin",
     ),
     "zone without a column": Refused(hourly(), ["data.time_zone=UTC"], r"data.time_zone=UTC needs data.time"),
     "zone of whole numbers": Refused(numbered(lambda row: row), ZONE, r"'t' of data.csv holds whole numbers"),
-    "zone of dates": Repaired(daily(), ZONE, r"dates without a clock time, so data.time_zone=Europe/Berlin changes"),
+    "zone of dates": Repaired(daily(), ZONE, r"dates without a time of day, so data.time_zone=.* has no effect"),
     "hour that does not exist": Refused(
         hourly(first="2020-03-28 12:00"),
         ZONE,
@@ -104,7 +104,7 @@ CASES: dict[str, Case] = {
     "hour that comes three times": Refused(
         wall("2020-10-24 12:00", "Europe/Berlin") + "2020-10-25 02:00,1\n",
         ZONE,
-        r"data.csv, line 42: 2020-10-25 02:00 in column 't' stands here for the third time",
+        r"data.csv, line 42: 2020-10-25 02:00 in column 't' appears for the third time",
     ),
     "days of 23 and 25 hours": Repaired(
         {
@@ -137,7 +137,7 @@ CASES: dict[str, Case] = {
         r"data.csv: 40 rows were not in time order: sorted",
     ),
     "same row twice": Repaired(
-        daily() + "2020-01-05,5\n", TIMED, r"1 exact duplicate rows dropped \(first: line 42, 2020-01-05\)"
+        daily() + "2020-01-05,5\n", TIMED, r"1 exact duplicate row dropped \(first: line 42, 2020-01-05\)"
     ),
     "same time, other value": Refused(
         daily() + "2020-01-05,9\n",
@@ -170,17 +170,17 @@ CASES: dict[str, Case] = {
     "irregular hour": Refused(
         hourly({9: "2020-01-01 07:20,1"}),
         TIMED,
-        r"line 9: time 2020-01-01 07:20 is no whole number of steps \(hour, .* 2 rows do not \(also line 10",
+        r"line 9: time 2020-01-01 07:20 is not a whole number of steps \(hour, .* 2 rows are not \(also line 10",
     ),
     "no step at all": Refused(
         numbered(lambda row: row**3),
         TIMED,
-        r"line 41: time 59319 lies 4,447 steps after 54872, .* 59,280 steps are absent beside 40",
+        r"line 41: time 59319 lies 4,447 steps after 54872, .* 59,280 steps are absent in total, but only 40",
     ),
     "step that changes": Refused(
         numbered(lambda row: 2 * row if row < 30 else 31 + row),
         TIMED,
-        r"line 32: time 61 is no whole number of steps \(step 2, the most common one\) after 58",
+        r"line 32: time 61 is not a whole number of steps \(step 2, the most common one\) after 58",
     ),
     "series of two steps": Refused(
         panel(("a", hourly()), ("b", days("%Y-%m-%d %H:%M"))),

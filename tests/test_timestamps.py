@@ -13,16 +13,16 @@ from lines import FILE, column, made
 
 from datamodules import arrays
 from datamodules.tables.rows import Rows
-from datamodules.tables.timestamps import read_clock
-from datamodules.timezones import check_zone, local
+from datamodules.tables.timestamps import parse_timestamps
+from datamodules.timezones import check_zone, utc_to_local
 from seqmodels.window import InputError
 
 BERLIN = "Europe/Berlin"
 
 
 def labels(texts: list[Any], zone: str | None = None, codes: list[int] | None = None, form: str | None = None) -> list:
-    clock = read_clock(FILE, column(texts), form, zone, None if codes is None else np.array(codes, np.int32))
-    return [clock.labels.astype("datetime64[m]").astype(str).tolist(), clock.zone, clock.notes]
+    found = parse_timestamps(FILE, column(texts), form, zone, None if codes is None else np.array(codes, np.int32))
+    return [found.time.astype("datetime64[m]").astype(str).tolist(), found.zone, found.notes]
 
 
 def refusal(texts: list[Any], zone: str | None = None, codes: list[int] | None = None) -> str:
@@ -52,15 +52,17 @@ def test_local_times_are_the_instants_they_mean(
     """Steps around all changes of the clock in more than a year, in both orders of the file, two series at once."""
     start = np.datetime64(first.replace(minute=0, second=0, microsecond=0), "us")
     instants = start + np.arange(0, 550 * 24 * 60, minutes) * np.timedelta64(1, "m")
-    changes = np.flatnonzero(np.diff(local(instants, zone)) != np.timedelta64(minutes, "m"))
+    changes = np.flatnonzero(np.diff(utc_to_local(instants, zone)) != np.timedelta64(minutes, "m"))
     whole = changes[(changes > 9) & (changes < len(instants) - 9)]
     kept = (whole[:, None] + np.arange(-6, 9)).ravel() if len(whole) else np.arange(20, 29)
     instants = np.repeat(instants[kept], 2)[:: -1 if turned else 1]
     patch = pytest.MonkeyPatch()
     patch.setattr(arrays, "CHUNK", size)
-    clock = read_clock(FILE, pl.Series("t", local(instants, zone)), None, zone, np.arange(len(instants)) % 2)
+    found = parse_timestamps(
+        FILE, pl.Series("t", utc_to_local(instants, zone)), None, zone, np.arange(len(instants)) % 2
+    )
     patch.undo()
-    assert clock.zone == zone and (clock.labels == instants).all()
+    assert found.zone == zone and (found.time == instants).all()
 
 
 def test_hours_of_both_changes_are_neither_lost_nor_doubled() -> None:
@@ -70,7 +72,7 @@ def test_hours_of_both_changes_are_neither_lost_nor_doubled() -> None:
     assert found == [f"2020-10-2{4 if hour > 21 else 5}T{hour:02}:00" for hour in (22, 23, 0, 1, 2, 3)]
     assert zone == BERLIN and notes == [
         "data.csv: 2 rows lie in an hour that clocks in Europe/Berlin show twice (first: line 4, 2020-10-25 02:00):"
-        " 2 are told apart by their order, summer time first."
+        " 2 are distinguished by their order, summer time first."
     ]
     summer = wall("2020-03-29 00:00", 3)
     assert summer == ["2020-03-29 01:00", "2020-03-29 03:00", "2020-03-29 04:00"]
@@ -89,18 +91,18 @@ def test_each_series_has_its_own_two_hours() -> None:
 def test_one_of_the_two_hours_alone_is_summer_time_and_told() -> None:
     found, _, notes = labels(["2020-10-24 02:00", "2020-10-25 02:00", "2020-10-26 02:00"], BERLIN)
     assert found == ["2020-10-24T00:00", "2020-10-25T00:00", "2020-10-26T01:00"]
-    assert notes[0].endswith("1 stand alone and are taken as summer time.") and "1 row lies" in notes[0]
+    assert notes[0].endswith("1 without a counterpart is read as summer time.") and "1 row lies" in notes[0]
 
 
 def test_times_that_no_clock_showed_are_refused() -> None:
     assert refusal(["2020-03-29 01:30", "2020-03-29 02:30"], BERLIN) == (
-        "data.csv, line 3: 2020-03-29 02:30 in column 't' does not exist in Europe/Berlin, where clocks jump over it;"
-        " for a clock that is never changed give data.time_zone a fixed offset such as Etc/GMT-1."
+        "data.csv, line 3: 2020-03-29 02:30 in column 't' does not exist in Europe/Berlin, where clocks skip it;"
+        " if this clock is never changed, set data.time_zone to a fixed offset such as Etc/GMT-1."
     )
     third = refusal(["2020-10-25 02:00"] * 3 + ["2020-10-25 03:00"], BERLIN)
-    assert "line 4: 2020-10-25 02:00 in column 't' stands here for the third time" in third
+    assert "line 4: 2020-10-25 02:00 in column 't' appears for the third time" in third
     shuffled = [f"2020-10-{day} 02:00" for day in (25, 24, 26, 25, 27, 23)]
-    assert "line 2" in (message := refusal(shuffled, BERLIN)) and "no order of time" in message
+    assert "line 2" in (message := refusal(shuffled, BERLIN)) and "not sorted by time" in message
 
 
 @pytest.mark.parametrize(
@@ -123,20 +125,20 @@ def test_offsets_and_zones(texts: list[str], zone: str | None, found: str, kept:
 
 def test_zones_of_columns_are_kept() -> None:
     times = column([datetime(2020, 7, 1, 12), datetime(2020, 7, 1, 13)])
-    clock = read_clock(FILE, times.dt.replace_time_zone("Asia/Tokyo"), None)
-    assert clock.labels[0] == np.datetime64("2020-07-01T03:00") and clock.zone == "Asia/Tokyo"
-    assert clock.notes == ["data.csv: time converted from Asia/Tokyo to UTC."]
-    assert read_clock(FILE, times.dt.replace_time_zone("Asia/Tokyo"), None, BERLIN).zone == BERLIN
-    naive = read_clock(FILE, times.cast(pl.Datetime("ns")), None, BERLIN)
-    assert naive.labels[0] == np.datetime64("2020-07-01T10:00") and naive.zone == BERLIN
+    found = parse_timestamps(FILE, times.dt.replace_time_zone("Asia/Tokyo"), None)
+    assert found.time[0] == np.datetime64("2020-07-01T03:00") and found.zone == "Asia/Tokyo"
+    assert found.notes == ["data.csv: time converted from Asia/Tokyo to UTC."]
+    assert parse_timestamps(FILE, times.dt.replace_time_zone("Asia/Tokyo"), None, BERLIN).zone == BERLIN
+    naive = parse_timestamps(FILE, times.cast(pl.Datetime("ns")), None, BERLIN)
+    assert naive.time[0] == np.datetime64("2020-07-01T10:00") and naive.zone == BERLIN
 
 
 def test_dates_have_no_zone() -> None:
     for texts in (["2020-03-28", "2020-03-29"], column(["2020-03-28", "2020-03-29"]).str.to_date()):
-        clock = read_clock(FILE, column(texts), None, "America/New_York")
-        assert clock.labels[0] == np.datetime64("2020-03-28") and clock.zone == ""
-        why = "data.time_zone=America/New_York changes nothing"
-        assert clock.notes == [f"data.csv: times are dates without a clock time, so {why}."]
+        found = parse_timestamps(FILE, column(texts), None, "America/New_York")
+        assert found.time[0] == np.datetime64("2020-03-28") and found.zone == ""
+        why = "data.time_zone=America/New_York has no effect"
+        assert found.notes == [f"data.csv: times are dates without a time of day, so {why}."]
     assert "whole numbers" in refusal([1, 2, 3], BERLIN)
 
 
@@ -155,14 +157,14 @@ def test_seconds_since_1970_and_parts_of_them(first: int, unit: str, text: bool)
 
 def test_formats_of_seconds_and_plain_numbers() -> None:
     assert labels(["1000000000"], "Asia/Tokyo", form="%s")[:2] == [["2001-09-09T01:46"], "Asia/Tokyo"]
-    mixed = read_clock(FILE, column([5, 10**9]), None)
-    assert mixed.labels.tolist() == [5, 10**9] and mixed.notes == []
+    mixed = parse_timestamps(FILE, column([5, 10**9]), None)
+    assert mixed.time.tolist() == [5, 10**9] and mixed.notes == []
 
 
 @pytest.mark.parametrize("kind", [pl.Int8, pl.Int16, pl.UInt8, pl.UInt16, pl.UInt64])
 def test_whole_numbers_of_any_width_are_an_index(kind: Any) -> None:
-    clock = read_clock(FILE, column([1, 2, 100]).cast(kind), None)
-    assert clock.labels.dtype == np.int64 and clock.labels.tolist() == [1, 2, 100] and clock.notes == []
+    found = parse_timestamps(FILE, column([1, 2, 100]).cast(kind), None)
+    assert found.time.dtype == np.int64 and found.time.tolist() == [1, 2, 100] and found.notes == []
 
 
 @pytest.mark.parametrize("text", [True, False])
@@ -175,12 +177,12 @@ def test_months_in_whole_numbers_are_no_index_with_absent_steps(text: bool) -> N
 
 @pytest.mark.parametrize("cells", [[201912, 201913, 202001], [201901, 201912], [201912, 202012], [12, 101]])
 def test_an_index_that_only_looks_like_months(cells: list[int]) -> None:
-    clock = read_clock(FILE, column(cells), None)
-    assert clock.labels.tolist() == cells and clock.notes == []
+    found = parse_timestamps(FILE, column(cells), None)
+    assert found.time.tolist() == cells and found.notes == []
 
 
 def test_unknown_zones_are_refused_with_the_nearest() -> None:
-    with pytest.raises(InputError, match=r"data.time_zone=Europe/Berln is no time zone; .* Nearest: Europe/Berlin"):
+    with pytest.raises(InputError, match=r"data.time_zone=Europe/Berln is not a time zone; .* Nearest: Europe/Berlin"):
         check_zone("Europe/Berln")
     check_zone(BERLIN)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from datamodules import arrays
-from datamodules.frequency import BusinessGrid, FixedGrid, find_grid, listed, plural
-from datamodules.timezones import instant
+from datamodules.frequency import BusinessDays, FixedFrequency, infer_frequency
+from datamodules.timezones import local_to_utc
 
 ONE = np.zeros(1, np.int64)
 
@@ -28,8 +28,8 @@ def steps_of(first: str, number: int, step: int, unit: str) -> np.ndarray:
     ],
 )  # fmt: skip
 def test_fixed_steps(step: int, unit: str, name: str, season: int) -> None:
-    grid = find_grid(steps_of("2020-01-05T03:00", 9, step, unit), ONE)
-    assert grid is not None and (grid.name, grid.season) == (name, season)
+    frequency = infer_frequency(steps_of("2020-01-05T03:00", 9, step, unit), ONE)
+    assert frequency is not None and (frequency.name, frequency.season) == (name, season)
 
 
 @pytest.mark.parametrize(
@@ -41,38 +41,38 @@ def test_calendar_steps(months: int, name: str, season: int, day: int | str) -> 
     first = np.datetime64("2019-01", "M") + np.arange(0, 9 * months, months)
     days = (first + 1).astype("datetime64[D]") - 1 if day == "last" else first.astype("datetime64[D]") + day
     time = days.astype("datetime64[us]") + np.timedelta64(6, "h")
-    grid = find_grid(time, ONE)
-    assert grid is not None and (grid.name, grid.season) == (name, season)
-    assert grid.count(time[:-1], time[1:]).tolist() == [1] * 8
-    assert (grid.advance(time[:1].repeat(9), np.arange(9)) == time).all()
+    frequency = infer_frequency(time, ONE)
+    assert frequency is not None and (frequency.name, frequency.season) == (name, season)
+    assert frequency.steps_between(time[:-1], time[1:]).tolist() == [1] * 8
+    assert (frequency.advance(time[:1].repeat(9), np.arange(9)) == time).all()
 
 
 def test_two_months_of_31_days_are_months() -> None:
-    grid = find_grid(stamps("2020-07-01", "2020-08-01", "2020-09-01"), ONE)
-    assert grid is not None and grid.name == "month"
+    frequency = infer_frequency(stamps("2020-07-01", "2020-08-01", "2020-09-01"), ONE)
+    assert frequency is not None and frequency.name == "month"
 
 
 def test_absent_weekends_are_business_days() -> None:
     days = steps_of("2020-01-01", 40, 1, "D")
     working = days[np.is_busday(days.astype("datetime64[D]"))]
     kept = np.delete(working, 10)
-    grid = find_grid(kept, ONE)
-    assert grid == BusinessGrid() and grid.season == 5
-    assert np.flatnonzero(grid.count(kept[:-1], kept[1:]) == 2).tolist() == [9]
-    assert grid.advance(kept[9:10], np.ones(1, np.int64)) == working[10]
-    every = find_grid(np.delete(days, 10), ONE)
+    frequency = infer_frequency(kept, ONE)
+    assert frequency == BusinessDays() and frequency.season == 5
+    assert np.flatnonzero(frequency.steps_between(kept[:-1], kept[1:]) == 2).tolist() == [9]
+    assert frequency.advance(kept[9:10], np.ones(1, np.int64)) == working[10]
+    every = infer_frequency(np.delete(days, 10), ONE)
     assert every is not None and every.name == "day"
-    within_a_week = find_grid(stamps("2020-01-06", "2020-01-07", "2020-01-08"), ONE)
+    within_a_week = infer_frequency(stamps("2020-01-06", "2020-01-07", "2020-01-08"), ONE)
     assert within_a_week is not None and within_a_week.name == "day"
 
 
 def test_jumps_between_series_are_no_steps() -> None:
     time = np.concatenate([np.arange(0, 12, 4), np.arange(1000, 1012, 4)])
-    grid = find_grid(time, np.array([0, 3]))
-    assert grid is not None and grid.name == "" and grid.season == 1
-    assert grid.count(time[:2], time[1:3]).tolist() == [1, 1]
-    assert grid.count(np.array([0, 0]), np.array([8, 6])).tolist() == [2, 0]
-    assert find_grid(np.array([1, 5]), np.array([0, 1])) is None
+    frequency = infer_frequency(time, np.array([0, 3]))
+    assert frequency is not None and frequency.name == "" and frequency.season == 1
+    assert frequency.steps_between(time[:2], time[1:3]).tolist() == [1, 1]
+    assert frequency.steps_between(np.array([0, 0]), np.array([8, 6])).tolist() == [2, 0]
+    assert infer_frequency(np.array([1, 5]), np.array([0, 1])) is None
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
@@ -83,20 +83,24 @@ def test_days_of_a_zone_are_not_of_24_hours(zone: str, step: str, name: str, sea
     """Six in the morning on the wall, over both changes of the clock."""
     days = np.arange("2020-01", "2021-04", dtype=f"datetime64[{'D' if step == 'B' else step}]").astype("datetime64[D]")
     days = days[np.is_busday(days)] if step == "B" else days
-    time = instant(days.astype("datetime64[us]") + np.timedelta64(6, "h"), zone)
+    time = local_to_utc(days.astype("datetime64[us]") + np.timedelta64(6, "h"), zone)
     assert len(np.unique(np.diff(time))) > 1
-    grid = find_grid(time, ONE, zone)
-    assert grid is not None and (grid.name, grid.season) == (name, season)
-    assert (grid.count(time[:-1], time[1:]) == 1).all() and (grid.count(time[:-2], time[2:]) == 2).all()
-    assert (grid.advance(time[:1].repeat(len(time)), np.arange(len(time))) == time).all()
-    hours = find_grid(steps_of("2020-03-20", 999, 1, "h"), ONE, zone)
-    assert hours == FixedGrid(3_600_000_000)
+    frequency = infer_frequency(time, ONE, zone)
+    assert frequency is not None and (frequency.name, frequency.season) == (name, season)
+    assert (frequency.steps_between(time[:-1], time[1:]) == 1).all() and (
+        frequency.steps_between(time[:-2], time[2:]) == 2
+    ).all()
+    assert (frequency.advance(time[:1].repeat(len(time)), np.arange(len(time))) == time).all()
+    hours = infer_frequency(steps_of("2020-03-20", 999, 1, "h"), ONE, zone)
+    assert hours == FixedFrequency(3_600_000_000)
 
 
 def test_a_day_that_the_clock_jumps_into_gets_the_next_hour() -> None:
-    grid = find_grid(instant(stamps("2020-03-27T02:30", "2020-03-28T02:30"), "Europe/Berlin"), ONE, "Europe/Berlin")
-    assert grid is not None
-    found = grid.advance(stamps("2020-03-28T01:30").repeat(2), np.array([1, 2]))
+    frequency = infer_frequency(
+        local_to_utc(stamps("2020-03-27T02:30", "2020-03-28T02:30"), "Europe/Berlin"), ONE, "Europe/Berlin"
+    )
+    assert frequency is not None
+    found = frequency.advance(stamps("2020-03-28T01:30").repeat(2), np.array([1, 2]))
     assert found.astype("datetime64[m]").astype(str).tolist() == ["2020-03-29T01:30", "2020-03-30T00:30"]
 
 
@@ -105,22 +109,17 @@ def test_the_step_is_the_most_common_one_in_pieces_of_any_size(size: int, monkey
     monkeypatch.setattr(arrays, "CHUNK", size)
     gaps = np.random.default_rng(0).choice([2, 3, 4, 9], 200, p=[0.3, 0.4, 0.2, 0.1])
     time = np.concatenate([[0], np.cumsum(gaps)])
-    grid = find_grid(time, np.array([0, 60, 61, 130]))
+    frequency = infer_frequency(time, np.array([0, 60, 61, 130]))
     kept = np.delete(gaps, [59, 60, 129])
     values, counts = np.unique(kept, return_counts=True)
-    assert grid is not None and grid.count(np.zeros(1), np.array([values[counts.argmax()]])).tolist() == [1]
+    assert frequency is not None and frequency.steps_between(
+        np.zeros(1), np.array([values[counts.argmax()]])
+    ).tolist() == [1]
 
 
 def test_very_many_different_gaps_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datamodules.frequency.MOST_NUMBERS", 10)
+    monkeypatch.setattr("datamodules.frequency.MOST_DIFFERENCES", 10)
     monkeypatch.setattr(arrays, "CHUNK", 50)
     time = np.cumsum(np.where(np.arange(1000) % 3 == 0, np.arange(1000) + 100, 5))
-    grid = find_grid(time, ONE)
-    assert grid is not None and grid.count(np.zeros(1), np.array([5])).tolist() == [1]
-
-
-def test_words() -> None:
-    assert plural("day", 2) == "2 absent days" and plural("month", 1) == "1 absent month"
-    assert plural("15 minutes", 1200) == "1,200 absent steps of 15 minutes" and plural("", 1) == "1 absent step"
-    assert listed([1, 2, 3], most=2) == "1, 2 and 1 more" and listed([1, 2], most=2) == "1, 2"
-    assert listed([1, 2], count=4) == "1, 2 and 2 more" and listed([1, 2, 3], most=2, count=9) == "1, 2 and 7 more"
+    frequency = infer_frequency(time, ONE)
+    assert frequency is not None and frequency.steps_between(np.zeros(1), np.array([5])).tolist() == [1]
