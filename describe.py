@@ -1,7 +1,7 @@
-"""Look at data before any training: what is in them, what was repaired, how they behave, which window suits them.
+"""Describe a data set before training: its contents, repairs and behaviour, and the window that suits it.
 
 It takes the keys of ``train.py`` and those of ``description``. No model is built. It writes ``description.html``, the
-pictures and the figures as JSON into a run directory, and prints the command that trains with what it suggests.
+figures and ``metrics.json`` into a run directory, and prints the command that trains with the suggested settings.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from omegaconf import DictConfig
 
 from seqmodels.cli import main as launch
 
-REPLACED = ("data.past_steps=", "data.horizon=", "data.season=")
-OWN = (*REPLACED, "description.", "hydra.")  # keys that are not repeated in the command that trains
+SUGGESTED = ("data.past_steps=", "data.horizon=", "data.season=")
+LEFT_OUT = (*SUGGESTED, "description.", "hydra.")  # keys that are not repeated in the training command
 
 
-def look(config: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> None:
-    """Describe the data of ``config`` in ``directory``."""
+def describe(config: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> None:
+    """Describe the data of ``config`` and write the description into ``directory``."""
     from seqmodels.cli import environment, run
     from seqmodels.config.build import build
     from seqmodels.description import page, profile
@@ -27,13 +27,13 @@ def look(config: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> 
     environment.quiet()
     run.check_settings(config)
     options = build(config.description)
-    data, refusal = page.opened(config.data)
+    data, warning = profile.set_up_data(config.data)
     description = profile.describe(data, options, config.seed)
     environment.record(config, overrides, directory, "describe.py")
-    kept = [override for override in overrides if not override.lstrip("+").startswith(OWN)]
+    kept = [override for override in overrides if not override.lstrip("+").startswith(LEFT_OUT)]
     command = environment.command([*kept, *description.advice.overrides])
-    output.show(page.summary(description, refusal))
-    written = page.write(description, directory, options.drawn, command, refusal)
+    output.show(page.summary(description, warning))
+    written = page.write(description, directory, options.drawn, command, warning)
     output.echo(f"To train with it: {command}")
     for path in written:
         output.echo(f"Written: {run.shown(path)}")
@@ -44,7 +44,7 @@ def look(config: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> 
 def main(config: DictConfig) -> None:
     """Entry point of one job."""
     job = HydraConfig.get()
-    look(config, Path(job.runtime.output_dir), job.overrides.task)
+    describe(config, Path(job.runtime.output_dir), job.overrides.task)
 
 
 if __name__ == "__main__":

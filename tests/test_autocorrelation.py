@@ -5,17 +5,17 @@ import pytest
 from data import real
 
 from datamodules.tables.reader import read_table
-from seqmodels.description.curves import Curve, filled, moving_mean, pooled
+from seqmodels.description.curves import Curve, interpolate_gaps, mean_by_position, moving_average
 from seqmodels.description.seasons import (
     BAND,
     autocorrelation,
-    bartlett,
+    bartlett_band,
     correlogram,
     find_season,
-    measured,
-    partial,
-    reach,
-    usual_seasons,
+    last_relevant_lag,
+    measure_season,
+    partial_autocorrelation,
+    usual_periods,
 )
 
 RAIL = {
@@ -73,7 +73,7 @@ def test_autocorrelation_of_the_boardings_has_the_published_values() -> None:
     found = correlogram([curve(values)], 35)
     assert found is not None and len(values) == 6939
     assert {lag: round(float(found.acf[lag]), 4) for lag in RAIL} == RAIL
-    season, seasons = find_season([curve(values)], usual_seasons(series))
+    season, seasons = find_season([curve(values)], usual_periods(series))
     assert season is not None and (season.steps, season.meaning) == (7, "a week")
     assert [one.steps for one in seasons] == [7, 365]
 
@@ -85,14 +85,14 @@ def test_partial_autocorrelation_is_the_last_weight_of_a_regression_on_all_lags_
     for lag in range(1, 13):
         matrix = np.array([[acf[abs(i - j)] for j in range(lag)] for i in range(lag)])
         expected.append(np.linalg.solve(matrix, acf[1 : lag + 1])[-1])
-    assert partial(acf) == pytest.approx([1.0, *expected], abs=1e-10)
-    assert np.isnan(partial(np.array([1.0, 0.9, -0.9, 0.9]))[2:]).all()  # no process has this one
+    assert partial_autocorrelation(acf) == pytest.approx([1.0, *expected], abs=1e-10)
+    assert np.isnan(partial_autocorrelation(np.array([1.0, 0.9, -0.9, 0.9]))[2:]).all()  # no process has this one
 
 
 def test_bands_are_those_of_chance() -> None:
     acf = np.array([1.0, 0.5, 0.25, 0.1])
     expected = [0.0, (1 / 100) ** 0.5, ((1 + 2 * 0.25) / 100) ** 0.5, ((1 + 2 * (0.25 + 0.0625)) / 100) ** 0.5]
-    assert bartlett(acf, 100) == pytest.approx(BAND * np.array(expected))
+    assert bartlett_band(acf, 100) == pytest.approx(BAND * np.array(expected))
     outside = []
     for seed in range(20):
         found = correlogram([curve(noise(2000, seed))], 50)
@@ -102,7 +102,7 @@ def test_bands_are_those_of_chance() -> None:
 
 
 def test_curves_are_averaged_as_far_as_each_one_reaches() -> None:
-    assert pooled([np.array([1.0, 2.0, np.nan]), np.array([3.0])], 4) == pytest.approx(
+    assert mean_by_position([np.array([1.0, 2.0, np.nan]), np.array([3.0])], 4) == pytest.approx(
         [2, 2, np.nan, np.nan], nan_ok=True
     )
     curves = [curve(remembering(200, 0.9, seed)) for seed in range(3)] + [curve(noise(6)), curve(np.ones(50))]
@@ -120,7 +120,7 @@ def test_what_matters_reaches_as_far_as_the_process_remembers() -> None:
         values[t] += 0.3 * values[t - 1] + 0.4 * values[t - 3]
     for steps, expected in ((values, 3), (noise(3000, seed=5), 0)):
         found = correlogram([curve(steps)], 100)
-        assert found is not None and reach(found) == expected
+        assert found is not None and last_relevant_lag(found) == expected
 
 
 @pytest.mark.parametrize("period", [5, 12, 100])
@@ -156,15 +156,15 @@ def test_many_short_series_show_a_season_that_one_alone_does_not() -> None:
     curves = [curve(np.sin(2 * np.pi * np.arange(28) / 7) + noise(28, seed)) for seed in range(40)]
     season, _ = find_season(curves, [])
     assert season is not None and season.steps == 7
-    assert measured(curves, 7).correlation == season.correlation and measured(curves, 12).correlation == 0.0
+    assert measure_season(curves, 7).correlation == season.correlation and measure_season(curves, 12).correlation == 0.0
 
 
 def test_holes_are_bridged_and_means_are_centred() -> None:
-    assert filled(np.array([np.nan, 1.0, np.nan, np.nan, 4.0, np.nan])) == pytest.approx([1, 2, 3, 4])
-    assert len(filled(np.full(3, np.nan))) == 0
+    assert interpolate_gaps(np.array([np.nan, 1.0, np.nan, np.nan, 4.0, np.nan])) == pytest.approx([1, 2, 3, 4])
+    assert len(interpolate_gaps(np.full(3, np.nan))) == 0
     values = np.arange(20.0) ** 2
     for width in (5, 6):
         weights = np.ones(5) if width == 5 else np.array([0.5, 1, 1, 1, 1, 1, 0.5])
         expected = (values[10 - len(weights) // 2 : 11 + len(weights) // 2] * weights).sum() / width
-        assert moving_mean(values, width)[10] == pytest.approx(expected)
-        assert moving_mean(np.ones(20), width) == pytest.approx(np.ones(20))
+        assert moving_average(values, width)[10] == pytest.approx(expected)
+        assert moving_average(np.ones(20), width) == pytest.approx(np.ones(20))

@@ -13,14 +13,14 @@ from data import SeriesData, integers
 
 from datamodules.series import SeriesSet, Span
 from datamodules.synthetic import TrendSeason, Waves
-from seqmodels.description import advice, components, counts, curves, plots, profile
+from seqmodels.description import advice, curves, decomposition, plots, profile, summaries
 from seqmodels.description.charts import charts
-from seqmodels.description.components import behaviour, decompose, differences, strength
-from seqmodels.description.counts import columns
-from seqmodels.description.curves import Curve, spread, training_curves
-from seqmodels.description.page import place, sheets
+from seqmodels.description.curves import Curve, sample_curves, stratified_sample
+from seqmodels.description.decomposition import analyse_channel, decompose, differencing_order, strength
 from seqmodels.description.profile import Description, DescriptionOptions, describe
-from seqmodels.description.seasons import usual_seasons
+from seqmodels.description.seasons import usual_periods
+from seqmodels.description.summaries import find_gaps, summarise_channels, summarise_columns
+from seqmodels.description.tables import describe_row, tables
 from seqmodels.errors import InputError
 from seqmodels.report.plotting import DARK, LIGHT, png
 
@@ -64,11 +64,11 @@ def described(series: SeriesSet, options: DescriptionOptions | None = None, **wi
 
 @pytest.mark.parametrize("at_once", [1, 7, 64, 2**22])
 def test_ranges_are_those_of_all_values_at_once(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counts, "AT_ONCE", at_once)
+    monkeypatch.setattr(summaries, "BLOCK_VALUES", at_once)
     series = ragged()
     span = training(series)
     assert series.observed is not None
-    for channel, found in enumerate(counts.ranges(series, span, seed=0)):
+    for channel, found in enumerate(summarise_channels(series, span, seed=0)):
         kept = [
             series.values[low:high, channel][series.observed[low:high, channel]]
             for low, high in zip(span.start, span.stop, strict=True)
@@ -79,13 +79,13 @@ def test_ranges_are_those_of_all_values_at_once(at_once: int, monkeypatch: pytes
         assert figures == pytest.approx(expected, abs=1e-9)
         assert (found.values, found.zeros, found.negative) == (len(values), (values == 0).sum(), (values < 0).sum())
         assert found.constant == sum(len(part) > 1 and len(set(part)) == 1 for part in kept)
-        assert sorted(found.drawn) == sorted(values)
-    assert counts.ranges(series, span, seed=0)[0].constant == 1
+        assert sorted(found.sample) == sorted(values)
+    assert summarise_channels(series, span, seed=0)[0].constant == 1
 
 
 @pytest.mark.parametrize("at_once", [1, 5, 2**22])
 def test_gaps_end_where_a_series_ends(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counts, "AT_ONCE", at_once)
+    monkeypatch.setattr(summaries, "BLOCK_VALUES", at_once)
     series = ragged()
     assert series.observed is not None
     for channel in range(2):
@@ -97,23 +97,23 @@ def test_gaps_end_where_a_series_ends(at_once: int, monkeypatch: pytest.MonkeyPa
                     expected = (
                         [*expected[:-1], [expected[-1][0], expected[-1][1] + 1]] if goes_on else [*expected, [row, 1]]
                     )
-        starts, steps = counts.gaps(series.observed[:, channel], series.offsets)
+        starts, steps = find_gaps(series.observed[:, channel], series.offsets)
         assert np.stack([starts, steps], axis=1).tolist() == expected
-        found = counts.gaps_of(series, channel)
+        found = summaries._gap_fields(series, channel)
         assert (found["missing"], found["gaps"]) == ((~series.observed[:, channel]).sum(), len(expected))
         assert found["longest"].steps == max(steps for _, steps in expected)
-    complete = counts.gaps_of(integers(5), 0)
+    complete = summaries._gap_fields(integers(5), 0)
     assert complete == {"missing": 0, "gaps": 0, "longest": None}
 
 
 def test_many_values_are_drawn_from_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counts, "MOST", 2000)
-    monkeypatch.setattr(counts, "FEWEST", 500)
-    monkeypatch.setattr(counts, "AT_ONCE", 3000)
+    monkeypatch.setattr(summaries, "SAMPLE_SIZE", 2000)
+    monkeypatch.setattr(summaries, "LEAST_SAMPLE", 500)
+    monkeypatch.setattr(summaries, "BLOCK_VALUES", 3000)
     values = np.arange(20_000, dtype=np.float32)[:, None]
     series = SeriesSet(values, np.array([0, 20_000]), channels=("y",))
-    (found,) = counts.ranges(series, Span(np.array([0]), np.array([20_000])), seed=3)
-    assert found.values == 20_000 and len(found.drawn) == pytest.approx(2000, abs=10)
+    (found,) = summarise_channels(series, Span(np.array([0]), np.array([20_000])), seed=3)
+    assert found.values == 20_000 and len(found.sample) == pytest.approx(2000, abs=10)
     assert found.median == pytest.approx(10_000, abs=800) and found.mean == pytest.approx(9999.5)
 
 
@@ -128,7 +128,7 @@ def test_columns_of_numbers_and_of_categories() -> None:
         static_names=("size",),
         categories={"sky": ("rain", "sun", "snow")},
     )
-    sky, wind, size = columns(series)
+    sky, wind, size = summarise_columns(series)
     assert (sky.role, sky.missing, sky.categories) == ("known up to now", 1, 3)
     assert sky.most == (("sun", 0.5), ("rain", pytest.approx(1 / 3)))
     assert (wind.missing, wind.least, wind.mean, wind.greatest, wind.categories) == (2, 0, 3, 6, 0)
@@ -137,20 +137,20 @@ def test_columns_of_numbers_and_of_categories() -> None:
 
 @pytest.mark.parametrize(("candidates", "count"), [(1000, 10), (11, 10), (9, 10)])
 def test_the_sample_is_spread_evenly_and_depends_on_the_seed_only(candidates: int, count: int) -> None:
-    found = spread(np.arange(candidates) * 2, count, seed=1)
+    found = stratified_sample(np.arange(candidates) * 2, count, seed=1)
     assert len(found) == min(candidates, count) == len(set(found.tolist()))
-    assert np.array_equal(found, spread(np.arange(candidates) * 2, count, seed=1))
+    assert np.array_equal(found, stratified_sample(np.arange(candidates) * 2, count, seed=1))
     borders = np.linspace(0, 2 * candidates, count + 1)
     inside = [((found >= low - 2) & (found < high)).any() for low, high in zip(borders, borders[1:], strict=False)]
     assert all(inside) or candidates < count
-    assert candidates < 1000 or not np.array_equal(found, spread(np.arange(candidates) * 2, count, seed=2))
+    assert candidates < 1000 or not np.array_equal(found, stratified_sample(np.arange(candidates) * 2, count, seed=2))
 
 
 def test_close_looks_are_shared_among_channels_and_see_the_training_part_only() -> None:
     series = integers(30, 20, 10, channels=3)
     span = Span(series.offsets[:-1], series.offsets[:-1] + np.array([20, 0, 7]))
     for count, channels, each in ((9, 3, 2), (3, 3, 1), (2, 2, 1)):
-        curves = training_curves(series, span, count, seed=0)
+        curves = sample_curves(series, span, count, seed=0)
         assert [len(channel) for channel in curves] == [each] * channels
         for one in (one for channel in curves for one in channel):
             expected = 1000 * one.series + np.arange(20 if one.series == 0 else 7) + one.channel / 10
@@ -158,12 +158,12 @@ def test_close_looks_are_shared_among_channels_and_see_the_training_part_only() 
 
 
 def test_of_very_long_curves_the_newest_steps_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curves, "MOST", 100)
-    monkeypatch.setattr(curves, "FEWEST", 20)
+    monkeypatch.setattr(curves, "SAMPLED_VALUES", 100)
+    monkeypatch.setattr(curves, "LEAST_PER_CURVE", 20)
     found = described(integers(300, 30))
     assert [(one.first, len(one.values)) for one in found.curves[0]] == [(160, 50), (300, 21)]
     assert dict(found.facts)["autocorrelations"] == "of the newest 50 steps of long series"
-    assert found.ranges[0].values == 231
+    assert found.channels[0].values == 231
 
 
 def test_strengths_tell_trend_and_season_from_noise() -> None:
@@ -176,7 +176,7 @@ def test_strengths_tell_trend_and_season_from_noise() -> None:
         "trend": 0.1 * steps,
         "": 0 * steps,
     }.items():
-        found = behaviour("y", [Curve(0, 0, 0, values + 0.5 * noise)], 7)
+        found = analyse_channel("y", [Curve(0, 0, 0, values + 0.5 * noise)], 7)
         figures[name] = (found.trend, found.season, found.seasonal_differences)
     assert all(figures[name][0] > 0.97 for name in ("both", "trend")) and figures[""][0] < 0.3 > figures["season"][0]
     assert all(figures[name][1] > 0.97 and figures[name][2] == 1 for name in ("both", "season"))
@@ -195,7 +195,7 @@ def test_a_decomposition_adds_up(season: int) -> None:
 def test_differences_are_counted_until_the_level_stays() -> None:
     random = np.random.default_rng(1)
     noise = random.normal(size=400)
-    assert [differences(values) for values in (noise, noise.cumsum(), noise.cumsum().cumsum(), np.ones(50))] == [
+    assert [differencing_order(values) for values in (noise, noise.cumsum(), noise.cumsum().cumsum(), np.ones(50))] == [
         0,
         1,
         2,
@@ -207,20 +207,20 @@ def test_differences_are_counted_until_the_level_stays() -> None:
 def test_outliers_are_found_where_they_are_and_only_there(season: int) -> None:
     steps = np.arange(300)
     values = 3 * np.sin(2 * np.pi * steps / 7) * (season > 1) + np.random.default_rng(0).uniform(-1, 1, 300)
-    assert behaviour("y", [Curve(0, 0, 0, values)], season).outliers == ()
+    assert analyse_channel("y", [Curve(0, 0, 0, values)], season).outliers == ()
     values[[50, 200]] += [30, -20]
     values[[10, 199]] = np.nan
-    found = behaviour("y", [Curve(3, 0, 1000, values)], season)
+    found = analyse_channel("y", [Curve(3, 0, 1000, values)], season)
     assert [(one.series, one.row) for one in found.outliers] == [(3, 1050), (3, 1200)] and found.checked == 298
     assert all(abs(one.value - one.expected) > 10 for one in found.outliers)
 
 
 def test_outliers_keep_their_rows_where_the_newest_steps_begin_with_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(components, "NEWEST", 200)
+    monkeypatch.setattr(decomposition, "NEWEST_STEPS", 200)
     values = np.random.default_rng(0).uniform(-1, 1, 300)
     values[100:105] = np.nan
     values[250] = 30
-    (found,) = behaviour("y", [Curve(0, 0, 0, values)], 1).outliers
+    (found,) = analyse_channel("y", [Curve(0, 0, 0, values)], 1).outliers
     assert (found.row, found.value) == (250, 30)
 
 
@@ -247,8 +247,8 @@ def test_what_is_suggested_trains(series: SeriesSet, windows: dict[str, Any], ex
 
 
 def test_advice_follows_season_memory_and_room() -> None:
-    wide = advice.Room(training=10_000, evaluation=1000, inside=False, many=False)
-    given = {"season": None, "found": [], "room": wide}
+    wide = advice.AvailableSteps(training=10_000, evaluation=1000, inside=False, many=False)
+    given = {"season": None, "found": [], "available": wide}
     for season, far, expected in (
         (7, 35, (35, 7)),
         (7, 0, (14, 7)),
@@ -256,7 +256,7 @@ def test_advice_follows_season_memory_and_room() -> None:
         (365, 6, (365, 30)),
         (1, 30, (60, 10)),
     ):
-        found = advice.advise(reach=far, given=season, **given)
+        found = advice.advise(last_lag=far, given=season, **given)
         assert (found.window.value, found.horizon.value) == expected
         assert found.overrides == [
             f"data.past_steps={expected[0]}",
@@ -277,15 +277,15 @@ def test_rows_after_the_training_part_change_nothing_that_is_suggested() -> None
         for values in (series.values, changed)
     )
     assert before.advice == after.advice and before.behaviours == after.behaviours
-    for one, other in zip(before.ranges, after.ranges, strict=True):
+    for one, other in zip(before.channels, after.channels, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-    assert before.ranges[0].values == 140
+    assert before.channels[0].values == 140
 
 
 def test_usual_seasons_are_those_of_the_calendar() -> None:
     def of(frequency: str, step: np.timedelta64, season: int) -> list[tuple[int, str]]:
         time = DAY + np.arange(50) * step
-        return usual_seasons(
+        return usual_periods(
             SeriesSet(np.zeros((50, 1)), np.array([0, 50]), ("y",), time=time, frequency=frequency, season=season)
         )
 
@@ -293,38 +293,41 @@ def test_usual_seasons_are_those_of_the_calendar() -> None:
     assert of("15 minutes", np.timedelta64(15, "m"), 96) == [(4, "an hour"), (96, "a day"), (672, "a week")]
     assert of("day", np.timedelta64(1, "D"), 7) == [(7, "a week"), (365, "a year")]
     assert of("week", np.timedelta64(7, "D"), 52) == [(52, "a year")]
-    assert usual_seasons(integers(20)) == []
+    assert usual_periods(integers(20)) == []
     hours = DAY + np.concatenate([[0], np.arange(49)]) * np.timedelta64(1, "h")
     one_row_first = SeriesSet(np.zeros((50, 1)), np.array([0, 1, 50]), ("y",), time=hours, frequency="hour", season=24)
-    assert usual_seasons(one_row_first) == [(24, "a day"), (168, "a week")]
+    assert usual_periods(one_row_first) == [(24, "a day"), (168, "a week")]
 
 
 def test_places_in_a_season_have_the_names_of_the_calendar() -> None:
     series = daily(70)
-    found = plots.fold(series, Curve(0, 0, 2, series.values[2:, 0].astype(np.float64)), 7)
+    found = plots.seasonal_profile(series, Curve(0, 0, 2, series.values[2:, 0].astype(np.float64)), 7)
     assert found.ticks[0] == "Mon" and found.quantiles[2] == pytest.approx(
         [11e3, 12e3, 13e3, 12e3, 11e3, 6e3, 5e3], abs=400
     )
     hours = DAY + np.arange(48) * np.timedelta64(1, "h")
     values = np.arange(48.0) % 24
     abroad = SeriesSet(values[:, None], np.array([0, 48]), ("y",), time=hours, frequency="hour", zone="Asia/Tokyo")
-    there = plots.fold(abroad, Curve(0, 0, 0, values), 24)
+    there = plots.seasonal_profile(abroad, Curve(0, 0, 0, values), 24)
     assert there.label == "hour of the day" and there.quantiles[2].tolist() == [(hour - 9) % 24 for hour in range(24)]
 
 
 def test_rows_are_named_as_people_know_them() -> None:
-    assert place(integers(5, 5), 7) == "series 1, step 2"
-    assert place(daily(9), 3) == "2024-01-04"
+    assert describe_row(integers(5, 5), 7) == "series 1, step 2"
+    assert describe_row(daily(9), 3) == "2024-01-04"
 
 
 def test_the_map_of_missing_values_shows_single_ones_and_where_series_end() -> None:
     series = ragged()
-    lines = plots.choose_lines(series, counts.ranges(series, training(series), 0))
+    lines = plots.choose_map_rows(series, summarise_channels(series, training(series), 0))
     assert [line.series for line in lines] == [0, 1, 3, 4, 5]
     series = integers(10_000, observed=np.arange(10_000)[:, None] != 5000)
-    found = plots.shares(series, plots.Line("a", 0, 0), 0.0, 20_000.0)
+    found = plots.missing_shares(series, plots.MapRow("a", 0, 0), 0.0, 20_000.0)
     assert (found > 0).sum() == 1 and np.isnan(found[201:]).all() and not np.isnan(found[:200]).any()
-    assert plots.choose_lines(integers(50, 50), counts.ranges(integers(50, 50), training(integers(50, 50)), 0)) == []
+    assert (
+        plots.choose_map_rows(integers(50, 50), summarise_channels(integers(50, 50), training(integers(50, 50)), 0))
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -343,9 +346,9 @@ def test_the_map_of_missing_values_shows_single_ones_and_where_series_end() -> N
 def test_all_kinds_of_data_are_described_and_drawn(series: SeriesSet) -> None:
     windows = {"past_steps": 1, "horizon": 1, "split": [2, 1, 1] if len(series.values) == 4 else [0.6, 0.2, 0.2]}
     found = described(series, DescriptionOptions(curves=5, drawn=2), **windows)
-    tables = {sheet.title: sheet for sheet in sheets(found)}
-    assert {"Values", "Behaviour"} <= set(tables) and len(tables["Values"].rows) == len(series.channels)
-    assert all(len(row) == len(sheet.header) for sheet in tables.values() for row in sheet.rows)
+    by_title = {table.title: table for table in tables(found)}
+    assert {"Values", "Behaviour"} <= set(by_title) and len(by_title["Values"].rows) == len(series.channels)
+    assert all(len(row) == len(table.header) for table in by_title.values() for row in table.rows)
     assert found.left_out or found.behaviours[0].curves
     for chart in charts(found, 2):
         assert png(chart.draw(DARK if chart.name in ("missing", "season") else LIGHT))[:4] == b"\x89PNG"
@@ -363,12 +366,12 @@ def test_generated_data_are_described() -> None:
 def test_what_cannot_be_said_is_said() -> None:
     flat = described(SeriesSet(np.ones((60, 2), np.float32), np.array([0, 60]), channels=("a", "b")))
     assert flat.left_out == (
-        "a never changes (training part), which is left out of what curves are like.",
-        "b never changes (training part), which is left out of what curves are like.",
+        "a is constant in the training part; constant curves are not analysed.",
+        "b is constant in the training part; constant curves are not analysed.",
         "No autocorrelation of a, b: no two values in the training part differ.",
     )
     (short,) = described(integers(9), split=[5, 2, 2], past_steps=1).left_out
-    assert short == "No trend, season or differencing of a: that takes 10 training steps."
+    assert short == "No trend, season or differencing of a: at least 10 training steps are needed."
     assert dict(described(integers(*[20] * 90)).facts)["a close look"] == "at 60 of 90 series, spread evenly over them"
 
 
@@ -376,8 +379,8 @@ def test_senseless_settings_are_refused() -> None:
     for setting in ("curves", "drawn", "lags"):
         with pytest.raises(InputError, match=rf"description\.{setting} is 0; it must be at least 1"):
             DescriptionOptions(**{setting: 0})
-    assert profile.lags_for([Curve(0, 0, 0, np.zeros(900))], 1) == 40
-    assert [profile.lags_for([Curve(0, 0, 0, np.zeros(n))], 30) for n in (900, 30, 2)] == [90, 10, 1]
+    assert profile.choose_lags([Curve(0, 0, 0, np.zeros(900))], 1) == 40
+    assert [profile.choose_lags([Curve(0, 0, 0, np.zeros(n))], 30) for n in (900, 30, 2)] == [90, 10, 1]
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""A look at data before any model is trained: what is in them, how they behave, and which window suits them."""
+"""Description of a data set before training: contents, behaviour, and the window that suits it."""

@@ -1,30 +1,31 @@
-"""Which season, window and horizon suit the data, and why: rules of thumb over what was measured."""
+"""Rules of thumb that suggest season, window and horizon, each with its reason."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from datamodules.base import WindowDataModule
 from seqmodels.description.seasons import Season
 from seqmodels.report.formatting import pluralise
 
-SHORT = 60  # steps up to which a season counts as short: two of them fit into a window, and one is the horizon
-HORIZON = 10  # steps, where there is no season to go by
-LEAST_WINDOW = 20
-MANY = 20  # series
+SHORT_SEASON = 60  # steps up to which two seasons fit into a window, and the horizon is one season
+DEFAULT_HORIZON = 10  # steps, without a season
+LEAST_WINDOW = 20  # steps, without a season
+MANY_SERIES = 20  # so many give enough windows even if each gives few
 
 
-class Room(NamedTuple):
-    """How many steps a window may take, by the parts of the data."""
+class AvailableSteps(NamedTuple):
+    """How many steps of the data a window may span."""
 
-    training: int  # steps of a usual series in the training part
+    training: int  # steps of a typical series in the training part
     evaluation: int  # and in the shorter one of the validation and test parts
-    inside: bool  # whether windows of evaluation must lie within their part
-    many: bool  # series, which give enough windows even where each one gives few
+    inside: bool  # True if evaluation windows must lie within their part
+    many: bool  # True if there are many series
 
 
 class Suggestion(NamedTuple):
-    """A value and the reason for it, one sentence."""
+    """A value for a config key, and the reason as one sentence."""
 
     key: str
     value: int
@@ -32,7 +33,7 @@ class Suggestion(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """What to set, in the order in which one follows from the other."""
+    """Suggested settings, each based on the ones before."""
 
     season: Suggestion
     window: Suggestion
@@ -40,24 +41,30 @@ class Advice(NamedTuple):
 
     @property
     def overrides(self) -> list[str]:
-        """As they are typed on the command line."""
+        """The settings as typed on the command line."""
         return [f"{one.key}={one.value}" for one in (self.window, self.horizon, self.season)]
 
 
-def room(data: Any) -> Room:
-    """Median lengths over the series that take part, or the shortest ones where the data refuse short series."""
-    usual = np.min if data.short_series == "refuse" else np.median
-    parts = {stage: span.stop - span.start for stage, span in data.spans.items()}
-    steps = {stage: int(usual(lengths[lengths > 0])) for stage, lengths in parts.items() if lengths.any()}
+def available_steps(data: WindowDataModule) -> AvailableSteps:
+    """Median length of the series in each part, or the shortest one if short series are refused."""
+    typical = np.min if data.short_series == "refuse" else np.median
+    lengths = {stage: span.lengths[span.lengths > 0] for stage, span in data.spans.items()}
+    steps = {stage: int(typical(present)) for stage, present in lengths.items() if len(present)}
     evaluation = min((length for stage, length in steps.items() if stage != "train"), default=1)
-    return Room(steps.get("train", 1), evaluation, data.context == "inside", len(data.series) >= MANY)
+    return AvailableSteps(steps.get("train", 1), evaluation, data.context == "inside", len(data.series) >= MANY_SERIES)
 
 
-def advise(season: Season | None, found: Sequence[Season], reach: int, room: Room, given: int | None) -> Advice:
-    """``reach``: the last lag of the partial autocorrelation that matters; ``given``: the season that the user set."""
+def advise(
+    season: Season | None, found: Sequence[Season], last_lag: int, available: AvailableSteps, given: int | None
+) -> Advice:
+    """Suggest settings.
+
+    ``found``: all seasons found; ``last_lag``: the last lag with a relevant partial autocorrelation; ``given``: the
+    season that the user set, None for "auto".
+    """
     steps = given if given is not None else season.steps if season is not None else 1
-    horizon, horizon_reason = _horizon(steps, room)
-    window, window_reason = _window(steps, reach, horizon, room)
+    horizon, horizon_reason = _horizon(steps, available)
+    window, window_reason = _window(steps, last_lag, horizon, available)
     season_reason = f"as data.season={given} says." if given is not None else _season_reason(season, found)
     return Advice(
         Suggestion("data.season", steps, season_reason),
@@ -68,41 +75,45 @@ def advise(season: Season | None, found: Sequence[Season], reach: int, room: Roo
 
 def _season_reason(season: Season | None, found: Sequence[Season]) -> str:
     if season is None:
-        return "none: no period, usual for this frequency or not, shows often enough in the autocorrelation."
-    name = season.meaning or "no period of the calendar (so it may vary), but the highest peak of the autocorrelation"
+        return "no season: the autocorrelation shows no period often enough, be it usual for this frequency or not."
+    name = season.meaning or "no calendar period (so it may vary), but the highest peak of the autocorrelation"
     others = [f"{one.steps:,} ({one.meaning}, {one.correlation:.2f})" for one in found if one is not season]
-    more = f" Also found: {', '.join(others)}." if others else ""
-    apart = f"values one season apart correlate by {season.correlation:.2f} once the moving mean is taken out"
-    return f"{name}: {apart}.{more}"
+    also = f" Also found: {', '.join(others)}." if others else ""
+    return (
+        f"{name}: without their moving average, values one season apart have a correlation of"
+        f" {season.correlation:.2f}.{also}"
+    )
 
 
-def _horizon(season: int, room: Room) -> tuple[int, str]:
+def _horizon(season: int, available: AvailableSteps) -> tuple[int, str]:
+    """One short season, or a twelfth of a long one."""
     if season < 2:
-        wanted, reason = HORIZON, "no season to go by, so a few steps"
-    elif season <= SHORT:
+        wanted, reason = DEFAULT_HORIZON, "a few steps, as there is no season"
+    elif season <= SHORT_SEASON:
         wanted, reason = season, "one season"
     else:
         wanted, reason = round(season / 12), f"a twelfth of the season of {season:,} steps"
-    whole = room.many and not room.inside  # so that one window of evaluation for each series is enough
-    most = max(1, min(room.evaluation if whole else room.evaluation // 2, room.training // 4))
+    one_window = available.many and not available.inside  # one evaluation window per series is enough
+    evaluation = available.evaluation if one_window else available.evaluation // 2
+    most = max(1, min(evaluation, available.training // 4))
     if wanted > most:
-        return most, f"{reason} would be {wanted:,}, and the parts have room for {most:,}: set what you need."
-    return wanted, f"{reason}: set what you need to know ahead."
+        return most, f"{reason} would be {wanted:,}, but the parts only have room for {most:,}; set what you need."
+    return wanted, f"{reason}; set how far ahead you need to know."
 
 
-def _window(season: int, reach: int, horizon: int, room: Room) -> tuple[int, str]:
-    """At least two short seasons or a long one, and what the partial autocorrelation reaches; whole seasons."""
-    matter = f"partial autocorrelations matter up to {pluralise(reach, 'step')} back"
-    matter = matter if reach else "no partial autocorrelation matters"
+def _window(season: int, last_lag: int, horizon: int, available: AvailableSteps) -> tuple[int, str]:
+    """At least two short seasons or a long one, and the relevant lags of a short one; whole seasons."""
+    relevant = f"partial autocorrelations are relevant up to {pluralise(last_lag, 'step')} back"
+    relevant = relevant if last_lag else "no partial autocorrelation is relevant"
     if season < 2:
-        wanted, reason = max(LEAST_WINDOW, 2 * horizon, 2 * reach), f"{matter}, and there is no season"
+        wanted, reason = max(LEAST_WINDOW, 2 * horizon, 2 * last_lag), f"{relevant}, and there is no season"
     else:
-        seasons = max(2 if season <= SHORT else 1, -(-reach // season) if season <= SHORT else 1)
-        wanted, reason = seasons * season, f"{pluralise(seasons, 'whole season')}; {matter}"
-    most = (room.training * 9 // 10 if room.many else room.training // 2) - horizon
-    if room.inside:
-        most = min(most, room.evaluation - horizon)
+        seasons = max(2, -(-last_lag // season)) if season <= SHORT_SEASON else 1
+        wanted, reason = seasons * season, f"{pluralise(seasons, 'whole season')}; {relevant}"
+    most = (available.training * 9 // 10 if available.many else available.training // 2) - horizon
+    if available.inside:
+        most = min(most, available.evaluation - horizon)
     if wanted <= most:
         return wanted, f"{reason}."
     fitting = max(1, most // season * season or most)
-    return fitting, f"{reason}; that would be {wanted:,}, and the parts have room for {fitting:,}."
+    return fitting, f"{reason}; that would be {wanted:,}, but the parts only have room for {fitting:,}."

@@ -1,27 +1,31 @@
-"""Everything that is found out about a data set, in one record: counts of all rows, and a close look at some series."""
+"""Description of a data set: summaries of all rows, and the behaviour of a sample of training curves."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from omegaconf import DictConfig
 
-from seqmodels.description.advice import Advice, advise, room
-from seqmodels.description.components import Behaviour, behaviour, shortest
-from seqmodels.description.counts import Column, Range, columns, ranges
-from seqmodels.description.curves import Curve, training_curves
-from seqmodels.description.seasons import Correlogram, correlogram, find_season, reach, usual_seasons
-from seqmodels.errors import require_at_least
+from datamodules.base import WindowDataModule
+from seqmodels.config.build import build
+from seqmodels.description.advice import Advice, advise, available_steps
+from seqmodels.description.curves import Curve, sample_curves
+from seqmodels.description.decomposition import Behaviour, analyse_channel, minimum_steps
+from seqmodels.description.seasons import Correlogram, correlogram, find_season, last_relevant_lag, usual_periods
+from seqmodels.description.summaries import ChannelSummary, ColumnSummary, summarise_channels, summarise_columns
+from seqmodels.errors import InputError, require_at_least
 from seqmodels.report.formatting import format_time, join_names, pluralise
 from seqmodels.report.summary import format_size, format_span
 
-LAGS = 40  # of the autocorrelation, at least, where the curves are long enough
-MOST_LAGS = 1_000
+DEFAULT_LAGS, MAX_LAGS = 40, 1_000  # of the autocorrelation, if the curves are long enough
 
 
 class DescriptionOptions:
-    """How closely to look: at how many ``curves`` (channels of series) for their behaviour, and how many are drawn.
+    """How closely to look.
 
-    ``lags`` of the autocorrelation; null: 40 or as many as show the season, at most a third of the training span.
+    ``curves``: number of curves (channels of series) whose behaviour is analysed.
+    ``drawn``: number of panels in a figure, at most.
+    ``lags`` of the autocorrelation; null for 40 or enough to show the season, at most a third of the training span.
     """
 
     def __init__(self, curves: int = 60, drawn: int = 6, lags: int | None = None):
@@ -30,101 +34,118 @@ class DescriptionOptions:
 
 
 class Description(NamedTuple):
-    """What is known about the data; figures of values are those of the training span."""
+    """Everything found out about a data set; statistics of values are those of the training span."""
 
-    data: Any  # the datamodule: its series, spans and settings
-    facts: tuple[tuple[str, str], ...]  # what it is, in words
-    ranges: tuple[Range, ...]  # one for each channel
-    columns: tuple[Column, ...]
-    curves: tuple[tuple[Curve, ...], ...]  # what was looked at closely, for each channel
-    behaviours: tuple[Behaviour, ...]
+    data: WindowDataModule
+    facts: tuple[tuple[str, str], ...]  # name and text
+    channels: tuple[ChannelSummary, ...]
+    columns: tuple[ColumnSummary, ...]
+    curves: tuple[tuple[Curve, ...], ...]  # the sample, by channel
+    behaviours: tuple[Behaviour, ...]  # of the channels in the sample
     correlograms: tuple[Correlogram | None, ...]
     advice: Advice
-    left_out: tuple[str, ...]  # sentences about what could not be said
+    left_out: tuple[str, ...]  # sentences on what could not be found out
 
 
-def describe(data: Any, options: DescriptionOptions, seed: int) -> Description:
-    """Look at ``data``, a datamodule that is set up; ``seed`` draws the sample."""
+def set_up_data(node: DictConfig) -> tuple[WindowDataModule, str]:
+    """The DataModule, set up, and why training would refuse its settings, or "".
+
+    If they are refused, its windows have one past step and one step ahead. Raises InputError if the data cannot be
+    read or split.
+    """
+    data: WindowDataModule = build(node)
+    try:
+        data.setup()
+        return data, ""
+    except InputError as error:
+        if not hasattr(data, "series"):  # it was not read
+            raise
+        refusal = str(error)
+    data = build(node, past_steps=1, horizon=1, lanes=None)
+    data.setup()
+    return data, f"Training refuses the settings as given; use the suggested ones: {refusal}"
+
+
+def describe(data: WindowDataModule, options: DescriptionOptions, seed: int) -> Description:
+    """Describe a DataModule that is set up; ``seed`` draws the sample."""
     series, span = data.series, data.spans["train"]
-    curves = training_curves(series, span, options.curves, seed)
-    everything = [curve for channel in curves for curve in channel]
-    season, found = find_season(everything, usual_seasons(series))
+    curves = sample_curves(series, span, options.curves, seed)
+    every_curve = [curve for channel in curves for curve in channel]
+    season, seasons = find_season(every_curve, usual_periods(series))
     given = None if data.season == "auto" else int(data.season)
     steps = given or (season.steps if season is not None else 1)
-    lags = options.lags or lags_for(everything, steps)
+    lags = options.lags or choose_lags(every_curve, steps)
     correlograms = [correlogram(channel, lags) for channel in curves]
-    behaviours = [behaviour(series.channels[i], channel, steps) for i, channel in enumerate(curves)]
-    far = max((reach(one) for one in correlograms if one is not None), default=0)
-    values = ranges(series, span, seed)
+    behaviours = [analyse_channel(series.channels[i], channel, steps) for i, channel in enumerate(curves)]
+    last_lag = max((last_relevant_lag(one) for one in correlograms if one is not None), default=0)
+    channels = summarise_channels(series, span, seed)
     return Description(
         data=data,
-        facts=tuple(facts(data, curves)),
-        ranges=tuple(values),
-        columns=tuple(columns(series)),
+        facts=tuple(list_facts(data, curves)),
+        channels=tuple(channels),
+        columns=tuple(summarise_columns(series)),
         curves=tuple(tuple(channel) for channel in curves),
         behaviours=tuple(behaviours),
         correlograms=tuple(correlograms),
-        advice=advise(season, found, far, room(data), given),
-        left_out=tuple(left_out(len(series), values, correlograms, behaviours, steps)),
+        advice=advise(season, seasons, last_lag, available_steps(data), given),
+        left_out=tuple(list_left_out(len(series), channels, correlograms, behaviours, steps)),
     )
 
 
-def lags_for(curves: Sequence[Curve], season: int) -> int:
-    """Three short seasons, a long one and a little more, and never more than a third of the longest curve."""
-    wanted = max(LAGS, 3 * season if season <= LAGS else season + LAGS)
+def choose_lags(curves: Sequence[Curve], season: int) -> int:
+    """Three short seasons, or a long one and a little more, at most a third of the longest curve."""
+    wanted = max(DEFAULT_LAGS, 3 * season if season <= DEFAULT_LAGS else season + DEFAULT_LAGS)
     longest = max((len(curve.values) for curve in curves), default=0)
-    return max(1, min(wanted, MOST_LAGS, longest // 3))
+    return max(1, min(wanted, MAX_LAGS, longest // 3))
 
 
-def facts(data: Any, curves: Sequence[Sequence[Curve]]) -> list[tuple[str, str]]:
-    """What the data are, how they are split, and what of them was looked at closely."""
+def list_facts(data: WindowDataModule, curves: Sequence[Sequence[Curve]]) -> Iterator[tuple[str, str]]:
+    """Name and text of each fact: source, size, time, split, and which sample was analysed."""
     series, sample = data.series, len(curves[0])
     length = f", median length {int(np.median(series.lengths)):,}" if np.ptp(series.lengths) else ""
-    found = [
-        ("data", str(series.source)),
-        ("series", format_size(series) + length),
-        ("channels", join_names(series.channels)),
-    ]
+    yield "data", str(series.source)
+    yield "series", format_size(series) + length
+    yield "channels", join_names(series.channels)
     names = [*series.past_covariate_names, *series.known_covariate_names, *series.static_names]
     if names:
-        found.append(("covariates", join_names(names)))
+        yield "covariates", join_names(names)
     if series.time is not None:
         first, last = series.offsets[:-1], series.offsets[1:] - 1
         begin, end = format_time(series.local_time(first).min()), format_time(series.local_time(last).max())
-        zone = f", read in {series.zone}" if series.zone else ""
+        zone = f", time zone {series.zone}" if series.zone else ""
         step = f", one step per {series.frequency}" if series.frequency else ""
-        found.append(("time", f"{begin} ... {end}{zone}{step}"))
-    found += [(stage, format_span(data, stage)) for stage in data.spans]
+        yield "time", f"{begin} ... {end}{zone}{step}"
+    for stage in data.spans:
+        yield stage, format_span(data, stage)
     if series.missing:
         share = series.missing / series.values.size
-        found.append(("missing", f"{pluralise(series.missing, 'target value')} ({share:.2%})"))
+        yield "missing", f"{pluralise(series.missing, 'target value')} ({share:.2%})"
     if sample < len(series) or len(curves) < len(series.channels):
-        looked = f"at {sample:,} of {len(series):,} series, spread evenly over them"
-        channels = f"{len(curves):,} of {len(series.channels):,} channels"
-        found.append(("a close look", f"{looked}, and {channels}" if len(curves) < len(series.channels) else looked))
+        channels = f", and {len(curves):,} of {len(series.channels):,} channels"
+        some = channels if len(curves) < len(series.channels) else ""
+        yield "a close look", f"at {sample:,} of {len(series):,} series, spread evenly over them{some}"
     newest = [len(curve.values) for curve in curves[0] if curve.first > data.spans["train"].start[curve.series]]
     if newest:
-        found.append(("autocorrelations", f"of the newest {max(newest):,} steps of long series"))
-    return found
+        yield "autocorrelations", f"of the newest {max(newest):,} steps of long series"
 
 
-def left_out(
+def list_left_out(
     series: int,
-    ranges: Sequence[Range],
+    channels: Sequence[ChannelSummary],
     correlograms: Sequence[Correlogram | None],
     behaviours: Sequence[Behaviour],
     season: int,
 ) -> Iterator[str]:
-    """One sentence for each thing that cannot be said, and why."""
-    for one in ranges:
+    """One sentence for each thing that could not be found out, with the reason."""
+    for one in channels:
         if one.constant:
-            where = f" in {one.constant:,} of {series:,} series" if series > 1 else ""
-            yield f"{one.channel} never changes{where} (training part), which is left out of what curves are like."
+            where = f" of {one.constant:,} of {series:,} series" if series > 1 else ""
+            yield f"{one.channel} is constant in the training part{where}; constant curves are not analysed."
     pairs = list(zip(behaviours, correlograms, strict=True))
-    silent = [one.channel for one, shown in pairs if shown is None]
-    if silent:
-        yield f"No autocorrelation of {join_names(silent)}: no two values in the training part differ."
+    constant = [one.channel for one, shown in pairs if shown is None]
+    if constant:
+        yield f"No autocorrelation of {join_names(constant)}: no two values in the training part differ."
     short = [one.channel for one, shown in pairs if shown is not None and not one.curves]
     if short:
-        least = shortest(season)
-        yield f"No trend, season or differencing of {join_names(short)}: that takes {least:,} training steps."
+        needed = minimum_steps(season)
+        yield f"No trend, season or differencing of {join_names(short)}: at least {needed:,} training steps are needed."

@@ -1,0 +1,157 @@
+"""Decomposition of curves into trend, season and remainder, with the strengths, differencing and outliers it shows."""
+
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from seqmodels.description.curves import Curve, interpolate_gaps, moving_average
+
+NEWEST_STEPS = 20_000  # of a curve, which are decomposed
+SMOOTHER_SEASONS = 11  # seasons in the window of the seasonal smoother
+STRONG_SEASON = 0.64  # strength from which a seasonal difference is advised
+SIGNIFICANCE = 0.05  # of the stationarity test
+MAX_DIFFERENCES = 2
+OUTLIER_RANGES = 3.0  # interquartile ranges beyond the quartiles, and standard deviations, from which it is an outlier
+
+
+class Components(NamedTuple):
+    """Three parts that add up to the values, (n,) each."""
+
+    trend: np.ndarray
+    season: np.ndarray
+    remainder: np.ndarray
+
+
+class Outlier(NamedTuple):
+    """A value far from trend + season."""
+
+    series: int
+    channel: int
+    row: int
+    value: float
+    expected: float
+
+
+class Behaviour(NamedTuple):
+    """Trend, season, differencing and outliers of one channel, averaged over its curves."""
+
+    channel: str
+    curves: int  # number of curves long enough to be decomposed
+    trend: float  # strengths from 0 to 1, NaN where unknown
+    season: float
+    differences: float  # order of differencing until the series is stationary, first and seasonal
+    seasonal_differences: float
+    checked: int  # number of values checked for outliers
+    outliers: tuple[Outlier, ...]  # the most distant first
+
+
+class CurveBehaviour(NamedTuple):
+    """The same of one curve."""
+
+    figures: tuple[float, float, int, int]  # strengths and orders, as in ``Behaviour``
+    checked: int
+    outliers: list[Outlier]
+
+
+def analyse_channel(channel: str, curves: Sequence[Curve], season: int) -> Behaviour:
+    """Decompose and test every curve that varies and is long enough; strengths and orders are means over them."""
+    found = [one for one in (analyse_curve(curve, season) for curve in curves if curve.varies) if one is not None]
+    means = np.mean([one.figures for one in found], axis=0) if found else np.full(4, np.nan)
+    outliers = [outlier for one in found for outlier in one.outliers]
+    outliers.sort(key=lambda one: -abs(one.value - one.expected))
+    trend, seasonal, order, seasonal_order = means.tolist()
+    checked = sum(one.checked for one in found)
+    return Behaviour(channel, len(found), trend, seasonal, order, seasonal_order, checked, tuple(outliers))
+
+
+def analyse_curve(curve: Curve, season: int) -> CurveBehaviour | None:
+    """Decompose and test the newest steps of one curve; None if it is too short."""
+    known = np.flatnonzero(~np.isnan(curve.values))
+    first = int(known[known > known[-1] - NEWEST_STEPS][0])
+    values = interpolate_gaps(curve.values[first:])
+    parts, robust = decompose(values, season), decompose(values, season, robust=True)
+    if parts is None or robust is None:
+        return None
+    seasonal = strength(parts.season, parts.remainder) if season > 1 else float("nan")
+    strong = seasonal > STRONG_SEASON
+    order = differencing_order(values[season:] - values[:-season] if strong else values)
+    outliers = find_outliers(curve, robust.trend + robust.season, robust.remainder, first)
+    figures = (strength(parts.trend, parts.remainder), seasonal, order, int(strong))
+    return CurveBehaviour(figures, int(np.count_nonzero(known >= first)), outliers)
+
+
+def minimum_steps(season: int) -> int:
+    """Steps that a decomposition needs: two whole seasons and one more, at least ten."""
+    return max(10, 2 * season + 1)
+
+
+def decompose(values: np.ndarray, season: int, robust: bool = False) -> Components | None:
+    """Seasonal-trend decomposition by loess (STL) of values without gaps; None if there are too few.
+
+    Without a season the trend is a moving average over a tenth of the values. ``robust`` limits the influence of
+    outliers.
+    """
+    if len(values) < minimum_steps(season):
+        return None
+    if season < 2:
+        trend = moving_average(values, max(5, len(values) // 10) | 1)
+        return Components(trend, np.zeros_like(trend), values - trend)
+    from statsmodels.tsa.seasonal import STL
+
+    low_pass, trend_window = season + 1 + season % 2, int(np.ceil(1.5 * season / (1 - 1.5 / SMOOTHER_SEASONS))) | 1
+    # Loess at every tenth step of its window and straight lines between: the usual jumps, ten times faster.
+    jumps = {"seasonal_jump": 1, "trend_jump": -(-trend_window // 10), "low_pass_jump": -(-low_pass // 10)}
+    stl = STL(
+        values, period=season, seasonal=SMOOTHER_SEASONS, trend=max(3, trend_window), low_pass=low_pass,
+        robust=robust, **jumps,
+    )  # fmt: skip
+    fitted = stl.fit(inner_iter=1, outer_iter=5) if robust else stl.fit()  # about five passes each
+    return Components(fitted.trend, fitted.seasonal, fitted.resid)
+
+
+def strength(part: np.ndarray, remainder: np.ndarray) -> float:
+    """Max(0, 1 - Var(remainder) / Var(part + remainder)).
+
+    Source: Hyndman and Athanasopoulos, "Forecasting: Principles and Practice", 3rd ed., section 4.3.
+    """
+    whole = float(np.var(part + remainder))
+    return max(0.0, 1 - float(np.var(remainder)) / whole) if whole > 0 else 0.0
+
+
+def differencing_order(values: np.ndarray) -> int:
+    """Number of differences until the KPSS test no longer rejects a constant level."""
+    for order in range(MAX_DIFFERENCES):
+        if len(values) < 10 or np.ptp(values) == 0 or _kpss_p_value(values) >= SIGNIFICANCE:
+            return order
+        values = np.diff(values)
+    return MAX_DIFFERENCES
+
+
+def _kpss_p_value(values: np.ndarray) -> float:
+    from statsmodels.tools.sm_exceptions import InterpolationWarning
+    from statsmodels.tsa.stattools import kpss
+
+    lags = int(4 * (len(values) / 100) ** 0.25)
+    with warnings.catch_warnings():  # it warns of probabilities outside of its table, which is 0.01 to 0.1
+        warnings.simplefilter("ignore", InterpolationWarning)
+        return float(kpss(values, regression="c", nlags=lags, result_object=True).pvalue)
+
+
+def find_outliers(curve: Curve, expected: np.ndarray, remainder: np.ndarray, first: int) -> list[Outlier]:
+    """Observed values whose remainder is far beyond its quartiles and large in standard deviations.
+
+    The second condition is for short curves, which are fitted so closely that quartiles alone find too many.
+    ``expected`` and ``remainder`` begin at position ``first`` of the curve.
+    """
+    values = curve.values[first : first + len(remainder)]
+    observed = ~np.isnan(values)
+    low, high = np.quantile(remainder[observed], (0.25, 0.75))
+    margin = OUTLIER_RANGES * (high - low)
+    far = observed & ((remainder < low - margin) | (remainder > high + margin)) & (margin > 0)
+    far &= np.abs(remainder) > OUTLIER_RANGES * float(np.std(remainder[observed]))
+    return [
+        Outlier(curve.series, curve.channel, curve.first + first + i, float(values[i]), float(expected[i]))
+        for i in np.flatnonzero(far).tolist()
+    ]
