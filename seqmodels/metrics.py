@@ -1,6 +1,7 @@
 """Forecast errors in the data's own units, accumulated on the device in float64, per lead and channel."""
 
 import math
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import torch
@@ -9,12 +10,49 @@ from torchmetrics import Metric
 
 from seqmodels.window import Inputs, Targets, WindowSpec
 
+MODEL, NAIVE, SEASONAL_NAIVE = "model", "naive", "seasonal naive"  # rows of the result table
+
+
+class MeanErrors(NamedTuple):
+    """Mean absolute, squared and scaled error; NaN where nothing was observed."""
+
+    absolute: float
+    squared: float
+    scaled: float
+
+
+class Measure(NamedTuple):
+    """An accuracy measure: a column of the result table, of metrics.json and metrics.csv, and a curve in the logs.
+
+    ``compute`` takes the mean errors of a forecast and, if the measure ``needs_naive``, those of the naive forecast.
+    """
+
+    heading: str
+    compute: Callable[..., float]
+    needs_naive: bool = False
+    smaller_is_better: bool = True
+
+
+def skill_score(errors: MeanErrors, naive: MeanErrors) -> float:
+    """1 - MAE / MAE of the naive forecast: at most 1, 0 if no better; NaN if the naive forecast makes no error."""
+    return 1.0 - errors.absolute / naive.absolute if naive.absolute > 0 else math.nan
+
+
+# The only place where measures are defined: to add one, add a line here.
+MEASURES: dict[str, Measure] = {
+    "mae": Measure("MAE", lambda errors: errors.absolute),
+    "rmse": Measure("RMSE", lambda errors: errors.squared**0.5),
+    "mse": Measure("MSE", lambda errors: errors.squared),
+    "mase": Measure("MASE", lambda errors: errors.scaled),  # Hyndman & Koehler 2006
+    "skill": Measure("skill", skill_score, needs_naive=True, smaller_is_better=False),
+}
+
 
 class ErrorTable(NamedTuple):
     """Means over the windows for each lead and channel, (H, C) each; NaN where nothing was observed.
 
-    ``scaled`` is the absolute error in units of the series' seasonal error: its mean is MASE
-    (Hyndman & Koehler 2006). ``observed`` is the number of values that counted.
+    ``scaled`` is the absolute error in units of the series' seasonal error. ``observed`` is the number of values
+    that counted.
     """
 
     absolute: Tensor
@@ -22,13 +60,22 @@ class ErrorTable(NamedTuple):
     scaled: Tensor
     observed: Tensor
 
-    def summary(self) -> dict[str, float]:
-        """MAE, MSE, RMSE and MASE over all leads and channels, each observed value counting once."""
-        weight = self.observed / self.observed.sum()
-        absolute, squared, scaled = (
-            float((values.nan_to_num() * weight).sum()) for values in (self.absolute, self.squared, self.scaled)
-        )
-        return {"mae": absolute, "mse": squared, "rmse": squared**0.5, "mase": scaled}
+    def mean(self, dim: int | None = None) -> list[MeanErrors]:
+        """Means over all leads and channels, or over one dimension; each observed value counts once."""
+        weight = self.observed / self.observed.sum(dim, keepdim=True)
+        errors = (self.absolute, self.squared, self.scaled)
+        means = ((values.nan_to_num() * weight).sum(dim).reshape(-1).tolist() for values in errors)
+        return [MeanErrors(*mean) for mean in zip(*means, strict=True)]
+
+    def summary(self, naive: "ErrorTable | None" = None) -> dict[str, float]:
+        """Each measure over all leads and channels; without ``naive`` only those that do not need it."""
+        (errors,) = self.mean()
+        compared = [] if naive is None else naive.mean()
+        return {
+            name: measure.compute(errors, *(compared if measure.needs_naive else ()))
+            for name, measure in MEASURES.items()
+            if compared or not measure.needs_naive
+        }
 
     def channel(self, index: int) -> "ErrorTable":
         """The same for one channel, (H, 1)."""
@@ -70,10 +117,6 @@ class ForecastErrors(Metric):
         return ErrorTable(self.absolute / count, self.squared / count, self.scaled / count, count.clone())
 
 
-MODEL = "model"  # how the table calls the model that is trained
-
-
-def skill(table: ErrorTable, reference: ErrorTable) -> float:
-    """1 - MAE / MAE of the reference: 0 is no better than it, 1 is perfect; NaN where the reference makes no error."""
-    error = reference.summary()["mae"]
-    return 1.0 - table.summary()["mae"] / error if error > 0 else math.nan
+def naive_row(rows: Collection[str]) -> str:
+    """The row that a model is compared with: seasonal naive, or naive where the data have no season."""
+    return SEASONAL_NAIVE if SEASONAL_NAIVE in rows else NAIVE

@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
+from omegaconf import OmegaConf
 from rich.console import Console
-from small_runs import small_module, small_waves
+from small_runs import fit, small_module, small_waves
 
 from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet
 from seqmodels.baselines import Naive
-from seqmodels.metrics import ErrorTable
+from seqmodels.cli import run
+from seqmodels.metrics import MEASURES, ErrorTable, Measure
 from seqmodels.report import output, results
 from seqmodels.report.formatting import format_number, format_time
 from seqmodels.report.summary import receptive_field_warning, summarise_data, summarise_model
+from seqmodels.training.callbacks.scalars import ScalarLogger
 
 
 def text_of(renderable) -> str:
@@ -217,3 +221,31 @@ def test_a_model_that_is_a_reference_has_one_row() -> None:
     other = {**rows, "model": table_of([[3.0]], [[9.0]])}  # with a season of its own
     names = [row["row"] for row in results.result_rows({"test": other}, {"test": 1}, "seasonal_naive")]
     assert names == ["seasonal_naive", "naive", "seasonal naive"]
+
+
+def test_a_measure_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more entry of the table of measures reaches the printed table, both files, the logs and ``monitor``."""
+    monkeypatch.setitem(MEASURES, "rmae", Measure("RMAE", lambda errors: errors.absolute**0.5))
+    monkeypatch.setitem(MEASURES, "gain", Measure("gain", lambda errors, naive: naive.absolute - errors.absolute, True))
+    data = small_waves(season=4)
+    module = small_module(data)
+    logger = CSVLogger(tmp_path, name="", version="logs")
+    trainer = fit(module, data, [ScalarLogger()], logger=logger, max_epochs=1)
+    run.evaluate(trainer, module, data)
+    config = OmegaConf.create({"monitor": "validation/rmae"})
+    assert "validation/rmae" in run.monitors() and "validation/gain" not in run.monitors()
+    value = run.finish(config, tmp_path, trainer, module, data, "wavenet", 0.0)
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    own, naive = found["rows"][0], next(row for row in found["rows"] if row["row"] == "seasonal naive")
+    assert own["rmae"] == value == found["monitor"]["value"] == pytest.approx(own["mae"] ** 0.5)
+    assert own["gain"] == pytest.approx(naive["mae"] - own["mae"])
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        assert float(next(csv.DictReader(file))["rmae"]) == own["rmae"]
+    with open(tmp_path / "logs/metrics.csv", newline="") as file:
+        logged = {name: float(value) for row in csv.DictReader(file) for name, value in row.items() if value}
+    for name in ("rmae", "gain"):
+        assert logged[f"validation/{name}"] == pytest.approx(own[name], rel=1e-5)
+        assert logged[f"hp/validation_{name}"] == own[name]
+    heading, _, first, *_ = text_of(results.result_table(module.results, module.measured, "wavenet")).splitlines()
+    assert heading.split()[-3:] == ["skill", "RMAE", "gain"]
+    assert first.split()[-2:] == [format_number(own["rmae"]), format_number(own["gain"])]

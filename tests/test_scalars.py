@@ -16,9 +16,9 @@ from seqmodels.errors import InputError
 from seqmodels.metrics import ErrorTable
 from seqmodels.training.callbacks.scalars import (
     ScalarLogger,
-    by_step,
-    chosen_leads,
+    errors_by_lead,
     hparams_name,
+    select_leads,
     write_hparams,
     write_run,
 )
@@ -155,7 +155,7 @@ def test_errors_by_step_and_layout(tmp_path: Path) -> None:
 def test_channels_count_by_their_observed_values() -> None:
     absolute = torch.tensor([[1.0, 4.0], [2.0, float("nan")], [float("nan"), float("nan")]])
     observed = torch.tensor([[3.0, 1.0], [5.0, 0.0], [0.0, 0.0]])
-    values = by_step(ErrorTable(absolute, absolute**2, absolute, observed))
+    values = errors_by_lead(ErrorTable(absolute, absolute**2, absolute, observed))
     assert values["validation_by_step/mae_01"] == pytest.approx((3 * 1 + 4) / 4)
     assert values["validation_by_step/rmse_01"] == pytest.approx(((3 * 1 + 16) / 4) ** 0.5)
     assert values["validation_by_step/mae_02"] == 2
@@ -163,9 +163,9 @@ def test_channels_count_by_their_observed_values() -> None:
 
 
 def test_a_long_horizon_shows_at_most_48_leads() -> None:
-    assert chosen_leads(5) == [1, 2, 3, 4, 5]
+    assert select_leads(5) == [1, 2, 3, 4, 5]
     for horizon in (49, 96, 720):
-        leads = chosen_leads(horizon)
+        leads = select_leads(horizon)
         assert len(set(leads)) == 48 and leads[0] == 1 and leads[-1] == horizon
         gaps = {after - before for before, after in zip(leads, leads[1:], strict=False)}
         assert max(gaps) - min(gaps) <= 1

@@ -16,23 +16,22 @@ from seqmodels.cli.secrets import hidden
 from seqmodels.config.build import build
 from seqmodels.errors import InputError
 from seqmodels.inference.monte_carlo import dropout_on
-from seqmodels.metrics import MODEL
+from seqmodels.metrics import MEASURES, MODEL
 from seqmodels.report.output import echo, show
-from seqmodels.report.results import MEASURES, result_rows, write_results
+from seqmodels.report.results import result_rows, write_results
 from seqmodels.report.summary import summarise_data, summarise_model
 from seqmodels.training import loop
 from seqmodels.training.callbacks import scalars
 from seqmodels.training.module import ForecastModule
 
-MONITORS = ("validation/mase", "validation/mae", "validation/mse", "validation/rmse", "loss/validation")
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 500
 
 
 def check_settings(config: DictConfig) -> None:
     """Raise InputError for a value of the keys that belong to no constructor."""
-    if config.monitor not in MONITORS:
-        raise InputError(f"monitor is {config.monitor!r}; it must be one of {', '.join(MONITORS)}.")
+    if config.monitor not in monitors():
+        raise InputError(f"monitor is {config.monitor!r}; it must be one of {', '.join(monitors())}.")
     if str(config.trainer.precision) not in PRECISIONS:
         raise InputError(f"trainer.precision is {config.trainer.precision}; it must be one of {', '.join(PRECISIONS)}.")
     if config.trainer.devices != 1:
@@ -48,6 +47,12 @@ def check_settings(config: DictConfig) -> None:
     for name, least in (("seed", 0), ("optimizer_steps", 1), ("dropout_passes", 0)):
         if not isinstance(config[name], int) or isinstance(config[name], bool) or config[name] < least:
             raise InputError(f"{name} is {config[name]!r}; it must be a whole number of at least {least}.")
+
+
+def monitors() -> list[str]:
+    """Metrics that can decide which weights are the best: logged at every validation, and the smaller the better."""
+    measures = [name for name, one in MEASURES.items() if one.smaller_is_better and not one.needs_naive]
+    return [*(f"validation/{name}" for name in measures), "loss/validation"]
 
 
 def prepare(config: DictConfig, name: str) -> tuple[Any, ForecastModule]:

@@ -1,6 +1,5 @@
 """What a leak check has seen, as a record, as a table for people and as rows for files; it knows texts and numbers."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seqmodels.report.formatting import format_number
-from seqmodels.report.output import to_primitives, write_file
+from seqmodels.report.output import write_json
 
 STYLES = {"clean": "green", "leak": "bold red", "warning": "yellow", "not checked": "dim"}
 
@@ -54,5 +53,4 @@ def sentences(findings: Sequence[Finding], kind: str) -> list[str]:
 def write(findings: Sequence[Finding], directory: Path, summary: Mapping[str, Any]) -> None:
     """Write ``metrics.json``: what ``summary`` holds, and the table as "findings"."""
     rows = [{**finding._asdict(), "verdict": finding.verdict} for finding in findings]
-    content = json.dumps(to_primitives({**summary, "findings": rows}), indent=2, allow_nan=False) + "\n"
-    write_file(directory / "metrics.json", content.encode())
+    write_json(directory / "metrics.json", {**summary, "findings": rows})

@@ -1,5 +1,6 @@
 """Output to the terminal and to files: summaries, single lines, and files that appear whole or not at all."""
 
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -36,6 +37,11 @@ def write_file(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` as JSON; NaN and infinity are null."""
+    write_file(path, (json.dumps(to_primitives(content), indent=2, allow_nan=False) + "\n").encode())
 
 
 def to_primitives(value: Any) -> Any:

@@ -1,8 +1,7 @@
-"""What a run has found, for people and for files: the result table, metrics as JSON and CSV."""
+"""Results of a run: the table that is printed, and metrics.json and metrics.csv."""
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,85 +10,72 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from seqmodels.metrics import MODEL, ErrorTable, skill
+from seqmodels.metrics import MEASURES, MODEL, ErrorTable, naive_row
 from seqmodels.report.formatting import format_number
-from seqmodels.report.output import to_primitives, write_file
+from seqmodels.report.output import to_primitives, write_file, write_json
 
 Results = Mapping[str, Mapping[str, ErrorTable]]  # by stage, then by row of the table
-MEASURES = ("mae", "rmse", "mse", "mase", "skill")
 
 
 def result_table(
     results: Results, windows: Mapping[str, int], name: str, channels: Sequence[str] = (), stateful: bool = False
 ) -> RenderableType:
-    """Errors of the model called ``name`` and of its references, per stage, and per channel where there are several.
+    """Errors of the model called ``name`` and of the naive forecasts by stage, and by channel if there are several.
 
-    ``stateful``: every step counts as the end of a window of its own.
+    ``stateful``: each step counts as the end of a window of its own.
     """
     table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True, overflow="ellipsis", min_width=18)
-    for heading in ("MAE", "RMSE", "MSE", "MASE", "skill"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    for measure in MEASURES.values():
+        table.add_column(measure.heading, justify="right", no_wrap=True)
     for stage, rows in results.items():
-        blocks = blocks_of(rows, channels, name)
-        for channel in blocks:
+        blocks = measures_by_channel(rows, channels, name)
+        for channel, block in blocks.items():
             part = f", {channel}" if len(blocks) > 1 else ""
             table.add_row(Text(f" {stage}{part}", style="bold"))
-            for row, values in blocks[channel].items():
-                label_of_row = Text(f"   {name if row == MODEL else row}")
-                table.add_row(label_of_row, *(format_number(values[measure]) for measure in MEASURES))
-    return Group(table, Text(explanation(results, windows, stateful), style="dim"))
+            for row, values in block.items():
+                heading = Text(f"   {name if row == MODEL else row}")
+                table.add_row(heading, *(format_number(values[measure]) for measure in MEASURES))
+    return Group(table, Text(caption(results, windows, stateful), style="dim"))
 
 
-def explanation(results: Results, windows: Mapping[str, int], stateful: bool = False) -> str:
-    """What the numbers of the table mean, and on how many windows they stand."""
-    reference = reference_of(next(iter(results.values()), {}))
+def caption(results: Results, windows: Mapping[str, int], stateful: bool = False) -> str:
+    """Meaning of the numbers in the table, and the number of windows behind them."""
     counts = " and ".join(f"{windows[stage]:,} {stage}" for stage in results)
     counted = f"{counts} steps, one after another" if stateful else f"the last step of {counts} windows"
     return (
         f" From {counted}, the same for each row.\n"
         f" In the data's own units; MASE in units of the seasonal error.\n"
-        f" skill = 1 - MAE / MAE of {reference}."
+        f" skill = 1 - MAE / MAE of {naive_row(next(iter(results.values()), {}))}."
     )
 
 
-def blocks_of(
-    rows: Mapping[str, ErrorTable], channels: Sequence[str], name: str = MODEL
+def measures_by_channel(
+    rows: Mapping[str, ErrorTable], channels: Sequence[str], name: str
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Measures by channel, then by row; the channel "all" comes first, and alone where there is only one.
+    """Measures by channel, then by row. The channel "all" comes first, and alone if there is only one channel.
 
-    Where the model called ``name`` is itself one of the references, that reference is not repeated.
+    If the model called ``name`` is one of the naive forecasts, that row is not repeated.
     """
-    count = next(iter(rows.values())).absolute.shape[1] if rows else 0
-    names = list(channels) or [f"channel {i}" for i in range(count)]
-    blocks = {"all": measures(rows)}
-    if count > 1:
-        for i, channel in enumerate(names):
-            blocks[channel] = measures({row: table.channel(i) for row, table in rows.items()})
-    again = name.replace("_", " ")
-    # With a season of its own, a seasonal naive model differs from the reference: then both are shown.
-    if again != MODEL and again in rows and rows[again].summary() == rows[MODEL].summary():
-        blocks = {channel: {row: block[row] for row in block if row != again} for channel, block in blocks.items()}
-    return blocks
-
-
-def measures(rows: Mapping[str, ErrorTable]) -> dict[str, dict[str, float]]:
-    """MAE, RMSE, MSE, MASE and skill of each row."""
-    reference = rows[reference_of(rows)]
-    return {row: {**table.summary(), "skill": skill(table, reference)} for row, table in rows.items()}
-
-
-def reference_of(rows: Mapping[str, ErrorTable]) -> str:
-    """The row that skill is measured against: seasonal naive, or naive where the data have no season."""
-    return "seasonal naive" if "seasonal naive" in rows else "naive"
+    parts = {"all": rows}
+    if len(channels) > 1:
+        parts |= {name: {row: table.channel(i) for row, table in rows.items()} for i, name in enumerate(channels)}
+    naive, repeated = naive_row(rows), name.replace("_", " ")
+    # A seasonal naive model with a season of its own differs from the row of that name: then both are shown.
+    if repeated == MODEL or repeated not in rows or rows[repeated].summary() != rows[MODEL].summary():
+        repeated = ""
+    return {
+        channel: {row: table.summary(part[naive]) for row, table in part.items() if row != repeated}
+        for channel, part in parts.items()
+    }
 
 
 def result_rows(
     results: Results, windows: Mapping[str, int], name: str = MODEL, channels: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """The table as records: stage, row, channel, mae, rmse, mse, mase, skill, windows.
+    """The table as records: stage, row, channel, the measures and the number of windows; ``name`` is the model's row.
 
-    The model's row is called ``name``; the channel "all" is always there, the single ones where there are several.
+    The channel "all" is always there, single channels only if there are several.
     """
     return [
         {
@@ -100,18 +86,17 @@ def result_rows(
             "windows": windows[stage],
         }
         for stage, rows in results.items()
-        for channel, block in blocks_of(rows, channels, name).items()
+        for channel, block in measures_by_channel(rows, channels, name).items()
         for row, values in block.items()
     ]
 
 
-def write_results(directory: str | Path, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``metrics.json`` (the summary, and the rows as "rows") and ``metrics.csv``; what is no number is null."""
-    content = json.dumps(to_primitives({**summary, "rows": list(rows)}), indent=2, allow_nan=False) + "\n"
-    write_file(Path(directory) / "metrics.json", content.encode())
+def write_results(directory: Path, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``metrics.json``, the summary with the rows as "rows", and ``metrics.csv``; NaN and infinity are null."""
+    write_json(directory / "metrics.json", {**summary, "rows": list(rows)})
     text = io.StringIO()
     columns = ["stage", "row", "channel", *MEASURES, "windows"]
     writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(to_primitives(list(rows)))
-    write_file(Path(directory) / "metrics.csv", text.getvalue().encode())
+    write_file(directory / "metrics.csv", text.getvalue().encode())

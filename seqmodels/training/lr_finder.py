@@ -1,7 +1,6 @@
 """Learning-rate finder: train with rising rates, and read a suggestion from the curve of losses."""
 
 import io
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 
 from seqmodels.errors import InputError
 from seqmodels.report import plotting
-from seqmodels.report.output import to_primitives, write_file
+from seqmodels.report.output import write_file, write_json
 from seqmodels.training.module import ForecastModule, Gathered, mean
 
 
@@ -86,8 +85,7 @@ def write_curve(curve: LossCurve, found: Suggestion | None, directory: Path, run
     summary = {**run, "steps": len(curve.rates)}
     if found is not None:
         summary |= {"monitor": {"name": "optimizer.lr", "value": found.rate}, **found._asdict()}
-    content = json.dumps(to_primitives(summary), indent=2, allow_nan=False) + "\n"
-    write_file(directory / "metrics.json", content.encode())
+    write_json(directory / "metrics.json", summary)
 
 
 FEWEST_STEPS = 20

@@ -13,7 +13,7 @@ from seqmodels.baselines import Naive, SeasonalNaive
 from seqmodels.checkpoint import KEY, describe
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
-from seqmodels.metrics import MODEL, ErrorTable, ForecastErrors, skill
+from seqmodels.metrics import MODEL, NAIVE, SEASONAL_NAIVE, ErrorTable, ForecastErrors
 from seqmodels.training.stateful import Carried, ordinary
 from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Window, WindowSpec
 
@@ -55,7 +55,7 @@ class ForecastModule(pl.LightningModule):
         self.optimizer, self.scheduler = optimizer, scheduler
         seasonal = 1 < spec.season <= spec.past_steps  # else the window does not hold what would be repeated
         references = [Naive(spec), SeasonalNaive(spec)] if seasonal else [Naive(spec)]
-        self.rows = dict(zip((MODEL, "naive", "seasonal naive"), (forecaster, *references), strict=False))
+        self.rows = dict(zip((MODEL, NAIVE, SEASONAL_NAIVE), (forecaster, *references), strict=False))
         self.training_state: Carried | None = None
         self.evaluation_state: Carried | None = None
         if spec.stateful and isinstance(forecaster, Forecaster):  # others see each window by itself
@@ -143,10 +143,9 @@ class ForecastModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         tables = self._collect("validation")
-        values = {f"validation/{name}": value for name, value in tables[MODEL].summary().items()}
+        measures = tables[MODEL].summary(tables.get(SEASONAL_NAIVE))
+        values = {f"validation/{name}": value for name, value in measures.items()}
         values["loss/validation"] = float(self.validation_loss / self.validation_count.clamp(min=1))
-        if "seasonal naive" in tables:
-            values["validation/skill"] = skill(tables[MODEL], tables["seasonal naive"])
         self.log_dict(values, batch_size=1, logger=False)  # written by ScalarLogger, at the right step
 
     def on_test_epoch_end(self) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from seqmodels.inference.monte_carlo import monte_carlo
-from seqmodels.metrics import MODEL
+from seqmodels.metrics import MODEL, naive_row
 from seqmodels.report.formatting import format_time
 from seqmodels.report.plotting import Panel, plot_errors, plot_forecasts, render, save_figure
 from seqmodels.training.callbacks.scalars import tensorboards
@@ -107,7 +107,7 @@ def draw_forecasts(
     one standard deviation of them.
     """
     window = move_data_to_device(datamodule.examples(stage, windows), module.device)
-    reference = "seasonal naive" if "seasonal naive" in module.rows else "naive"
+    reference = naive_row(module.rows)
     forecasts = forecast(module, MODEL, window), forecast(module, reference, window)
     panels = panels_of(window, *forecasts, datamodule)
     if dropout_passes and any(parameter.requires_grad for parameter in module.parameters()):

@@ -10,10 +10,11 @@ import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch import Tensor
 
-from seqmodels.metrics import MODEL, ErrorTable
+from seqmodels.metrics import MEASURES, MODEL, ErrorTable
 from seqmodels.training.module import ForecastModule
 
-MOST_LEADS = 48  # more curves than this nobody reads
+MAX_LEADS = 48  # nobody reads more curves than that
+MEASURES_BY_LEAD = ("mae", "rmse")
 LAYOUT = {"loss": {"loss": ["Multiline", ["loss/train", "loss/validation"]]}}
 Loggers = Logger | Iterable[Logger] | None
 
@@ -64,7 +65,7 @@ class ScalarLogger(pl.Callback):
             return
         assert isinstance(module, ForecastModule)
         values = {name: float(value) for name, value in trainer.callback_metrics.items() if is_validation(name)}
-        values |= by_step(module.results["validation"][MODEL])
+        values |= errors_by_lead(module.results["validation"][MODEL])
         for logger in trainer.loggers:
             logger.log_metrics(values, step=trainer.global_step)
             logger.save()
@@ -112,28 +113,23 @@ def is_validation(name: str) -> bool:
     return name == "loss/validation" or name.startswith("validation/")
 
 
-def by_step(table: ErrorTable) -> dict[str, float]:
+def errors_by_lead(table: ErrorTable) -> dict[str, float]:
     """MAE and RMSE of each lead over all channels, at most 48 leads: ``validation_by_step/mae_01`` and so on."""
-    weight = table.observed / table.observed.sum(dim=1, keepdim=True)
-    absolute, squared = (mean_over_channels(values, weight) for values in (table.absolute, table.squared))
-    width = max(2, len(str(len(absolute))))
-    values = {}
-    for lead in chosen_leads(len(absolute)):
-        values[f"validation_by_step/mae_{lead:0{width}d}"] = absolute[lead - 1]
-        values[f"validation_by_step/rmse_{lead:0{width}d}"] = squared[lead - 1] ** 0.5
-    return {name: value for name, value in values.items() if value == value}  # nothing observed at a lead: no point
+    errors = table.mean(dim=1)
+    width = max(2, len(str(len(errors))))
+    values = {
+        f"validation_by_step/{name}_{lead:0{width}d}": MEASURES[name].compute(errors[lead - 1])
+        for lead in select_leads(len(errors))
+        for name in MEASURES_BY_LEAD
+    }
+    return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
-def mean_over_channels(values: Tensor, weight: Tensor) -> list[float]:
-    """(H, C) means and their weights -> one number per lead, NaN where a lead was never observed."""
-    return [float(mean) for mean in (values.nan_to_num() * weight).sum(dim=1)]
-
-
-def chosen_leads(horizon: int) -> list[int]:
+def select_leads(horizon: int) -> list[int]:
     """All leads 1 ... H, or 48 of them spread evenly, the first and the last one included."""
-    if horizon <= MOST_LEADS:
+    if horizon <= MAX_LEADS:
         return list(range(1, horizon + 1))
-    return [1 + round(i * (horizon - 1) / (MOST_LEADS - 1)) for i in range(MOST_LEADS)]
+    return [1 + round(i * (horizon - 1) / (MAX_LEADS - 1)) for i in range(MAX_LEADS)]
 
 
 def tensorboards(loggers: Loggers) -> list[TensorBoardLogger]:
