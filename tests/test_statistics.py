@@ -1,4 +1,4 @@
-"""Statistics of the training span: what slow and simple formulas give, whatever the length of a piece."""
+"""Statistics of the training rows against slow formulas, for any block size; seasonal units; winsorising."""
 
 import math
 
@@ -8,15 +8,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datamodules import arrays
 from datamodules import statistics as module
 from datamodules.series import SeriesSet, Span
-from datamodules.statistics import compute_statistics, merge_ranges, seasonal_errors
+from datamodules.statistics import (
+    check_winsorise,
+    clip_rows,
+    compute_statistics,
+    merge_ranges,
+    quantile_limits,
+    seasonal_errors,
+)
 from datamodules.windows.spec import seasonal_units, sizes_differ
-from seqmodels.window import Statistics, WindowSpec
+from seqmodels.window import InputError, Statistics, WindowSpec
 
 
 @pytest.fixture(params=[7, 64, 2**20])
-def pieces(request, monkeypatch) -> None:
+def block_sizes(request, monkeypatch) -> None:
     monkeypatch.setattr(module, "VALUES_AT_ONCE", request.param)
 
 
@@ -32,7 +40,7 @@ def random_series(seed: int, channels: int = 2, missing: bool = True) -> SeriesS
 
 
 def random_spans(series: SeriesSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A piece of each series, sometimes empty, sometimes whole."""
+    """A part of each series, sometimes empty, sometimes whole."""
     random = np.random.default_rng(seed)
     start = series.offsets[:-1] + (random.random(len(series)) * series.lengths * random.integers(0, 2)).astype(int)
     stop = start + (random.random(len(series)) * 1.3 * (series.offsets[1:] - start)).astype(int)
@@ -41,7 +49,7 @@ def random_spans(series: SeriesSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("missing", [False, True])
-def test_mean_and_deviation_are_those_of_the_values_put_together(seed: int, missing: bool, pieces: None) -> None:
+def test_mean_and_deviation_equal_those_of_the_concatenated_values(seed: int, missing: bool, block_sizes: None) -> None:
     series = random_series(seed, missing=missing)
     start, stop = random_spans(series, seed)
     rows = np.concatenate([np.arange(low, high) for low, high in zip(start, stop, strict=True)]).astype(int)
@@ -53,25 +61,25 @@ def test_mean_and_deviation_are_those_of_the_values_put_together(seed: int, miss
         assert found.deviation[channel] == pytest.approx((len(there) and there.std()) or 1, rel=1e-6)
 
 
-def test_a_large_constant_part_does_not_hide_the_deviation(pieces: None) -> None:
+def test_a_large_mean_does_not_cancel_the_deviation(block_sizes: None) -> None:
     values = (1e5 + np.arange(500)[:, None] % 2).astype(np.float32)
     found = compute_statistics(values, [slice(0, 200), slice(300, 500)])
     assert found.mean[0] == pytest.approx(1e5 + 0.5) and found.deviation[0] == pytest.approx(0.5, rel=1e-6)
 
 
 @pytest.mark.parametrize("value", [0.0, 5.1, -1e20])
-def test_a_constant_channel_has_the_deviation_one(value: float, pieces: None) -> None:
+def test_a_constant_channel_has_the_deviation_one(value: float, block_sizes: None) -> None:
     found = compute_statistics(np.full((100, 1), value, np.float32), [slice(0, 90)])
     assert found.deviation == (1.0,) and found.mean[0] == pytest.approx(value, rel=1e-6)
 
 
-def test_nothing_to_measure_is_mean_zero_and_deviation_one() -> None:
+def test_without_values_the_mean_is_0_and_the_deviation_1() -> None:
     assert compute_statistics(np.ones((3, 1), np.float32), []) == ((0.0,), (1.0,))
     assert compute_statistics(np.ones((3, 1), np.float32), [slice(0, 2)], np.zeros((3, 1), bool)) == ((0.0,), (1.0,))
     assert compute_statistics(None, [slice(0, 2)]) == ((), ())
 
 
-def test_nan_counts_nowhere(pieces: None) -> None:
+def test_nan_is_ignored(block_sizes: None) -> None:
     values = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
     values[::7, 1] = np.nan
     found = compute_statistics(values, [slice(0, 100)])
@@ -90,7 +98,7 @@ def slow_error(series: SeriesSet, low: int, high: int, season: int, channel: int
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("season", [1, 7, 40])
 @pytest.mark.parametrize("missing", [False, True])
-def test_seasonal_errors_are_those_of_a_loop(seed: int, season: int, missing: bool, pieces: None) -> None:
+def test_seasonal_errors_equal_a_loop(seed: int, season: int, missing: bool, block_sizes: None) -> None:
     series = random_series(seed, missing=missing)
     start, stop = random_spans(series, seed)
     found = seasonal_errors(series, start, stop, season)
@@ -100,7 +108,7 @@ def test_seasonal_errors_are_those_of_a_loop(seed: int, season: int, missing: bo
             assert found[number, channel] == pytest.approx(error or math.nan, rel=1e-6, nan_ok=True)
 
 
-def test_a_series_of_tiny_values_keeps_its_unit_beside_one_of_huge_values() -> None:
+def test_tiny_series_keep_their_error_beside_huge_ones() -> None:
     steps = np.arange(1000)
     values = np.concatenate([1e12 * (steps % 2), 1e-9 * (steps % 2), 1 + 1e-8 * steps]).astype(np.float32)[:, None]
     series = SeriesSet(values, np.array([0, 1000, 2000, 3000]), ("y",))
@@ -110,7 +118,7 @@ def test_a_series_of_tiny_values_keeps_its_unit_beside_one_of_huge_values() -> N
 
 @given(lengths=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8))
 @settings(max_examples=50, deadline=None)
-def test_joined_ranges_hold_the_same_rows_and_do_not_touch(lengths: list[tuple[int, int]]) -> None:
+def test_merged_ranges_hold_the_same_rows_and_are_not_adjacent(lengths: list[tuple[int, int]]) -> None:
     stops = np.cumsum([gap + length for gap, length in lengths]).astype(int)
     starts = stops - np.array([length for _, length in lengths], dtype=int)
     parts = merge_ranges(starts, stops)
@@ -119,7 +127,7 @@ def test_joined_ranges_hold_the_same_rows_and_do_not_touch(lengths: list[tuple[i
     assert all(one.stop < two.start for one, two in zip(parts, parts[1:], strict=False))
 
 
-def test_units_stay_of_the_size_of_their_series() -> None:
+def test_units_have_the_size_of_their_series() -> None:
     alternating, rising = np.tile([0.0, 2e-3], 30), 1e6 * np.arange(60.0)
     constant, silent, short = np.full(60, 5.0), np.zeros(60), np.array([3.0, 3.0, 4.0])
     parts = [alternating, rising, constant, silent, short]
@@ -131,10 +139,59 @@ def test_units_stay_of_the_size_of_their_series() -> None:
     assert found[:, 0].tolist() == pytest.approx([2e-3, 4e6, 5.0, 7.0, 0.5], rel=1e-6)
 
 
-def test_sizes_differ_only_where_more_than_the_outermost_series_do() -> None:
+def test_sizes_differ_ignores_the_outermost_series() -> None:
     alike = torch.linspace(1, 9, 100)[:, None]
     assert not sizes_differ(alike) and not sizes_differ(alike[:1])
     outlier = alike.clone()
     outlier[0] = 1e6
     assert not sizes_differ(outlier)
     assert sizes_differ(torch.logspace(0, 3, 100)[:, None]) and sizes_differ(torch.tensor([[1.0, 1.0], [1.0, 50.0]]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    values=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=50),
+    share=st.floats(0.001, 0.49),
+    begin=st.integers(0, 10),
+)
+def test_limits_are_quantiles_of_the_given_rows(values: list[float], share: float, begin: int) -> None:
+    column = np.array(values, np.float32)
+    rows = [slice(0, 3), slice(3, 5), slice(5 + begin, len(values))]
+    inside = np.concatenate([column[part] for part in rows])
+    low, high = quantile_limits(column[:, None], None, rows, share)
+    assert low.dtype == np.float32 and low.shape == high.shape == (1,)
+    assert np.count_nonzero(inside < low) <= share * len(inside) < np.count_nonzero(inside <= low)
+    assert np.count_nonzero(inside > high) <= share * len(inside) < np.count_nonzero(inside >= high)
+
+
+@pytest.mark.parametrize("size", [7, 1 << 20])
+def test_only_observed_values_of_the_rows_are_clipped(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "CHUNK", size)
+    numbers = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    numbers[[3, 150], 0], numbers[5, 1] = 99, -77
+    observed = np.ones(numbers.shape, bool)
+    observed[7, 0] = False
+    numbers[7, 0] = 0
+    before, rows = numbers.copy(), [slice(0, 50), slice(60, 100)]
+    low, high = quantile_limits(numbers, observed, rows, 0.02)
+    for channel in (0, 1):
+        seen = np.sort(np.concatenate([numbers[part, channel][observed[part, channel]] for part in rows]))
+        assert (low[channel], high[channel]) == (seen[1], seen[-2])  # 2 % of 90 values are 1
+    clipped, counts = clip_rows(numbers, observed, low, high, rows)
+    changed = np.argwhere(clipped != numbers)
+    assert counts.tolist() == [2, 2] and clipped[3, 0] == high[0] and clipped[5, 1] == low[1] and clipped[7, 0] == 0
+    assert len(changed) == 4 and all(row < 50 or 60 <= row < 100 for row, _ in changed)
+    assert (numbers == before).all() and clipped[150, 0] == 99
+    everywhere, _ = clip_rows(numbers, None, low, high, [slice(0, 200)])
+    assert (everywhere == np.clip(numbers, low, high)).all()
+
+
+def test_a_channel_without_values_has_infinite_limits() -> None:
+    low, high = quantile_limits(np.zeros((4, 1), np.float32), np.zeros((4, 1), bool), [slice(0, 4)], 0.1)
+    assert (low[0], high[0]) == (-np.inf, np.inf)
+
+
+@pytest.mark.parametrize("share", [0, 0.5, -0.1, 1, True, float("nan")])
+def test_invalid_winsorise_shares_are_refused(share: float) -> None:
+    with pytest.raises(InputError, match=r"data.winsorise is .*; it must be null or a share between 0 and 0.5"):
+        check_winsorise(share)

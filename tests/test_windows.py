@@ -105,7 +105,7 @@ def test_winsorise_pulls_in_training_values_and_leaves_what_forecasts_are_compar
     assert np.array_equal(np.delete(kept, train), np.delete(measured, train)) and kept[55] == 1e6
     assert data.spec.target_statistics.mean[0] == pytest.approx(kept[train].mean(), rel=1e-6)
     low, high = sorted_rows[4], sorted_rows[-5]
-    note = f"training values pulled in (data.winsorise=0.05): 8 of a to {low:.6g} ... {high:.6g}"
+    note = f"training values clipped (data.winsorise=0.05): 8 of a to {low:.6g} ... {high:.6g}"
     assert data.series.notes == (note,) and data.input_series.notes == ()
     wide = build_data(60, channels=3, split=[40, 10, 10], winsorise=0.05)
     assert [part.split(" to ")[0] for part in wide.series.notes[0].split(": ")[1].split(", ")] == [

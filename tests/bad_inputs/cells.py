@@ -76,10 +76,10 @@ CASES: dict[str, Case] = {
     "constant": Repaired(with_column("z", lambda row: 5), [*TIMED, "data.target=z"], ""),
     "all zero": Repaired(with_column("z", lambda row: 0), [*TIMED, "data.target=z"], ""),
     "spike": Repaired(bad("1e30"), TIMED, ""),
-    "spike pulled in": Repaired(
+    "spike clipped": Repaired(
         bad("1e30"),
         [*TIMED, "data.winsorise=0.05"],
-        r"training values pulled in \(data.winsorise=0.05\): 1 of y to 1 ... 7",
+        r"training values clipped \(data.winsorise=0.05\): 1 of y to 1 ... 7",
     ),
     "smallest of numbers": Repaired(bad("1e-45"), TIMED, ""),
     "missing covariate": Repaired(
