@@ -1,4 +1,4 @@
-"""Generated series: textbook waves, a course series of trend, season and noise, and a panel of daily series."""
+"""Generated data: waves of a textbook, the trend-and-season series of a course, and a panel of daily series."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +12,12 @@ from seqmodels.errors import InputError, require_at_least, require_fraction
 
 
 def generate_waves(series: int, steps: int, seed: int) -> np.ndarray:
-    """Sums of two sine waves of random frequency and phase, plus noise: (series, steps) float32.
+    """Generate sums of two sine waves of random frequency and phase, plus noise: (series, steps) float32.
 
     0.5 sin((t - o1)(10 f1 + 10)) + 0.2 sin((t - o2)(20 f2 + 20)) + 0.1 (u - 0.5), with f, o, u ~ U(0, 1)
-    and t = linspace(0, 1, steps); so the sampling step depends on ``steps``.
+    and t = linspace(0, 1, steps), so the sampling interval depends on ``steps``.
 
-    Source: Géron, "Hands-On Machine Learning", 2nd ed., chapter 15; the same draws in the same order.
+    Source: Géron, "Hands-On Machine Learning", 2nd ed., chapter 15, with the same random draws.
     """
     random = np.random.RandomState(seed)
     frequency1, frequency2, offset1, offset2 = random.rand(4, series, 1)
@@ -41,13 +41,13 @@ def generate_trend_season(
     decay: float = 3.0,
     tail: float = 1.0,
 ) -> np.ndarray:
-    """Baseline + trend + season + white noise: (steps,) float32, with t = 0 ... steps - 1.
+    """Generate baseline + trend + season + white noise at t = 0 ... steps - 1: (steps,) float32.
 
-    Within a period, s = (t mod period) / period, the season is cos(frequency pi s) before ``knee`` and
-    tail * exp(-decay s) after it, times ``amplitude``.
+    The season is ``amplitude`` times cos(frequency pi s) for phases s = (t mod period) / period before ``knee``, and
+    ``amplitude`` times tail exp(-decay s) after it.
 
-    Source: Moroney, "Sequences, Time Series and Prediction", week 1 (main series: the defaults, 1,461 steps,
-    seed 42), computed in float32 in the same order.
+    Source: Moroney, "Sequences, Time Series and Prediction", week 1, whose main series has the defaults, 1,461 steps
+    and seed 42; the same float32 operations in the same order.
     """
     time = np.arange(steps, dtype=np.float32)
     phase = (time % period) / period
@@ -58,16 +58,13 @@ def generate_trend_season(
 
 
 def fourier_terms(time: np.ndarray, period: int, count: int) -> np.ndarray:
-    """Sine and cosine of 1 ... count times the season: (steps, 2 count) float32."""
+    """Sine and cosine at 1 ... ``count`` times the seasonal frequency: (steps,) -> (steps, 2 count) float32."""
     angle = 2 * np.pi * (time % period)[:, None] / period * np.arange(1, count + 1)
     return np.stack([np.sin(angle), np.cos(angle)], axis=2).reshape(len(time), -1).astype(np.float32)
 
 
 class Waves(WindowDataModule):
-    """Two-sine waves, one window per series; ``split`` counts series by default (7000 / 2000 / 1000).
-
-    Each series has ``past_steps + horizon`` steps, as in the book.
-    """
+    """Waves of ``generate_waves``, one window per series: each has ``past_steps + horizon`` steps, as in the book."""
 
     def __init__(self, *, series: int = 10_000, data_seed: int = 42, **windows: Any):
         super().__init__(**windows)
@@ -81,9 +78,9 @@ class Waves(WindowDataModule):
 
 
 class TrendSeason(WindowDataModule):
-    """One long series of trend, season and noise; the formula is ``generate_trend_season``.
+    """One long series of ``generate_trend_season``.
 
-    ``harmonics``: sine and cosine of 1 ... that many times the season, as covariates known ahead; 0 for none.
+    ``harmonics``: number of pairs of Fourier terms of the season to add as known covariates; 0 for none.
     """
 
     def __init__(
@@ -108,7 +105,7 @@ class TrendSeason(WindowDataModule):
         if not 0 <= harmonics <= period // 2:
             raise InputError(
                 f"data.harmonics is {harmonics}; it must be between 0 and {period // 2}, half of data.period={period}:"
-                " faster ones look like slower ones."
+                " faster ones are aliases of slower ones."
             )
         self.steps, self.data_seed, self.period, self.harmonics = steps, data_seed, period, harmonics
         self.formula: dict[str, Any] = {
@@ -131,17 +128,17 @@ class TrendSeason(WindowDataModule):
 
 
 ROWS_AT_ONCE = 2**20
-WEEK = 7
+DAYS_PER_WEEK = 7
 LAST_DAY = np.datetime64("2024-12-31", "us")
 DAY = np.timedelta64(1, "D")
 
 
 class PanelGenerator:
-    """Series i at step t is level (1 + trend t / 365 + week of the day + noise), all of them ending on the same day.
+    """Generator of daily series level (1 + trend t / 365 + weekday effect + noise), all ending on the same day.
 
-    Lengths are uniform in [least_steps, most_steps]; levels are log-normal, exp(N(3, 1)); trends N(0, 0.2) a year;
-    the seven values of the week N(0, 0.3). The noise is autoregressive, n(t) = correlation n(t - 1) + e(t), with a
-    deviation of 0.1. Everything depends on ``seed`` alone, not on how many rows are made at a time.
+    Lengths are uniform in [least_steps, most_steps], levels log-normal exp(N(3, 1)), trends N(0, 0.2) per year, and the
+    seven weekday effects N(0, 0.3). The noise is autoregressive, n(t) = correlation n(t - 1) + e(t), with standard
+    deviation 0.1. Everything depends on ``seed`` alone, not on the size of the parts.
     """
 
     def __init__(self, series: int, least_steps: int, most_steps: int, correlation: float, seed: int):
@@ -149,29 +146,29 @@ class PanelGenerator:
         self.lengths = shape.integers(least_steps, most_steps, size=series, endpoint=True)
         self.level = np.exp(shape.normal(3.0, 1.0, size=series))
         self.trend = shape.normal(0.0, 0.2, size=series) / 365
-        self.week = shape.normal(0.0, 0.3, size=(series, WEEK))
+        self.week = shape.normal(0.0, 0.3, size=(series, DAYS_PER_WEEK))
         self.correlation = correlation
 
     def parts(self, rows: int = ROWS_AT_ONCE) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Values (n,) float32 and days before the last one (n,) of consecutive series, about ``rows`` at a time."""
+        """Generate whole series, about ``rows`` rows at a time: values (n,) float32 and days before the last (n,)."""
         ends = np.cumsum(self.lengths)
         borders = np.searchsorted(ends, np.arange(rows, ends[-1] + rows, rows))
         first = 0
         for last in np.minimum(borders + 1, len(ends)).tolist():
             if last > first:
-                yield self._part(np.arange(first, last))
+                yield self._generate(np.arange(first, last))
             first = last
 
-    def _part(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _generate(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         lengths = self.lengths[chosen]
         series = chosen.repeat(lengths)
         step = np.arange(len(series)) - (np.cumsum(lengths) - lengths).repeat(lengths)
         before = self.lengths[series] - 1 - step
-        share = 1 + self.trend[series] * step + self.week[series, before % WEEK] + self._noise(step)
-        return (self.level[series] * share).astype(np.float32), before
+        relative = 1 + self.trend[series] * step + self.week[series, before % DAYS_PER_WEEK] + self._noise(step)
+        return (self.level[series] * relative).astype(np.float32), before
 
     def _noise(self, step: np.ndarray) -> np.ndarray:
-        """n(t) = correlation n(t - 1) + e(t) from the first step of each series, doubling how far back it reaches."""
+        """Autoregressive noise (n,), restarted at step 0 of each series; the sum of past e(t) doubles in each pass."""
         scale = 0.1 * (1 - self.correlation**2) ** 0.5
         noise = self.noise.standard_normal(len(step)) * scale
         reach, weight = 1, self.correlation
@@ -182,7 +179,7 @@ class PanelGenerator:
 
 
 class Panel(WindowDataModule):
-    """Generated daily series; the formula is ``PanelGenerator``. ``dates``: with a date for each row."""
+    """Daily series of ``PanelGenerator``, of different lengths. ``dates``: True to give the rows dates."""
 
     def __init__(
         self,
@@ -204,11 +201,11 @@ class Panel(WindowDataModule):
         self.settings = (series, least_steps, most_steps, correlation, data_seed)
 
     def files(self) -> list[Path]:
-        """None: all is computed."""
+        """No files, as everything is computed."""
         return []
 
     def shards(self, folder: Path, rows: int, done: int) -> Iterator[Shard]:
-        """The same series as ``read`` gives, some at a time."""
+        """The series of ``read``, some at a time."""
         generator, first = PanelGenerator(*self.settings), 0
         for number, (values, before) in enumerate(generator.parts(rows)):
             last = first + int((before == 0).sum())
@@ -236,6 +233,6 @@ class Panel(WindowDataModule):
             time=LAST_DAY - before * DAY if self.dates else None,
             names=tuple(f"series {number}" for number in range(first, first + len(lengths))),
             frequency="day",
-            season=WEEK,
+            season=DAYS_PER_WEEK,
             source="generated panel",
         )
