@@ -1,4 +1,4 @@
-"""Windows from a store on the disk in constant memory: knows in which blocks to read it, and when to let them go."""
+"""Windows from a store on the disk, in constant memory."""
 
 from pathlib import Path
 from typing import Any
@@ -13,40 +13,40 @@ from datamodules.windows.samplers import BlockShuffleSampler, Sampler
 from seqmodels.errors import require_at_least
 from seqmodels.window import Inputs, Targets, Window, WindowSpec
 
-AREA = 2**21  # bytes, at most, that a system maps together when one of them is read
-MOST_MAPPED = 2**28  # bytes of the files that may be in memory before they are given back
-BLOCK_BYTES = 2**18  # of a block of windows where nobody says how many windows it has
+REGION_BYTES = 2**21  # the most that an operating system maps together when one byte is read
+MAX_MAPPED = 2**28  # bytes of the files that may be in memory before they are released
+BLOCK_BYTES = 2**18  # default size of a block of windows
 
 
 class MappedTensors(SeriesTensors):
-    """Windows of series in files: what was read is given back once it is much, and batches are put on ``target``."""
+    """Tensors over mapped files: releases what was read when it becomes too much, and moves batches to ``target``."""
 
     def __init__(self, series: StoredSeries, spec: WindowSpec, seasonal_error: Tensor):
         super().__init__(series, spec, seasonal_error)
         self.series, self.target = series, torch.device("cpu")
-        self.rows_per_area = max(1, AREA // series.row_bytes)
-        self.touched = torch.zeros(len(series.values) // self.rows_per_area + 1, dtype=torch.bool)
-        self.per_area = series.files * max(AREA, self.length * series.row_bytes)  # bytes, at most
-        self.uncounted = 0
+        self.rows_per_region = max(1, REGION_BYTES // series.row_bytes)
+        self.touched = torch.zeros(len(series.values) // self.rows_per_region + 1, dtype=torch.bool)
+        self.bytes_per_region = series.files * max(REGION_BYTES, self.length * series.row_bytes)  # at most
+        self.uncounted = 0  # windows since regions were last counted
 
-    def _window(self, taken: list[Tensor | None], series: Tensor, origin: Tensor, reset: Tensor | None) -> Window:
-        window = super()._window(taken, series, origin, reset)
-        self._account(origin)
-        return window if self.target == self.device else _moved(window, self.target)
+    def _window(self, fields: list[Tensor | None], series: Tensor, origin: Tensor, reset: Tensor | None) -> Window:
+        window = super()._window(fields, series, origin, reset)
+        self._release_if_large(origin)
+        return window if self.target == self.device else _move(window, self.target)
 
-    def _account(self, origin: Tensor) -> None:
-        """Note which areas of the files were read, and give all of them back where they are many."""
+    def _release_if_large(self, origin: Tensor) -> None:
+        """Note the regions that were read, and release all of them if they exceed ``MAX_MAPPED``."""
         first = (origin - self.spec.past_steps + 1).clamp(min=0)
-        self.touched[torch.div(first, self.rows_per_area, rounding_mode="floor")] = True
+        self.touched[torch.div(first, self.rows_per_region, rounding_mode="floor")] = True
         self.uncounted += len(origin)
-        if self.uncounted * self.per_area > MOST_MAPPED:
+        if self.uncounted * self.bytes_per_region > MAX_MAPPED:
             self.uncounted = 0
-            if int(self.touched.count_nonzero()) * self.per_area > MOST_MAPPED:
+            if int(self.touched.count_nonzero()) * self.bytes_per_region > MAX_MAPPED:
                 self.touched.zero_()
                 self.series.release()
 
 
-def _moved(window: Window, device: torch.device) -> Window:
+def _move(window: Window, device: torch.device) -> Window:
     inputs, targets, origin = window
     return Window(
         Inputs(*(field.to(device) for field in inputs)), Targets(*(field.to(device) for field in targets)), origin
@@ -54,12 +54,12 @@ def _moved(window: Window, device: torch.device) -> Window:
 
 
 class Stored(WindowDataModule):
-    """Windows from what ``convert.py`` wrote to ``path``; ``verify`` compares all checksums first.
+    """Windows from a store that ``convert.py`` wrote to ``path``; ``verify`` compares all checksums first.
 
-    Training windows come in blocks of ``block`` consecutive ones (None: as many as make a quarter of a megabyte), of
-    which ``blocks_together`` are shuffled with one another: more mix better and take more memory, longer ones suit
-    slower disks. What is made in training (``calendar``, ``holidays``, ``lags``, ``rolling``, ``winsorise``, what
-    stands in for missing covariates) is made in memory, for all rows.
+    Training windows are shuffled in blocks of ``block`` consecutive ones (None: a quarter of a megabyte), of which
+    ``blocks_together`` are shuffled with each other: more of them mix better and take more memory, larger blocks suit
+    slower disks. Covariates made in training (``calendar``, ``holidays``, ``lags``, ``rolling``), winsorised values
+    and imputed covariates are kept in memory for all rows.
     """
 
     def __init__(
@@ -75,7 +75,6 @@ class Stored(WindowDataModule):
         return open_store(self.path)
 
     def training_sampler(self, windows: int) -> Sampler:
-        """Blocks that are read one after the other from the disk."""
         if not self.shuffle:
             return super().training_sampler(windows)
         assert isinstance(self.series, StoredSeries)
@@ -92,7 +91,7 @@ class Stored(WindowDataModule):
         return loaders
 
     def _set_device(self, device: torch.device) -> None:
-        """The series stay where they are: batches go to the device."""
+        """Batches go to the device; the series stay on the disk."""
         tensors = self.loaders["train"].tensors
         assert isinstance(tensors, MappedTensors)
         tensors.target = device

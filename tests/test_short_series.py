@@ -248,7 +248,7 @@ def test_a_new_short_series_has_the_unit_of_its_one_past_row_and_not_of_another_
         (
             (5, 40),
             {"short_series": "refuse"},
-            "integers: series 0 has 5 steps, .* data.short_series=pad or exclude takes",
+            "integers: series 0 has 5 steps, .* data.short_series=pad or exclude accepts",
         ),
         ((5, 6), {"short_series": "refuse"}, r"data.horizon=2\)\.$"),
         ((40, 9), {"short_series": "refuse"}, r"series 1 has 6 rows in the train part .* needs 7 there"),

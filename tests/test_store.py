@@ -540,7 +540,7 @@ def test_little_of_a_large_store_is_in_memory_at_a_time(shuffle: bool, tmp_path:
     writer = StoreWriter(output, {})
     writer.append(Shard(SeriesSet(values, np.array([0, len(values)]), ("y",))))
     writer.finish()
-    monkeypatch.setattr(stored, "MOST_MAPPED", most)
+    monkeypatch.setattr(stored, "MAX_MAPPED", most)
     data = Stored(path=str(output), past_steps=50, horizon=10, shuffle=shuffle, batch_size=1024, blocks_together=4)
     data.setup()
     file = output / "values.bin"

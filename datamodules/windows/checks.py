@@ -9,9 +9,12 @@ from datamodules.windows.loader import SlidingIndex, WindowIndex
 from datamodules.windows.stateful import LaneIndex
 from seqmodels.errors import InputError
 
+SHORT_SERIES_RULES = ("pad", "exclude", "refuse")
+ACCEPT_SHORT = "data.short_series=pad or exclude accepts such series."
+
 
 def check_lengths(series: SeriesSet, rule: str, past_steps: int, horizon: int) -> None:
-    """Raise InputError where no series is long enough for a window; with ``rule="refuse"``, where any is not."""
+    """Raise InputError if no series is long enough for a window, or with ``rule="refuse"`` if any is too short."""
     lengths, needed = series.lengths, past_steps + horizon
     if len(lengths) == 0 or lengths.sum() == 0:
         raise InputError(f"{series.source}: there are no rows; at least one series of {needed} steps is needed.")
@@ -21,12 +24,12 @@ def check_lengths(series: SeriesSet, rule: str, past_steps: int, horizon: int) -
         raise InputError(
             f"{series.source}: {longest}{series.name(worst)}{',' if longest else ''} has {lengths[worst]:,} steps, but"
             f" one window needs {needed:,} (data.past_steps={past_steps} + data.horizon={horizon})"
-            + ("; data.short_series=pad or exclude takes such series." if lengths.max() >= needed else ".")
+            + (f"; {ACCEPT_SHORT}" if lengths.max() >= needed else ".")
         )
 
 
 def check_split_by(series: SeriesSet, by: str) -> None:
-    """Raise InputError where whole series shall go to one part each, but there is only one."""
+    """Raise InputError if whole series are to be divided among the parts, but there is only one."""
     if by == "series" and len(series) == 1:
         raise InputError(
             f"{series.source} holds only one series, but data.split_by=series puts whole series into each part: set"
@@ -38,16 +41,16 @@ def check_windows(
     series: SeriesSet,
     split: Sequence,
     spans: Mapping[str, Span],
-    indexes: Mapping[str, SlidingIndex | LaneIndex],
+    indexes: Mapping[str, WindowIndex],
     context: str,
     past_steps: int,
     horizon: int,
     excluding: bool = False,
 ) -> None:
-    """Raise InputError unless training and validation have a window, and the test part, if it was given rows.
+    """Raise InputError unless training and validation have a window, and the test part if it was given rows.
 
-    Where the past must lie within the part, one window must be whole: to pad all of them would hide that
-    ``past_steps`` is too large. ``excluding``: whether series were left out as short.
+    Where the past must lie within the part, at least one window must be unpadded: padding all of them would hide a
+    ``past_steps`` that is too large. ``excluding``: short series were excluded.
     """
     for stage, index in indexes.items():
         rows, inside = spans[stage].rows, stage == "train" or context == "inside"
@@ -57,7 +60,7 @@ def check_windows(
         if isinstance(index, LaneIndex):
             raise InputError(
                 f"{series.source}: data.lanes is {index.lanes}, and the {rows:,} rows of {part} do not hold a window"
-                f" for each lane (data.past_steps={past_steps} + data.horizon={horizon} steps); set fewer."
+                f" for each lane (data.past_steps={past_steps} + data.horizon={horizon} steps); set fewer lanes."
             )
         needed = past_steps + horizon if inside else horizon
         hint = "" if stage == "train" or context == "across" else ", or data.context=across"
@@ -69,17 +72,13 @@ def check_windows(
 
 
 def _longest(series: SeriesSet, span: Span) -> str:
-    """Which one of several series has the most rows in this part, empty where none has any."""
     longest = int(span.lengths.argmax())
     rows = int(span.lengths[longest])
     return f", and the longest, {series.name(longest)}, has {rows:,}" if rows and len(series) > 1 else ""
 
 
-SHORT_SERIES_RULES = ("pad", "exclude", "refuse")
-
-
 def find_short_series(spans: Mapping[str, Span], needed: int) -> np.ndarray:
-    """(series,) bool: series whose first part with rows in it, usually the training part, has fewer than ``needed``."""
+    """(series,) bool: True if the first part with rows of the series, usually training, has fewer than ``needed``."""
     rows = np.stack([span.lengths for span in spans.values()])
     first = rows[(rows > 0).argmax(axis=0), np.arange(rows.shape[1])]
     return (first > 0) & (first < needed)
@@ -88,10 +87,9 @@ def find_short_series(spans: Mapping[str, Span], needed: int) -> np.ndarray:
 def drop_short_series(
     series: SeriesSet, spans: dict[str, Span], short: np.ndarray, rule: str, needed: int, split: Sequence
 ) -> dict[str, Span]:
-    """The spans to use: all of them to "pad", none of the ``short`` series to "exclude".
+    """Empty the spans of ``short`` series if ``rule`` is "exclude"; raise InputError for them if it is "refuse".
 
-    Where all series are short, nothing is left out: that has a message of its own. Raises InputError for the first
-    short one to "refuse".
+    If all series are short, the spans stay as they are: ``check_windows`` reports that.
     """
     if rule == "pad" or not short.any() or short.all():
         return spans
@@ -101,7 +99,7 @@ def drop_short_series(
     stage, rows = next((stage, int(span.lengths[worst])) for stage, span in spans.items() if span.lengths[worst])
     raise InputError(
         f"{series.source}: {series.name(worst)} has {rows:,} rows in the {stage} part of data.split={list(split)}, but"
-        f" one window needs {needed:,} there; data.short_series=pad or exclude takes such series."
+        f" one window needs {needed:,} there; {ACCEPT_SHORT}"
     )
 
 
@@ -109,19 +107,20 @@ def short_series_notes(
     rule: str, short: np.ndarray, indexes: Mapping[str, WindowIndex], needed: int, split_by: str
 ) -> list[str]:
     """One line if series are left out, or if the past of windows is padded on the left."""
-    part = "" if split_by == "series" else " in the training part"  # of whole series most have no rows there
+    part = "" if split_by == "series" else " in the training part"  # most whole series have no rows there
     too_few = f"of {len(short):,} series have too few rows{part} for a window of {needed:,} steps"
     if rule == "exclude":
-        left_out = f"{short.sum():,} {too_few}"
-        return [f"{left_out} and are left out"] if short.any() else []
-    found = {stage: index for stage, index in indexes.items() if isinstance(index, SlidingIndex)}
-    padded = {stage: index.padded.numpy() for stage, index in found.items() if index.any_padded}
-    none = short & (sum(index.counts.numpy() for index in found.values()) == 0)
-    affected = np.logical_or.reduce([none, *(windows > 0 for windows in padded.values())])
+        return [f"{short.sum():,} {too_few} and are left out"] if short.any() else []
+    sliding = {stage: index for stage, index in indexes.items() if isinstance(index, SlidingIndex)}
+    padded = {stage: index.padded.numpy() for stage, index in sliding.items() if index.any_padded}
+    windowless = short & (sum(index.counts.numpy() for index in sliding.values()) == 0)
+    affected = np.logical_or.reduce([windowless, *(windows > 0 for windows in padded.values())])
     if not affected.any():
         return []
-    said = [f"{none.sum():,} without any window"] if none.any() else []
+    effects = []
     if padded:
         counts = ", ".join(f"{windows.sum():,} {stage}" for stage, windows in padded.items())
-        said = [f"the past of {counts} windows is padded on the left", *said]
-    return [f"{affected.sum():,} {too_few}: {'; '.join(said)}"]
+        effects.append(f"the past of {counts} windows is padded on the left")
+    if windowless.any():
+        effects.append(f"{windowless.sum():,} without any window")
+    return [f"{affected.sum():,} {too_few}: {'; '.join(effects)}"]
