@@ -234,14 +234,14 @@ def test_a_store_that_is_there_is_checked_and_belongs_to_its_source(tmp_path: Pa
 
     assert run()[-1].startswith("Written:")
     (line,) = run(past_steps=17, seed=0)  # what concerns windows only is no matter
-    assert line.startswith(f"{output} is there already: ") and line.endswith("all checksums right.")
+    assert line.startswith(f"{output} already exists: ") and line.endswith("all checksums correct.")
     with pytest.raises(InputError, match=r"was made from other settings.target \(\['y'\] then, \['z'\] now\)"):
         run(target=["z"])
     write(table(seed=1), path)
     with pytest.raises(InputError, match=r"was made from other files\..*a.csv.bytes \(\d+ then, \d+ now\)"):
         run()
     output.joinpath("store.json").unlink()
-    with pytest.raises(InputError, match="exists and is no store"):
+    with pytest.raises(InputError, match="exists and is not a store"):
         run()
 
 
@@ -251,7 +251,7 @@ def test_an_unfinished_store_of_another_table_is_not_gone_on_with(tmp_path: Path
         interrupted_at(2, patched)
         with pytest.raises(Interrupted):
             converted(data, tmp_path / "a.store", 60)
-    with pytest.raises(InputError, match=r"a.store.partial was begun with other part_rows \(60 then, 70 now\)"):
+    with pytest.raises(InputError, match=r"a.store.partial was started with other part_rows \(60 then, 70 now\)"):
         converted(data, tmp_path / "a.store", 70)
 
 
@@ -288,9 +288,9 @@ def test_a_changed_byte_is_found_by_the_checksum(file: str, small: Path) -> None
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ('{"format": "series store", "version": 2}', "has format version 2, but 1 is read"),
+        ('{"format": "series store", "version": 2}', "has format version 2, but only 1 can be read"),
         ('{"format": "other"}', "does not describe a series store"),
-        ("{", "is no JSON"),
+        ("{", "is not valid JSON"),
     ],
 )
 def test_another_format_is_refused(content: str, words: str, small: Path) -> None:
@@ -344,7 +344,7 @@ def days(count: int, **columns: Any) -> pl.DataFrame:
         (
             pl.concat([days(20), days(20).with_columns(pl.col("t").dt.offset_by("20d7h"))]),
             {},
-            "is no whole number of steps after 2021-01-23",
+            "is not a whole number of steps after 2021-01-23",
         ),
     ],
 )
@@ -364,7 +364,7 @@ def test_a_column_of_texts_in_one_part_of_the_data_and_of_numbers_in_another_is_
 
     writer = StoreWriter(tmp_path / "a.store", {})
     writer.append(Shard(series(7)))
-    with pytest.raises(InputError, match="column 's' holds texts such as 'b' in some series and nothing but numbers"):
+    with pytest.raises(InputError, match="column 's' holds text such as 'b' in some series and only numbers"):
         writer.append(Shard(series(1, categories={"s": ("b",)})))
 
 
@@ -571,7 +571,7 @@ def test_the_command_converts_and_checks(tmp_path: Path) -> None:
     assert lines[0].startswith("shard 1: ") and lines[-1].startswith("Written: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.store"]
     again = forked(tmp_path, *keys, "output=a.store", script=ROOT / "convert.py")
-    assert again.code == 0 and "all checksums right" in again.out and not (tmp_path / "a.store.partial").exists()
+    assert again.code == 0 and "all checksums correct" in again.out and not (tmp_path / "a.store.partial").exists()
 
 
 def test_a_command_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Categories of a store that grows: shards number their own values, and all of them must agree in the end."""
+"""Category codes of a store that grows: every shard has its own codes, the finished store one code per value."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -7,96 +7,91 @@ from typing import Any
 import numpy as np
 
 from datamodules.series import SeriesSet
-from datamodules.store.format import Appended
+from datamodules.store.format import AppendOnlyFiles, file_name
 from seqmodels.errors import InputError
 
-ROWS_AT_ONCE = 2**20
-SORTED = "sorted_"  # begins the name of a file in which categories were numbered anew
+ROWS_PER_READ = 2**20
+RECODED = "sorted_"  # prefix of a file whose category codes were rewritten
 MATRICES = {"past_covariates": "past_covariate_names", "known_covariates": "known_covariate_names",
             "static": "static_names"}  # fmt: skip
 
 
-class Dictionaries:
-    """The values of each column in order of appearance, and None for a column of numbers.
+class CategoryEncoder:
+    """Values of each category column in order of appearance, None for a numeric column.
 
-    What is written are numbers of values in that order; ``sort`` rewrites them to be those of the sorted values.
-    ``blank`` columns had rows without any value before it was known what they hold; these are NaN.
+    Files are written with codes in this order; ``recode`` rewrites them with codes in the order of sorted values.
+    ``blank`` columns had rows, written as NaN, before their first value told which kind they are.
     """
 
     def __init__(self, columns: Mapping[str, list[str] | None], blank: Iterable[str]):
         self.columns, self.blank = dict(columns), list(blank)
 
-    def encoded(self, series: SeriesSet) -> SeriesSet:
-        """The series of a shard with the numbers that their categories have in the whole store.
+    def encode(self, series: SeriesSet) -> SeriesSet:
+        """Replace the codes of a shard by those of the store.
 
-        Raises ``InputError`` for a column that holds numbers in one shard and texts in another.
+        Raises InputError for a column that holds numbers in one shard and text in another.
         """
-        columns = {name: (getattr(series, name), getattr(series, names)) for name, names in MATRICES.items()}
-        given = {name: pair for name, pair in columns.items() if pair[0] is not None}
-        changed: dict[str, Any] = {name: self._encoded(*pair, series) for name, pair in given.items()}
-        return replace(series, **changed)
+        matrices = {name: (getattr(series, name), getattr(series, names)) for name, names in MATRICES.items()}
+        encoded: dict[str, Any] = {
+            name: self._encode(matrix, columns, series)
+            for name, (matrix, columns) in matrices.items()
+            if matrix is not None
+        }
+        return replace(series, **encoded)
 
-    def _encoded(self, matrix: np.ndarray, names: tuple[str, ...], series: SeriesSet) -> np.ndarray:
+    def _encode(self, matrix: np.ndarray, columns: tuple[str, ...], series: SeriesSet) -> np.ndarray:
         encoded = matrix
-        for index, name in enumerate(names):
-            values = self._joined(name, series, matrix[:, index])
+        for index, name in enumerate(columns):
+            values = self._add_values(name, series, matrix[:, index])
             if values:
                 encoded = matrix.copy() if encoded is matrix else encoded
-                places = {value: number for number, value in enumerate(values, start=1)}
-                own = [0, *(places[value] for value in series.categories.get(name, ()))]
-                encoded[:, index] = np.array(own, np.float32)[np.nan_to_num(matrix[:, index]).astype(np.int64)]
+                encoded[:, index] = _translate(matrix[:, index], series.categories.get(name, ()), values)
         return encoded
 
-    def _joined(self, name: str, series: SeriesSet, cells: np.ndarray) -> list[str] | None:
+    def _add_values(self, name: str, series: SeriesSet, cells: np.ndarray) -> list[str] | None:
+        """Add the values of a shard to a column and return all of them."""
         known, own = self.columns.get(name), series.categories.get(name)
         if own is None and np.isnan(cells).all():
-            if name not in self.columns:  # nobody can say yet what it holds
+            if name not in self.columns:  # its kind is not known yet
                 self.blank.append(name)
             return known
         if name in self.columns and (known is None) != (own is None):
             raise InputError(
-                f"{series.source}: column {name!r} holds texts such as {(own or known or '')[0]!r} in some series and"
-                f" nothing but numbers in others (see {series.name(0)}); it must hold one or the other everywhere."
+                f"{series.source}: column {name!r} holds text such as {(own or known or '')[0]!r} in some series and"
+                f" only numbers in others (see {series.name(0)}); it must hold one or the other everywhere."
             )
         self.columns[name] = None if own is None else [*(known or []), *sorted(set(own) - set(known or []))]
         return self.columns[name]
 
-    def sorted(self) -> dict[str, list[str]]:
-        """The values of each column of categories, in order."""
+    def sorted_values(self) -> dict[str, list[str]]:
+        """Sorted values of each category column."""
         return {name: sorted(values) for name, values in self.columns.items() if values}
 
-    def sort(self, files: Appended, common: Mapping[str, Any]) -> None:
-        """Replace files in which a column is not numbered in the order of its values by new ones of another name."""
+    def recode(self, files: AppendOnlyFiles, common: Mapping[str, Any]) -> None:
+        """Replace files whose codes are not in the order of sorted values by new ones of another name."""
         for matrix, key in MATRICES.items():
-            if any(self._unsorted(name) for name in common[key]):
+            if any(self._needs_recoding(name) for name in common[key]):
                 self._rewrite(files, matrix, common[key])
 
-    def _unsorted(self, name: str) -> bool:
+    def _needs_recoding(self, name: str) -> bool:
         values = self.columns.get(name)
         return bool(values) and (values != sorted(values or []) or name in self.blank)
 
-    def _rewrite(self, files: Appended, matrix: str, names: list[str]) -> None:
-        """The old file stays until the store is complete, in case this is interrupted."""
-        tables = [_table(self.columns.get(name)) for name in names]
-        new = SORTED + file_of(matrix)
-        with (files.folder / file_of(matrix)).open("rb") as stream:
-            while piece := stream.read(4 * len(names) * ROWS_AT_ONCE):
-                numbers = np.frombuffer(piece, np.float32).reshape(-1, len(names)).copy()
-                for index, table in enumerate(tables):
-                    if table is not None:
-                        numbers[:, index] = table[np.nan_to_num(numbers[:, index]).astype(np.int64)]
-                files.append(new, numbers)
-        del files.extents[file_of(matrix)]
+    def _rewrite(self, files: AppendOnlyFiles, matrix: str, names: list[str]) -> None:
+        """Write the new file; the old one stays until the store is complete, in case this is interrupted."""
+        old = file_name(matrix)
+        with (files.folder / old).open("rb") as stream:
+            while block := stream.read(4 * len(names) * ROWS_PER_READ):
+                cells = np.frombuffer(block, np.float32).reshape(-1, len(names)).copy()
+                for index, name in enumerate(names):
+                    if values := self.columns.get(name):
+                        cells[:, index] = _translate(cells[:, index], values, sorted(values))
+                files.append(RECODED + old, cells)
+        del files.records[old]
 
 
-def file_of(array: str) -> str:
-    """The file that an array is appended to."""
-    return f"{array}.bin"
-
-
-def _table(values: list[str] | None) -> np.ndarray | None:
-    """Number in the order of appearance -> number in sorted order; None for a column of numbers."""
-    if not values:
-        return None
-    places = {value: number for number, value in enumerate(sorted(values), start=1)}
-    return np.array([0, *(places[value] for value in values)], np.float32)
+def _translate(codes: np.ndarray, old: Iterable[str], new: list[str]) -> np.ndarray:
+    """Codes (n,) of ``old`` values -> codes of the same values in ``new``; NaN becomes 0, a missing value."""
+    position = {value: code for code, value in enumerate(new, start=1)}
+    table = np.array([0, *(position[value] for value in old)], np.float32)
+    return table[np.nan_to_num(codes).astype(np.int64)]

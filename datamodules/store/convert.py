@@ -1,4 +1,4 @@
-"""Turns any data set into a store on the disk, shard by shard; knows when that was done, begun, or done from others."""
+"""Convert any data set to a store on the disk, shard by shard."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -7,18 +7,18 @@ from typing import Any
 
 from datamodules.base import WindowDataModule
 from datamodules.series import Shard, Shardable
-from datamodules.store.format import META, PARTIAL, open_store, read_meta, verify
-from datamodules.store.writer import StoreWriter, differing, publish
+from datamodules.store.format import META, open_store, partial_path, read_meta, verify
+from datamodules.store.writer import StoreWriter, describe_difference, publish
 from seqmodels.errors import InputError, require_at_least
 
-WINDOWS = frozenset(inspect.signature(WindowDataModule.__init__).parameters)  # keys that change nothing in a store
+WINDOW_KEYS = frozenset(inspect.signature(WindowDataModule.__init__).parameters)  # they do not affect a store
 
 
 class Conversion:
-    """Writes ``output``. A table in files that has more than ``part_rows`` rows is read in shards of so many.
+    """Writes the store ``output``. A table in files is read in shards of about ``part_rows`` rows.
 
-    Memory is that of one shard and a few numbers for each series. Until it is complete the store is called
-    ``<output>.partial``; the same command goes on with that, and checks one that is complete.
+    Memory is that of one shard and a few numbers per series. An incomplete store is called ``<output>.partial``; the
+    same command continues it, and checks a complete one.
     """
 
     def __init__(self, *, output: str, part_rows: int = 4_000_000):
@@ -26,38 +26,40 @@ class Conversion:
         self.output, self.part_rows = Path(output).expanduser().absolute(), part_rows
 
     def run(self, data: WindowDataModule, settings: Mapping[str, Any]) -> Iterator[str]:
-        """Convert what ``data`` reads; tells what is done, line by line.
+        """Convert what ``data`` reads, and yield a line of progress for each shard.
 
-        ``settings`` are the keys that ``data`` was built from; those of windows do not matter. Raises ``InputError``
-        where the output exists and was made from other files or settings, or is no store.
+        ``settings``: the keys that ``data`` was built from; those of windows are ignored. Raises InputError if the
+        output exists and is not a store, or was made from other files or settings.
         """
         made_from = self._made_from(data, settings)
-        partial = self.output.with_name(self.output.name + PARTIAL)
-        if (partial / META).exists():  # interrupted just before it got its name
+        if (partial_path(self.output) / META).exists():  # interrupted just before it got its name
             publish(self.output)
         if self.output.exists():
-            yield self._checked(made_from)
+            yield self._verify(made_from)
         else:
             self.output.parent.mkdir(parents=True, exist_ok=True)
             yield from self._write(data, StoreWriter(self.output, made_from))
-            yield self._told()
+            yield self._summary()
 
     def _made_from(self, data: WindowDataModule, settings: Mapping[str, Any]) -> dict[str, Any]:
         files = data.files() if isinstance(data, Shardable) else ()
-        left_out = WINDOWS | {"path"} if files else WINDOWS  # the files have full names
-        kept = {key: value for key, value in settings.items() if key not in left_out}
+        ignored = WINDOW_KEYS | {"path"} if files else WINDOW_KEYS  # files are listed by their absolute paths
         return {
-            "settings": kept,
+            "settings": {key: value for key, value in settings.items() if key not in ignored},
             "part_rows": self.part_rows,
-            "files": {str(path.absolute()): _seen(path) for path in files},
+            "files": {
+                str(path.absolute()): {"bytes": (state := path.stat()).st_size, "modified": state.st_mtime_ns}
+                for path in files
+            },
         }
 
     def _write(self, data: WindowDataModule, writer: StoreWriter) -> Iterator[str]:
         if writer.done:
-            yield f"{writer.folder.name} holds {writer.done:,} shards already; going on."
+            yield f"{writer.folder.name} already holds {writer.done:,} shards; continuing."
         for shard in self._shards(data, writer):
             writer.append(shard)
-            yield f"shard {writer.done:,}: {len(shard.series.values):,} rows, up to {_last_of(shard)}"
+            last = shard.series.name(len(shard.series) - 1)
+            yield f"shard {writer.done:,}: {len(shard.series.values):,} rows, up to {last}"
         writer.finish()
 
     def _shards(self, data: WindowDataModule, writer: StoreWriter) -> Iterator[Shard]:
@@ -66,28 +68,18 @@ class Conversion:
         elif not writer.done:
             yield Shard(data.read())
 
-    def _checked(self, made_from: Mapping[str, Any]) -> str:
-        """That the store is there already and what it should be."""
+    def _verify(self, made_from: Mapping[str, Any]) -> str:
+        """Check that the store exists already and was made from the same files and settings."""
         if not (self.output / META).exists():
-            raise InputError(f"output={self.output} exists and is no store; name another place or remove it.")
-        if difference := differing(read_meta(self.output)["made_from"], made_from):
+            raise InputError(f"output={self.output} exists and is not a store; choose another path or remove it.")
+        if difference := describe_difference(read_meta(self.output)["made_from"], made_from):
             raise InputError(
-                f"output={self.output} was made from other {difference}; name another output, or delete that one."
+                f"output={self.output} was made from other {difference}; choose another output, or delete that one."
             )
-        return f"{self.output} is there already: {verify(self.output):,} bytes, all checksums right."
+        return f"{self.output} already exists: {verify(self.output):,} bytes, all checksums correct."
 
-    def _told(self) -> str:
+    def _summary(self) -> str:
         series = open_store(self.output)
         size = sum(file.stat().st_size for file in self.output.iterdir())
         counts = f"{len(series):,} series, {len(series.values):,} rows, {size:,} bytes"
         return f"Written: {self.output} ({counts}); train with data=store data.path={self.output}"
-
-
-def _seen(path: Path) -> dict[str, int]:
-    """What shows that a file has changed."""
-    state = path.stat()
-    return {"bytes": state.st_size, "modified": state.st_mtime_ns}
-
-
-def _last_of(shard: Shard) -> str:
-    return shard.series.name(len(shard.series) - 1)
