@@ -1,4 +1,4 @@
-"""Every file under conf/: it composes, fits its constructors, says what it is, and repeats their defaults."""
+"""All files in conf/: they compose, match the constructors they name, have their defaults, and begin with a comment."""
 
 import re
 import shlex
@@ -33,46 +33,46 @@ MANDATORY = {
 }
 HEADER = ("Source", "Command", "Takes", "Gives")
 
-# Arguments that are passed when the object is built, by group
-BY_CODE = {
+# Arguments passed by the code when it builds the object, by group
+PASSED_BY_CODE = {
     "model": {"spec", "features", "past_steps", "size", "parameters", "state"},
     "scheduler": {"optimizer", "total_steps"},
 }
-# Arguments that stand in no file, and why
+# Arguments that are in no file, and why
 ABSENT = {
-    ("callbacks/default", "directory"): "figures without TensorBoard: where a run keeps them is its own affair",
-    ("callbacks/default", "console"): "an object, for tests",
+    ("callbacks/default", "directory"): "where figures go without TensorBoard, which the run decides",
+    ("callbacks/default", "console"): "an object, only for tests",
 }
-# Defaults that a file sets otherwise than the code, and why: the file is a variant, or it describes certain data
+# Values that differ from the defaults of the code, and why: the file is a variant, or for certain data
 DIFFERENT = {
     ("data/waves", "split"): "the split of the textbook",
     ("data/waves", "split_by"): "whole series, as in the textbook",
     ("data/waves", "context"): "each series is one window",
     ("data/trend_season", "split"): "the split of the course",
     **{
-        ("data/trend_season_week_1", key): "the series of an exercise"
+        ("data/trend_season_week_1", key): "the series of the exercise"
         for key in ("slope", "noise", "knee", "frequency", "decay", "split")
     },
     **{
-        ("data/trend_season_week_2", key): "the series of an exercise"
+        ("data/trend_season_week_2", key): "the series of the exercise"
         for key in ("steps", "data_seed", "slope", "noise", "knee", "frequency", "decay", "tail", "split")
     },
-    ("model/backbone/newest", "lags"): "what this variant is",
-    ("model/backbone/layer_norm_rnn", "layer_norm"): "what this variant is",
-    ("model/backbone/layer_norm_lstm", "layer_norm"): "what this variant is",
-    ("model/backbone/layer_norm_gru", "layer_norm"): "what this variant is",
+    ("model/backbone/newest", "lags"): "the purpose of this variant",
+    ("model/backbone/layer_norm_rnn", "layer_norm"): "the purpose of this variant",
+    ("model/backbone/layer_norm_lstm", "layer_norm"): "the purpose of this variant",
+    ("model/backbone/layer_norm_gru", "layer_norm"): "the purpose of this variant",
     **{
-        ("model/backbone/conv_lstm", key): "the course's variant: every step kept"
+        ("model/backbone/conv_lstm", key): "the variant of the course, without striding"
         for key in ("filters", "kernel", "stride", "padding", "activation")
     },
-    ("model/scaler/season", "centre"): "what this variant is",
-    ("model/scaler/season", "scale"): "what this variant is",
+    ("model/scaler/season", "centre"): "the purpose of this variant",
+    ("model/scaler/season", "scale"): "the purpose of this variant",
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def composed() -> Iterator[Any]:
-    """Composes ``train.yaml`` with overrides as a command would, Hydra's own keys at hand."""
+    """A function that composes ``train.yaml`` with overrides as a command does, including Hydra's own keys."""
     with initialize_config_dir(str(CONF), job_name="train", version_base="1.3"):
 
         def make(*overrides: str) -> DictConfig:
@@ -87,29 +87,29 @@ def composed() -> Iterator[Any]:
 
 
 def header(name: str) -> dict[str, str]:
-    """The lines "# Key: value" before the first key of a file."""
+    """Comments of the form "# Key: value" of a file."""
     comments = [line for line in FILES[name].read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
     return {key: value for key, colon, value in (line[2:].partition(": ") for line in comments) if colon}
 
 
-def plain(name: str) -> Any:
-    """The file as it stands, nothing resolved."""
+def load(name: str) -> Any:
+    """Content of a file, without resolving interpolations."""
     return OmegaConf.to_container(OmegaConf.load(FILES[name]), resolve=False)
 
 
-def whole(name: str) -> Any:
-    """The file with what its defaults list puts into it; the keys of a defaults list read /group@key."""
-    content = plain(name)
+def load_with_defaults(name: str) -> Any:
+    """Content of a file with its defaults list, whose keys have the form /group@key, inserted."""
+    content = load(name)
     for entry in content.pop("defaults", []):
         for place, option in entry.items():
             group, _, key = place.rpartition("@")
-            content[key] = whole(f"{group.removeprefix('/')}/{option}")
+            content[key] = load_with_defaults(f"{group.removeprefix('/')}/{option}")
     return content
 
 
 def nodes(name: str) -> list[tuple[dict[str, Any], set[str]]]:
-    """What a file builds from this project: each node, and the keys that other groups give it."""
-    content = plain(name)
+    """Nodes of a file that build objects of this project, each with the keys that come from other groups."""
+    content = load(name)
     entries = [entry for entry in content.get("defaults", []) if isinstance(entry, dict)]
     selected = {key.rpartition("@")[2] for entry in entries for key in entry if not key.startswith("override ")}
     found = [content, *(value for value in content.values() if isinstance(value, dict))]
@@ -118,40 +118,40 @@ def nodes(name: str) -> list[tuple[dict[str, Any], set[str]]]:
 
 
 def options(group: str) -> list[str]:
-    """The files directly in a group."""
+    """Names of the files in a group, without subgroups."""
     return [name.rpartition("/")[2] for name in FILES if name.rpartition("/")[0] == group]
 
 
-def test_all_files_are_looked_at() -> None:
+def test_all_files_are_tested() -> None:
     assert len(FILES) == len(list(CONF.rglob("*.yaml"))) > 40
     assert len(OPTIONS) + len(EXPERIMENTS) + len(COMMANDS) == len(FILES)
     assert [path for path in CONF.rglob("*") if path.is_file() and path.suffix != ".yaml"] == []
 
 
 def test_every_option_of_every_group_fits_its_constructor(composed) -> None:
-    """In as few configs as hold every option once: a config takes half a second to compose."""
+    """Composes as few configs as possible that contain every option once, as each takes half a second."""
     known = [*composed(), "debug", "experiment"]
     bound = []
-    for names in [*rounds(parts=False), *rounds(parts=True)]:
+    for names in [*batches(parts=False), *batches(parts=True)]:
         chosen = ["=".join(name.rsplit("/", 1)) for name in names]
         config = composed(*chosen, *(value for name in names for value in MANDATORY.get(name, [])))
         check(config, known)
         for name in names:
             node = OmegaConf.select(config, name.rpartition("/")[0].replace("/", "."))
-            assert "_target_" not in plain(name) or node["_target_"] == plain(name)["_target_"]
+            assert "_target_" not in load(name) or node["_target_"] == load(name)["_target_"]
         bound += names
     assert sorted(bound) == OPTIONS
 
 
-def rounds(parts: bool) -> list[list[str]]:
-    """One option of each group at a time until none is left; the parts of a model need a model that has parts."""
+def batches(parts: bool) -> list[list[str]]:
+    """Lists with one option per group that cover all options: of the parts of a model, or of all other groups."""
     groups = sorted({name.rpartition("/")[0] for name in OPTIONS})
     chosen = [group for group in groups if group.startswith("model/") == parts]
     columns = [[f"{group}/{option}" for option in options(group)] for group in chosen]
     return [[name for name in row if name is not None] for row in zip_longest(*columns)]
 
 
-def test_every_experiment_fits_as_its_command_says(composed) -> None:
+def test_the_command_of_every_experiment_composes(composed) -> None:
     known = [*composed(), "debug", "experiment"]
     for name in EXPERIMENTS:
         _, _, *overrides = shlex.split(header(name)["Command"])
@@ -161,27 +161,27 @@ def test_every_experiment_fits_as_its_command_says(composed) -> None:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_says_where_it_comes_from_and_what_to_expect(name: str) -> None:
-    said = header(name)
-    assert [key for key in HEADER if not said.get(key)] == [], "lines missing in the header"
-    command = shlex.split(said["Command"])
+def test_the_header_of_every_experiment_is_complete(name: str) -> None:
+    lines = header(name)
+    assert [key for key in HEADER if not lines.get(key)] == [], "lines missing from the header"
+    command = shlex.split(lines["Command"])
     assert command[:3] == ["python", "train.py", name.replace("/", "=", 1)]
-    assert re.search(r"\d", said["Takes"]) and re.search(r"\d", said["Gives"]), "both are figures"
+    assert re.search(r"\d", lines["Takes"]) and re.search(r"\d", lines["Gives"]), "both contain a number"
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_file_says_what_it_is(name: str) -> None:
-    first, content = FILES[name].read_text(encoding="utf-8").splitlines()[0], plain(name)
+def test_every_file_begins_with_a_comment(name: str) -> None:
+    first, content = FILES[name].read_text(encoding="utf-8").splitlines()[0], load(name)
     own_name = str(content.get("_target_", "")).rpartition(".")[2].lower() == name.rpartition("/")[2].replace("_", "")
-    assert first.startswith("# ") or own_name, "begins with a comment, unless its name is that of its class"
+    assert first.startswith("# ") or own_name, "the file begins with a comment, unless its name is that of its class"
 
 
 @pytest.mark.parametrize("name", [name for name in (*OPTIONS, *COMMANDS[1:]) if nodes(name)])
-def test_files_and_constructors_name_the_same_arguments_with_the_same_defaults(name: str) -> None:
+def test_files_and_constructors_have_the_same_arguments_and_defaults(name: str) -> None:
     for node, selected in nodes(name):
         arguments = accepted(resolve(node["_target_"])).arguments
         given = {key for key in node if not key.startswith("_") and key != "defaults"} | selected
-        by_code = BY_CODE.get(name.partition("/")[0], set())
+        by_code = PASSED_BY_CODE.get(name.partition("/")[0], set())
         absent = {argument for file, argument in ABSENT if file == name}
         assert set(arguments) - by_code - absent == given
         for key in given - selected:
@@ -192,7 +192,7 @@ def test_files_and_constructors_name_the_same_arguments_with_the_same_defaults(n
                 assert (key, value) == (key, default)
 
 
-def test_the_named_exceptions_are_exceptions() -> None:
+def test_all_listed_exceptions_are_needed() -> None:
     for name, argument in ABSENT:
         targets = [resolve(node["_target_"]) for node, _ in nodes(name)]
         assert any(argument in accepted(target).arguments for target in targets)
@@ -202,25 +202,25 @@ def test_the_named_exceptions_are_exceptions() -> None:
         assert node[key] != (list(default) if isinstance(default, tuple) else default)
 
 
-def test_a_preset_only_selects_and_can_be_built(composed) -> None:
-    """So that any part can be replaced without a key of the old one remaining."""
+def test_model_presets_only_select_parts_and_can_be_built(composed) -> None:
+    """Otherwise, replacing a part would leave keys of the old part behind."""
     for preset in options("model"):
-        content = plain(f"model/{preset}")
+        content = load(f"model/{preset}")
         config = OmegaConf.to_container(composed(f"model={preset}").model, resolve=True)
         selected = {group: option for entry in content.pop("defaults", []) for group, option in entry.items()}
         assert not set(selected) & set(content)
-        parts = {group: whole(f"model/{group}/{option}") for group, option in selected.items()}
+        parts = {group: load_with_defaults(f"model/{group}/{option}") for group, option in selected.items()}
         assert config == content | parts
         assert build(config, spec=zoo.SPEC)(zoo.window(zoo.SPEC, batch=2).inputs).shape[0] == 2
 
 
-def test_the_backbone_behind_a_convolution_is_chosen_and_set_like_any_part(composed) -> None:
-    behind = "model/backbone@model.backbone.recurrent"
-    config = composed("model=conv_gru", f"{behind}=lstm", "model.backbone.recurrent.hidden=8")
+def test_the_backbone_after_a_convolution_can_be_selected_and_configured(composed) -> None:
+    group = "model/backbone@model.backbone.recurrent"
+    config = composed("model=conv_gru", f"{group}=lstm", "model.backbone.recurrent.hidden=8")
     check(config, [*composed(), "debug", "experiment"])
     backbone = build(config.model, spec=zoo.SPEC).backbone
     assert type(backbone.recurrent).__name__ == "Lstm" and backbone.size == 8 and backbone.stride == 2
-    config = composed("model=conv_lstm", f"{behind}=conv_gru", f"{behind}.recurrent=mlp")
+    config = composed("model=conv_lstm", f"{group}=conv_gru", f"{group}.recurrent=mlp")
     check(config, [*composed(), "debug", "experiment"])
     backbone = build(config.model, spec=zoo.SPEC).backbone
     assert type(backbone.recurrent.recurrent).__name__ == "Mlp" and backbone.stride == 2
@@ -229,21 +229,21 @@ def test_the_backbone_behind_a_convolution_is_chosen_and_set_like_any_part(compo
         check(config, [*composed(), "debug", "experiment"])
 
 
-def test_all_parts_fit_together() -> None:
-    """Every backbone x readout x scaler; a backbone that sees the future only with one forecast per window."""
+def test_all_combinations_of_parts_forecast_or_are_refused() -> None:
+    """All combinations of backbone, readout and scaler."""
     built = 0
     for backbone in options("model/backbone"):
         for readout in options("model/readout"):
             for scaler in options("model/scaler"):
                 chosen = {"backbone": backbone, "readout": readout, "scaler": scaler, "head": "point"}
-                model = {part: whole(f"model/{part}/{option}") for part, option in chosen.items()}
+                model = {part: load_with_defaults(f"model/{part}/{option}") for part, option in chosen.items()}
                 build_and_forecast({"_target_": "seqmodels.forecaster.Forecaster", **model})
                 built += 1
     assert built >= 7 * 2 * 5
 
 
 def build_and_forecast(model: dict[str, Any]) -> None:
-    """Build with the zoo's spec and forecast one window, or find the one reason why it does not fit."""
+    """Forecast a window of the zoo's spec, or check the error message for parts that do not fit together."""
     backbone = build(model["backbone"])(features=zoo.SPEC.features, past_steps=zoo.SPEC.past_steps)
     readout, reason = model["readout"]["_target_"].rpartition(".")[2], ""
     if readout in ("SeqToSeq", "Iterated") and not backbone.causal:
@@ -265,4 +265,4 @@ def build_and_forecast(model: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("head", options("model/head"))
 def test_every_head_can_be_built(head: str) -> None:
-    assert build(plain(f"model/head/{head}")).parameters_per_value >= 1
+    assert build(load(f"model/head/{head}")).parameters_per_value >= 1
