@@ -20,10 +20,10 @@ from datamodules.windows.checks import (
     find_short_series,
     short_series_notes,
 )
+from datamodules.windows.consecutive import ConsecutiveLoader, LaneIndex
 from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader
 from datamodules.windows.samplers import Sampler, TruncatedSampler, WeightedSampler, build_sampler, check_sampling
 from datamodules.windows.spec import measure_spec, seasonal_units, sizes_differ
-from datamodules.windows.stateful import ConsecutiveLoader, LaneIndex
 from seqmodels.errors import InputError, require_at_least, require_choice
 from seqmodels.window import Window
 
@@ -52,11 +52,10 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     series equally often ("series") or in proportion to its training rows ("length"). ``epoch_windows``: how many; null
     for as many as there are windows. With "window" these are the first of the new order.
 
-    ``lanes``: None, or in how many lanes training windows of T steps follow one another without overlap, so that a
-    model can carry its state from batch to batch; see ``datamodules.windows.stateful``. Then a batch is one window of
-    each lane, the same in every epoch, whatever ``batch_size`` and ``shuffle`` are, and evaluation too goes through
-    each series in the order of time. A run that is resumed amid an epoch goes on with the right windows from a fresh
-    state.
+    ``lanes``: None, or the number of lanes for training with a state: every batch has one window of each lane, which
+    continues the window of the batch before, without overlap; see ``datamodules.windows.consecutive``. Batches are the
+    same in every epoch whatever ``batch_size`` and ``shuffle``, and evaluation goes through each series in time order
+    too. A run that is resumed within an epoch continues with the next windows, but from the initial state.
 
     ``calendar``, ``holidays``, ``lags``, ``rolling``: covariates that are made from the series, one value or several;
     see ``Calendar``, ``Holidays``, ``Lags`` and ``Rolling`` in ``datamodules.covariates``.

@@ -224,7 +224,10 @@ def _mask(series: SeriesSet) -> np.ndarray:
 
 def _summarise(notes: Mapping[str, list]) -> list[str]:
     """One line for each kind of note."""
-    lines = [f"{note} (likewise in {more:,} more shards)" if more else note for note, more in notes.values()]
+    lines = [
+        f"{note} (likewise in {more:,} more shard{'s' if more > 1 else ''})" if more else note
+        for note, more in notes.values()
+    ]
     return lines[:MAX_NOTES] + ([f"and {len(lines) - MAX_NOTES:,} more notes"] if len(lines) > MAX_NOTES else [])
 
 

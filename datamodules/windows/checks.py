@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from datamodules.series import SeriesSet, Span
+from datamodules.windows.consecutive import LaneIndex
 from datamodules.windows.loader import SlidingIndex, WindowIndex
-from datamodules.windows.stateful import LaneIndex
 from seqmodels.errors import InputError
 
 SHORT_SERIES_RULES = ("pad", "exclude", "refuse")

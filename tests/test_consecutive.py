@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.series import SeriesSet, Span
-from datamodules.windows.stateful import LaneIndex
+from datamodules.windows.consecutive import LaneIndex
 from seqmodels.errors import InputError
 from seqmodels.training.stateful import ordinary
 from seqmodels.window import Targets, Window, check
