@@ -1,4 +1,4 @@
-"""Many time series in contiguous storage, one after the other; single columns of covariates; shards of a data set."""
+"""The contract of time series that the whole project shares: series, shards of series, and spans of rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,35 +13,44 @@ from datamodules.timezones import utc_to_local
 
 @dataclass(frozen=True, eq=False)
 class SeriesSet:
-    """All series of a data set, stored once: series i is rows ``offsets[i]:offsets[i + 1]``.
+    """The time series of a data set, concatenated: series i is rows ``offsets[i]:offsets[i + 1]`` of every array.
 
-    Values are raw units. An unobserved value is 0 in ``values`` and False in ``observed``.
-    ``time`` holds one label per row (datetime64, or int64 for an integer index), ascending within each series,
-    or None where the source has no time column (then steps count from 0). Dates are UTC; ``zone`` is the time zone
-    in which people read them, "" where the source names none.
-    A covariate or static column that holds categories appears in ``categories`` with its values, in order; its cells
-    are their numbers from 1 on, and 0 where there is none. A missing number of a covariate or static column is NaN.
-    ``observed`` is None when nothing is missing, so that no memory is spent on it.
+    Two series of 3 and 2 steps, where the second value of the first one is missing::
+
+        SeriesSet(
+            values=np.array([[1], [0], [3], [7], [8]], np.float32),
+            offsets=np.array([0, 3, 5]),
+            channels=("sales",),
+            observed=np.array([[True], [False], [True], [True], [True]]),
+            names=("shop A", "shop B"),
+        )
+
+    Rows ascend in time within a series; a time step that the source lacks is a row without an observed target. Numbers
+    are in raw units. A missing target is 0 in ``values`` and False in ``observed``; a missing covariate or static is
+    NaN. A column in ``categories`` holds codes: i stands for ``categories[name][i - 1]``, and 0 is missing.
+
+    An absent array is None and takes no memory: ``observed`` if no target is missing, ``time`` if the source has no
+    time column, covariates and statics if there are no columns.
     """
 
-    values: np.ndarray  # (rows, C) float32
+    values: np.ndarray  # (rows, C) float32, the targets
     offsets: np.ndarray  # (series + 1,) int64
-    channels: tuple[str, ...]
+    channels: tuple[str, ...]  # names of the C targets
     observed: np.ndarray | None = None  # (rows, C) bool
-    time: np.ndarray | None = None  # (rows,) datetime64[us] or int64
-    names: tuple[str, ...] = ()  # one per series; may be empty for generated data
-    past_covariates: np.ndarray | None = None  # (rows, U) float32
-    known_covariates: np.ndarray | None = None  # (rows, K) float32
+    time: np.ndarray | None = None  # (rows,) datetime64[us] in UTC, or int64 for an integer index
+    names: tuple[str, ...] = ()  # series ids; may be empty for a single series or generated data
+    past_covariates: np.ndarray | None = None  # (rows, U) float32, known up to the forecast origin
+    known_covariates: np.ndarray | None = None  # (rows, K) float32, known for the forecast steps too
     past_covariate_names: tuple[str, ...] = ()
     known_covariate_names: tuple[str, ...] = ()
-    static: np.ndarray | None = None  # (series, V) float32
+    static: np.ndarray | None = None  # (series, V) float32, constant within a series
     static_names: tuple[str, ...] = ()
-    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    zone: str = ""
-    frequency: str = ""  # "hour", "day", ... for people; empty when unknown
-    season: int = 1  # usual seasonal period of that frequency, in steps
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by name of the categorical column
+    zone: str = ""  # IANA time zone in which people read the timestamps; "" if the source names none
+    frequency: str = ""  # name of the frequency, such as "hour" or "day"; "" if unknown
+    season: int = 1  # usual seasonal period of this frequency in steps, 1 = none
     source: str = "data"  # file or generator, named in messages
-    notes: tuple[str, ...] = field(default=())  # one line per repair made while reading
+    notes: tuple[str, ...] = ()  # one line per repair of the data
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -53,38 +62,38 @@ class SeriesSet:
 
     @property
     def missing(self) -> int:
-        """Number of target values that are not observed."""
+        """Number of missing target values."""
         return 0 if self.observed is None else int(self.observed.size - np.count_nonzero(self.observed))
 
     def local_time(self, rows: np.ndarray | slice) -> np.ndarray:
-        """Time labels (n,) of these rows as the clocks in ``zone`` show them; needs ``time``."""
+        """Timestamps (n,) of these rows in the time zone ``zone``. Requires ``time``."""
         assert self.time is not None
         return utc_to_local(self.time[rows], self.zone)
 
     def name(self, index: int) -> str:
-        """What to call series ``index`` in a message."""
+        """Name of series ``index`` in messages: its id, or "series 3"."""
         return self.names[index] if self.names else f"series {index}"
 
 
 class Shard(NamedTuple):
-    """Consecutive series of a data set. Where it ``continues``, its one series is the rest of the last one before."""
+    """Consecutive series of a data set, a part that fits in memory."""
 
     series: SeriesSet
-    continues: bool = False
+    continues: bool = False  # True if its only series continues the last series of the shard before
     frequency: Frequency | None = None
 
 
 @runtime_checkable
 class Shardable(Protocol):
-    """Data that can be had shard by shard."""
+    """Data source that can be read one shard at a time."""
 
     def files(self) -> Sequence[Path]:
-        """The files in which they stand."""
+        """Files of the source; none for generated data."""
 
     def shards(self, folder: Path, rows: int, done: int) -> Iterator[Shard]:
-        """All shards but the first ``done``, of about so many rows each, always the same ones.
+        """Shards of about ``rows`` rows, always the same ones, without the first ``done``.
 
-        What it takes to make them may be kept in ``folder`` until all of them are done.
+        Intermediate files may be kept in ``folder`` until the last shard is done.
         """
 
 
@@ -92,7 +101,7 @@ STAGES = ("train", "validation", "test")
 
 
 class Span(NamedTuple):
-    """Rows ``start[i]:stop[i]`` of every series i belong to this stage; empty where start equals stop."""
+    """Rows of one stage: ``start[i]:stop[i]`` in series i, empty if start equals stop."""
 
     start: np.ndarray  # (series,) int64
     stop: np.ndarray  # (series,) int64
@@ -104,4 +113,5 @@ class Span(NamedTuple):
 
     @property
     def rows(self) -> int:
+        """Rows of all series together."""
         return int(self.lengths.sum())

@@ -1,4 +1,4 @@
-"""Where training ends and evaluation begins: a split setting becomes row spans of every series."""
+"""Splits into training, validation and test rows, by fractions, counts or times, with folds for cross-validation."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,41 +6,45 @@ import numpy as np
 
 from datamodules.frequency import Frequency, infer_frequency
 from datamodules.series import STAGES, SeriesSet, Span
+from datamodules.timezones import local_to_utc
 from seqmodels.errors import InputError
 
+Split = Sequence[int | float | str]
 
-def split_spans(
-    series: SeriesSet, split: Sequence[int | float | str], by: str, fold: int = 0, least: int = 1
-) -> dict[str, Span]:
-    """Spans of the stages train, validation and test (the last one empty where ``split`` has two parts).
 
-    ``split`` is one of: fractions of each series, or of the series (``by="series"``), that sum to at most 1;
-    counts of steps, or of series; counts from the end, [-96, -48]: validation begins 96 steps before the end of each
-    series and the test part 48 before it, or [-48] without a test part; dates or integer times: [validation start,
-    test start], or [start, validation start, test start, end] with the end excluded.
+def split_spans(series: SeriesSet, split: Split, by: str, fold: int = 0, min_rows: int = 1) -> dict[str, Span]:
+    """Split the series into the stages train, validation and test; returns the span of each stage.
 
-    ``fold`` k moves all borders but the first back by k times the rows of the test part of each series (of the
-    validation part where there is no test part): rolling-origin cross-validation with a growing training span. Dates
-    and integer times are the same for all series, so they move by the most rows that a series has there. Rows behind
-    the last border are not used.
+    ``split`` has one of these forms, where a split into two parts has an empty test part:
 
-    Raises InputError where the setting is none of these, asks for more than there is, or where a fold leaves no series
-    ``least`` training rows.
+    - fractions of each series, or of the number of series with ``by="series"``, that sum to at most 1;
+    - counts of steps, or of series;
+    - negative counts from the end: with [-96, -48], validation begins 96 steps before the end of each series and the
+      test part 48 steps before it; [-48] has no test part;
+    - dates or integer times [validation start, test start], or [start, validation start, test start, end], where the
+      end is excluded.
+
+    ``fold`` is for rolling-origin cross-validation with a growing training part: fold k moves all borders but the first
+    back by k times the length of the test part, or of the validation part if there is no test part. Borders given as
+    times move together in all series, by the longest part of any series. Rows after the last border are not used.
+
+    Raises InputError if the setting is none of these, asks for more than there is, or if no series of the fold has
+    ``min_rows`` training rows.
     """
     if by not in ("time", "series"):
         raise InputError(f"data.split_by is {by!r}; it must be 'time' or 'series'.")
     if fold and by == "series":
-        raise InputError(f"data.fold is {fold}, but data.split_by is 'series': only borders in time can move back.")
+        raise InputError(f"data.fold is {fold}, but data.split_by is 'series': only borders in time can be moved.")
     if any(isinstance(part, str) for part in split):
-        return _spans(_moved_in_time(series, _by_time_label(series, split, by), split, fold, least))
+        return _to_spans(_shift_times(series, _time_borders(series, split, by), split, fold, min_rows))
     split = _check_numbers(split)
     if by == "series":
-        return _by_series(series, split)
-    cuts = _cuts(split, series.lengths, "steps", series.name)
-    return _spans(_moved_back(series.offsets[:-1, None] + cuts, split, fold, least))
+        return _split_by_series(series, split)
+    borders = _borders(split, series.lengths, "steps", series.name)
+    return _to_spans(_shift_rows(series.offsets[:-1, None] + borders, split, fold, min_rows))
 
 
-def _check_numbers(split: Sequence[int | float | str]) -> list[int | float]:
+def _check_numbers(split: Split) -> list[int | float]:
     numbers = [part for part in split if isinstance(part, int | float) and not isinstance(part, bool)]
     from_the_end = all(isinstance(part, int) and part < 0 for part in numbers) and numbers == sorted(set(numbers))
     wanted = (1, 2) if from_the_end else (2, 3)
@@ -56,45 +60,35 @@ def _check_numbers(split: Sequence[int | float | str]) -> list[int | float]:
     return numbers
 
 
-def _cuts(split: list[int | float], totals: np.ndarray, unit: str, place: Callable[[int], str]) -> np.ndarray:
-    """Fractions or counts -> for each of the ``totals`` steps or series the four borders from 0 on: (totals, 4)."""
-    totals = totals[:, None]
+def _borders(split: list[int | float], totals: np.ndarray, unit: str, place: Callable[[int], str]) -> np.ndarray:
+    """Borders of the stages from fractions or counts of ``totals`` steps or series: (n,) -> (n, 4), beginning at 0."""
     if split[0] < 0:
-        borders = np.maximum(0, totals + [[*split, 0]])
-        return _four(np.concatenate([np.zeros_like(totals), borders], axis=1))
-    fractions = any(isinstance(part, float) for part in split) or sum(split) <= 1
-    parts = [part * (totals if fractions else np.ones_like(totals)) for part in split]
-    sums = np.cumsum(np.concatenate([np.zeros(totals.shape), *parts], axis=1), axis=1)
-    borders = np.floor(sums + 1e-6).astype(np.int64)
-    beyond = np.flatnonzero(borders[:, -1] > totals[:, 0])
-    if len(beyond):
-        total = int(totals[beyond[0], 0])
-        rule = "fractions must sum to at most 1" if fractions else f"counts must sum to at most {total:,}"
-        raise InputError(
-            f"data.split is {list(split)}, but {place(int(beyond[0]))} has {total:,} {unit}: {rule}"
-            + (" (negative counts are taken from the end)." if not fractions and unit == "steps" else ".")
-        )
-    return _four(borders)
+        ends = np.maximum(0, totals[:, None] + [[*split, 0]])
+    else:
+        fractions = any(isinstance(part, float) for part in split) or sum(split) <= 1
+        parts = np.multiply.outer(totals if fractions else np.ones_like(totals), np.array(split, np.float64))
+        ends = np.floor(np.cumsum(parts, axis=1) + 1e-6)
+        beyond = np.flatnonzero(ends[:, -1] > totals)
+        if len(beyond):
+            total = int(totals[beyond[0]])
+            rule = "fractions must sum to at most 1" if fractions else f"counts must sum to at most {total:,}"
+            raise InputError(
+                f"data.split is {list(split)}, but {place(int(beyond[0]))} has {total:,} {unit}: {rule}"
+                + (" (negative counts are taken from the end)." if not fractions and unit == "steps" else ".")
+            )
+    borders = np.pad(ends.astype(np.int64), ((0, 0), (1, 0)))
+    return np.pad(borders, ((0, 0), (0, 4 - borders.shape[1])), mode="edge")  # without a test part, it is empty
 
 
-def _four(borders: np.ndarray) -> np.ndarray:
-    """Borders of two or three parts -> of three, the last one empty."""
-    return borders if borders.shape[1] == 4 else np.concatenate([borders, borders[:, -1:]], axis=1)
-
-
-def _by_series(series: SeriesSet, split: list[int | float]) -> dict[str, Span]:
-    (borders,) = _cuts(split, np.array([len(series)]), "series", lambda _: series.source)
+def _split_by_series(series: SeriesSet, split: list[int | float]) -> dict[str, Span]:
+    (borders,) = _borders(split, np.array([len(series)]), "series", lambda _: series.source)
     begin, end = series.offsets[:-1], series.offsets[1:]
-    numbers = np.arange(len(series))
-    spans = {}
-    for stage, low, high in zip(STAGES, borders[:-1], borders[1:], strict=True):
-        chosen = (numbers >= low) & (numbers < high)
-        spans[stage] = Span(begin.copy(), np.where(chosen, end, begin))
-    return spans
+    part = np.searchsorted(borders[1:], np.arange(len(series)), side="right")  # of each series
+    return {stage: Span(begin, np.where(part == i, end, begin)) for i, stage in enumerate(STAGES)}
 
 
-def _by_time_label(series: SeriesSet, split: Sequence, by: str) -> np.ndarray:
-    """Dates or integer times -> border rows of each series, (series, 4)."""
+def _time_borders(series: SeriesSet, split: Split, by: str) -> np.ndarray:
+    """Border rows of each series from dates or integer times, (series, 4)."""
     if series.time is None or by == "series":
         why = "there is no time column (set data.time)" if by == "time" else "data.split_by is 'series'"
         raise InputError(f"data.split is {list(split)}, which are dates, but {why}.")
@@ -103,81 +97,85 @@ def _by_time_label(series: SeriesSet, split: Sequence, by: str) -> np.ndarray:
             f"data.split is {list(split)}; dates must be [validation start, test start]"
             " or [start, validation start, test start, end]."
         )
-    labels = [_label(part, series) for part in split]
-    if any(later <= earlier for earlier, later in zip(labels, labels[1:], strict=False)):
+    times = [_parse_time(part, series) for part in split]
+    if any(later <= earlier for earlier, later in zip(times, times[1:], strict=False)):
         raise InputError(f"data.split is {list(split)}; the dates must ascend.")
     begin, end = series.offsets[:-1], series.offsets[1:]
-    rows = [_first_at(series.time, begin, end, label) for label in labels]
+    rows = [_search_rows(series.time, begin, end, time) for time in times]
     return np.stack(rows if len(rows) == 4 else [begin, *rows, end], axis=1)
 
 
-def _label(part: int | float | str, series: SeriesSet) -> np.datetime64 | int:
-    """A border as the time column holds it; a date is one of the clock in the time zone of the series."""
+def _parse_time(part: int | float | str, series: SeriesSet) -> np.datetime64 | int:
+    """Parse a border to the type of the time column; a date is in the time zone of the series."""
     assert series.time is not None
     dates = series.time.dtype.kind == "M"
     try:
-        label = np.datetime64(str(part), "us") if dates else int(part)
+        time = np.datetime64(str(part), "us") if dates else int(part)
     except ValueError:
         rule = "dates like 2019-01-31 or 2019-01-31T06:00" if dates else "whole numbers"
         raise InputError(f"data.split holds {part!r}; the time column needs {rule}.") from None
     if not dates or series.zone in ("", "UTC"):
-        return label
-    from datamodules.timezones import local_to_utc  # it loads polars, which whoever has a time zone has loaded
+        return time
+    (utc,) = local_to_utc(np.array([time]), series.zone)
+    if np.isnat(utc):
+        raise InputError(
+            f"data.split holds {part!r}, which does not exist in {series.zone}, where clocks are set forward; choose"
+            " another time."
+        )
+    return utc
 
-    (found,) = local_to_utc(np.array([label]), series.zone)
-    if np.isnat(found):
-        raise InputError(f"data.split holds {part!r}, a time that clocks in {series.zone} jump over; name another one.")
-    return found
 
-
-def _first_at(time: np.ndarray, begin: np.ndarray, end: np.ndarray, label: np.datetime64 | int) -> np.ndarray:
-    """In each series the first row at or after ``label``: one binary search for all of them side by side."""
+def _search_rows(time: np.ndarray, begin: np.ndarray, end: np.ndarray, border: np.datetime64 | int) -> np.ndarray:
+    """First row at or after ``border`` in each series, (series,): a binary search of all series at once."""
     low, high = begin.copy(), end.copy()
     while len(open_ones := np.flatnonzero(low < high)):
         middle = (low[open_ones] + high[open_ones]) // 2
-        earlier = time[middle] < label
+        earlier = time[middle] < border
         low[open_ones[earlier]] = middle[earlier] + 1
         high[open_ones[~earlier]] = middle[~earlier]
     return low
 
 
-def _moved_back(borders: np.ndarray, split: Sequence[int | float | str], fold: int, least: int) -> np.ndarray:
-    """Border rows (series, 4) of a fold; the first border stays, and none moves beyond it."""
+def _shift_rows(borders: np.ndarray, split: Split, fold: int, min_rows: int) -> np.ndarray:
+    """Border rows (series, 4) of a fold; the first border stays, and the others stop there."""
     if not fold:
         return borders
     first, training = borders[:, :1], borders[:, 1] - borders[:, 0]
-    length = _moving_rows(borders)
-    moving = (length > 0) & (training >= least)
-    fitting = int(((training[moving] - least) // length[moving]).max()) if moving.any() else fold
-    if fold > fitting:
-        raise _too_far_back(split, fold, fitting, least)
+    length = _fold_lengths(borders)
+    moving = (length > 0) & (training >= min_rows)
+    last = int(((training[moving] - min_rows) // length[moving]).max()) if moving.any() else fold
+    if fold > last:
+        raise _fold_error(split, fold, last, min_rows)
     return np.maximum(first, borders - fold * length[:, None])
 
 
-def _moved_in_time(series: SeriesSet, borders: np.ndarray, split: Sequence, fold: int, least: int) -> np.ndarray:
-    """The same where borders are times: a series that ends early must not train on times others are evaluated on."""
-    length = int(_moving_rows(borders).max(initial=0))
+def _shift_times(series: SeriesSet, borders: np.ndarray, split: Split, fold: int, min_rows: int) -> np.ndarray:
+    """Border rows (series, 4) of a fold of borders that are times, moved by the same time in all series.
+
+    Otherwise a series that ends early would train on times at which others are evaluated.
+    """
+    length = int(_fold_lengths(borders).max(initial=0))
     if not fold or not length:
         return borders
     assert series.time is not None
     begin, end = series.offsets[:-1], series.offsets[1:]
     frequency = infer_frequency(series.time, begin, series.zone)
     if frequency is None:
-        raise _too_far_back(split, fold, 0, least)
-    stamps = np.array([_stamp(series, rows, frequency) for rows in borders.T[1:]])
-    enough = borders[:, 1] - borders[:, 0] >= least
+        raise _fold_error(split, fold, 0, min_rows)
+    times = np.array([_border_time(series, rows, frequency) for rows in borders.T[1:]])
+    enough = borders[:, 1] - borders[:, 0] >= min_rows
     if enough.any():
-        needed = series.time[borders[enough, 0] + least - 1].min()  # with it the first series has its training rows
+        needed = series.time[borders[enough, 0] + min_rows - 1].min()  # last training row of the earliest series
         for back in range(1, fold + 1):
-            if frequency.advance(stamps[:1], np.array([-back * length]))[0] <= needed:
-                raise _too_far_back(split, fold, back - 1, least)
-    labels = frequency.advance(stamps, np.full(len(stamps), -fold * length))
-    rows = [_first_at(series.time, begin, end, label) for label in labels]
+            if frequency.advance(times[:1], np.array([-back * length]))[0] <= needed:
+                raise _fold_error(split, fold, back - 1, min_rows)
+    shifted = frequency.advance(times, np.full(len(times), -fold * length))
+    rows = [_search_rows(series.time, begin, end, time) for time in shifted]
     return np.maximum(borders[:, :1], np.stack([borders[:, 0], *rows], axis=1))
 
 
-def _stamp(series: SeriesSet, rows: np.ndarray, frequency: Frequency) -> np.datetime64 | int:
-    """The first timestamp at or after a border, which is row ``rows[i]`` of series i; a date may lie between."""
+def _border_time(series: SeriesSet, rows: np.ndarray, frequency: Frequency) -> np.datetime64 | int:
+    """First timestamp of any series at or after the border at row ``rows[i]`` of series i."""
     assert series.time is not None
     end = series.offsets[1:]
     if (rows < end).any():
@@ -186,19 +184,18 @@ def _stamp(series: SeriesSet, rows: np.ndarray, frequency: Frequency) -> np.date
     return frequency.advance(np.array([last]), np.array([1]))[0]
 
 
-def _moving_rows(borders: np.ndarray) -> np.ndarray:
-    """Rows by which one fold moves each series back, (series,) int64."""
+def _fold_lengths(borders: np.ndarray) -> np.ndarray:
+    """Rows by which one fold moves the borders of each series, (series,) int64."""
     test = borders[:, 3] - borders[:, 2]
     return test if test.any() else borders[:, 2] - borders[:, 1]
 
 
-def _too_far_back(split: Sequence[int | float | str], fold: int, fitting: int, least: int) -> InputError:
+def _fold_error(split: Split, fold: int, last: int, min_rows: int) -> InputError:
     return InputError(
-        f"data.fold is {fold}, but only {f'folds 0 to {fitting}' if fitting else 'fold 0'} of"
-        f" data.split={list(split)} leave a series the {least:,} training rows that one window needs."
+        f"data.fold is {fold}, but only {f'folds 0 to {last}' if last else 'fold 0'} of"
+        f" data.split={list(split)} leave a series the {min_rows:,} training rows that one window needs."
     )
 
 
-def _spans(borders: np.ndarray) -> dict[str, Span]:
-    """Border rows (series, 4) -> spans."""
+def _to_spans(borders: np.ndarray) -> dict[str, Span]:
     return {stage: Span(borders[:, i], borders[:, i + 1]) for i, stage in enumerate(STAGES)}

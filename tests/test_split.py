@@ -1,4 +1,4 @@
-"""Splits by fraction, count, date and series, as row spans."""
+"""Splits by fractions, counts, times and series; folds for rolling-origin cross-validation."""
 
 import dataclasses
 import datetime
@@ -6,10 +6,11 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from data import build_data, integers, real
+from data import SeriesData, build_data, integers, real
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datamodules.series import STAGES
 from datamodules.split import split_spans
 from datamodules.table import Table
 from seqmodels.errors import InputError
@@ -25,34 +26,34 @@ def ranges(spans):
     return {stage: list(zip(span.start.tolist(), span.stop.tolist(), strict=True)) for stage, span in spans.items()}
 
 
-def test_fractions_cut_each_series_by_its_own_length():
+def test_fractions_apply_to_each_series():
     spans = ranges(split_spans(integers(10, 20), [0.7, 0.2, 0.1], "time"))
     assert spans == {"train": [(0, 7), (10, 24)], "validation": [(7, 9), (24, 28)], "test": [(9, 10), (28, 30)]}
 
 
-def test_counts_and_two_parts():
+def test_two_counts_leave_the_test_part_empty():
     spans = ranges(split_spans(integers(10), [6, 4], "time"))
     assert spans == {"train": [(0, 6)], "validation": [(6, 10)], "test": [(10, 10)]}
 
 
-def test_two_dates_cut_series_that_start_on_different_days():
+def test_two_dates_split_series_that_start_on_different_days():
     series = dated("2020-01-01", "2020-01-04")
     spans = ranges(split_spans(series, ["2020-01-06", "2020-01-08"], "time"))
     assert spans == {"train": [(0, 5), (10, 12)], "validation": [(5, 7), (12, 14)], "test": [(7, 10), (14, 20)]}
 
 
-def test_four_dates_leave_out_what_lies_before_and_after():
+def test_four_dates_leave_out_rows_before_and_after():
     dates = ["2020-01-02", "2020-01-05", "2020-01-07", "2020-01-09"]
     spans = ranges(split_spans(dated("2020-01-01"), dates, "time"))
     assert spans == {"train": [(1, 4)], "validation": [(4, 6)], "test": [(6, 8)]}
 
 
-def test_series_go_to_one_part_each():
+def test_split_by_series():
     spans = ranges(split_spans(integers(5, 5, 5), [1, 1, 1], "series"))
     assert spans["validation"] == [(0, 0), (5, 10), (10, 10)]
 
 
-def test_counts_from_the_end_and_series_too_short_for_them():
+def test_counts_from_the_end_of_series_of_any_length():
     spans = ranges(split_spans(integers(20, 6, 3), [-8, -4], "time"))
     assert spans == {
         "train": [(0, 12), (20, 20), (26, 26)],
@@ -68,8 +69,8 @@ def test_counts_from_the_end_and_series_too_short_for_them():
     labels=st.lists(st.integers(-5, 150), min_size=2, max_size=2, unique=True).map(sorted),
 )
 @settings(max_examples=100, deadline=None)
-def test_times_cut_every_series_where_its_own_times_say(gaps, labels):
-    """Integer times with gaps of any size: each row belongs to the part that its time lies in."""
+def test_times_split_every_series_by_its_own_time_index(gaps, labels):
+    """Integer times with gaps of any size: each row belongs to the part that contains its time."""
     time = np.concatenate([np.cumsum(steps) for steps in gaps]).astype(np.int64)
     series = dataclasses.replace(integers(*map(len, gaps)), time=time)
     spans = split_spans(series, [str(label) for label in labels], "time")
@@ -79,7 +80,7 @@ def test_times_cut_every_series_where_its_own_times_say(gaps, labels):
         assert np.array_equal(np.concatenate(rows), np.flatnonzero(part))
 
 
-def test_dates_are_those_of_the_clock_in_the_time_zone_of_the_series():
+def test_dates_are_in_the_time_zone_of_the_series():
     utc = np.datetime64("2020-03-27T00", "us") + np.arange(96) * np.timedelta64(1, "h")
     berlin = dataclasses.replace(integers(96), time=utc, zone="Europe/Berlin")
     spans = split_spans(berlin, ["2020-03-28", "2020-03-30T12:00"], "time")
@@ -88,12 +89,12 @@ def test_dates_are_those_of_the_clock_in_the_time_zone_of_the_series():
     assert [spans["validation"].start[0], spans["test"].start[0]] == [
         int(np.flatnonzero(utc == one)[0]) for one in starts
     ]
-    with pytest.raises(InputError, match="'2020-03-29T02:30', a time that clocks in Europe/Berlin jump over"):
+    with pytest.raises(InputError, match="'2020-03-29T02:30', which does not exist in Europe/Berlin"):
         split_spans(berlin, ["2020-03-29T02:30", "2020-03-30"], "time")
 
 
 @pytest.mark.parametrize("split", [[-4, -8], [-8, 4], [-8, -8], [-9, -6, -3], [-0.5], [-0.5, -0.2], [], [True, 3]])
-def test_other_numbers_are_refused(split):
+def test_invalid_numbers_are_refused(split):
     with pytest.raises(InputError, match="it must be 2 or 3 fractions.*negative counts from the end") as refusal:
         split_spans(integers(20), split, "time")
     assert len(str(refusal.value)) < 300
@@ -108,7 +109,7 @@ def test_other_numbers_are_refused(split):
         (["2020-01-05", "2020-01-07"], "series", "split_by is 'series'"),
     ],
 )
-def test_bad_dates_are_refused(split, by, words):
+def test_invalid_dates_are_refused(split, by, words):
     with pytest.raises(InputError, match=words):
         split_spans(dated("2020-01-01"), split, by)
 
@@ -125,9 +126,134 @@ def test_ridership_has_the_published_numbers_of_windows():
         assert data.spec.season == 7
 
 
-def test_waves_are_split_by_series():
+def test_split_by_series_in_a_data_module():
     assert build_data(10, 10, 10, split=[1, 1, 1], split_by="series").windows == {
         "train": 4,
         "validation": 4,
         "test": 4,
     }
+
+
+def test_a_fold_moves_all_borders_back_by_the_test_part():
+    counts = [ranges(split_spans(integers(100), [-20, -10], "time", fold)) for fold in (0, 1, 2)]
+    assert [fold["train"] for fold in counts] == [[(0, 80)], [(0, 70)], [(0, 60)]]
+    assert [fold["validation"] for fold in counts] == [[(80, 90)], [(70, 80)], [(60, 70)]]
+    assert [fold["test"] for fold in counts] == [[(90, 100)], [(80, 90)], [(70, 80)]]
+
+
+def test_a_fold_without_a_test_part_moves_by_the_validation_part():
+    assert ranges(split_spans(integers(100), [70, 30], "time", 2)) == {
+        "train": [(0, 10)], "validation": [(10, 40)], "test": [(40, 40)]
+    }  # fmt: skip
+
+
+def test_a_fold_moves_dates_by_the_same_time_in_every_series():
+    dates = ["2020-01-02", "2020-01-05", "2020-01-07", "2020-01-09"]
+    series = dated("2020-01-01", "2019-12-29", days=10)
+    assert ranges(split_spans(series, dates, "time", 0))["test"] == [(6, 8), (19, 20)]
+    assert ranges(split_spans(series, dates, "time", 1)) == {
+        "train": [(1, 2), (14, 15)], "validation": [(2, 4), (15, 17)], "test": [(4, 6), (17, 19)]
+    }  # fmt: skip
+
+
+def panel(time, *parts: slice):
+    """One series for each part of these times."""
+    series = integers(*[len(time[part]) for part in parts])
+    return dataclasses.replace(series, time=np.concatenate([time[part] for part in parts]))
+
+
+@pytest.mark.parametrize("dates", [True, False])
+def test_no_series_trains_at_times_at_which_another_is_evaluated(dates):
+    days = np.arange(100)
+    time = days.astype("datetime64[D]").astype("datetime64[us]") if dates else days
+    series = panel(time, slice(0, 100), slice(0, 80), slice(60, 100), slice(0, 40))
+    split = [str(time[70]), str(time[85])]
+    assert ranges(split_spans(series, split, "time", 1, min_rows=5)) == {
+        "train": [(0, 55), (100, 155), (180, 180), (220, 260)],
+        "validation": [(55, 70), (155, 170), (180, 190), (260, 260)],
+        "test": [(70, 85), (170, 180), (190, 205), (260, 260)],
+    }
+    assert split_spans(series, split, "time", 4, min_rows=10)["train"].lengths.tolist() == [10, 10, 0, 10]
+    with pytest.raises(InputError, match="data.fold is 5, but only folds 0 to 4 of .* the 10 training rows"):
+        split_spans(series, split, "time", 5, min_rows=10)
+
+
+MONTHS = np.arange("2015-01", "2021-01", dtype="datetime64[M]").astype("datetime64[us]")
+BUSINESS_DAYS = np.busday_offset("2020-01-01", np.arange(72)).astype("datetime64[us]")
+
+
+@pytest.mark.parametrize("time", [MONTHS, MONTHS + np.timedelta64(14, "D"), BUSINESS_DAYS])
+@pytest.mark.parametrize("fold", [1, 2, 3])
+def test_folds_of_months_and_business_days_have_whole_test_parts(time, fold):
+    """Borders between two timestamps, across a leap year: 12 steps per fold."""
+    split = [str(time[rows] - np.timedelta64(1, "h")) for rows in (48, 60)]
+    spans = ranges(split_spans(panel(time, slice(0, 72), slice(0, 66)), split, "time", fold))
+    border = 48 - 12 * fold
+    wanted = [(0, border), (border, border + 12), (border + 12, border + 24)]
+    assert [spans[stage] for stage in STAGES] == [[(low, high), (low + 72, high + 72)] for low, high in wanted]
+
+
+@given(
+    lengths=st.lists(st.integers(5, 80), min_size=1, max_size=4),
+    split=st.sampled_from([(0.5, 0.2, 0.2), (0.6, 0.4), (-6, -3), (-4,), (3, 1, 1)]),
+    fold=st.integers(1, 4),
+)
+@settings(max_examples=80, deadline=None)
+def test_later_folds_use_fewer_rows(lengths, split, fold):
+    """All folds begin training at the same row, and the test rows of a fold end where those of the one before begin."""
+    series = integers(*lengths)
+    try:
+        before, now = (split_spans(series, split, "time", number, min_rows=2) for number in (fold - 1, fold))
+    except InputError as error:
+        assert f"data.fold is {fold}, but only fold" in str(error) or f"data.fold is {fold - 1}, but" in str(error)
+        return
+    moved = "test" if len(split) - any(part > 0 for part in split) == 2 else "validation"
+    assert (now["train"].start == before["train"].start).all()
+    assert (now[moved].stop <= before[moved].start).all()
+    whole = now["train"].lengths > 0
+    assert (now[moved].stop == before[moved].start)[whole].all(), "nothing is skipped in a series that trains"
+    for stage in STAGES:
+        start, stop = now[stage]
+        assert (series.offsets[:-1] <= start).all() and (start <= stop).all() and (stop <= series.offsets[1:]).all()
+    for stage in STAGES[1:]:
+        assert (now[stage].lengths == before[stage].lengths)[whole].all()
+
+
+@pytest.mark.parametrize(("min_rows", "last"), [(7, 7), (10, 7), (11, 6), (80, 0)])
+def test_the_message_names_the_last_possible_fold(min_rows, last):
+    series = integers(64, 100)
+    for fold in range(last + 1):
+        training = split_spans(series, [-20, -10], "time", fold, min_rows)["train"].lengths
+        assert training.max() == 80 - 10 * fold >= min_rows
+    fits = f"only folds? 0{f' to {last}' if last else ''} of .* leave a series the {min_rows} training rows that one"
+    with pytest.raises(InputError, match=f"data.fold is {last + 1}, but {fits}"):
+        split_spans(series, [-20, -10], "time", last + 1, min_rows)
+
+
+def test_a_fold_needs_a_training_window():
+    with pytest.raises(InputError, match="only fold 0 of data.split"):
+        build_data(20, split=[0.5, 0.5], fold=1)
+
+
+def test_rows_after_the_test_part_do_not_affect_a_fold():
+    given, changed = integers(100), integers(100)
+    changed.values[80:] = 1e6
+    first, second = (SeriesData(s, past_steps=5, horizon=2, split=[-20, -10], fold=2) for s in (given, changed))
+    first.setup(), second.setup()
+    assert first.spec == second.spec
+    for stage in STAGES:
+        for one, other in zip(first.loaders[stage], second.loaders[stage], strict=True):
+            assert np.array_equal(one.targets.target, other.targets.target)
+            assert np.array_equal(one.inputs.past_target, other.inputs.past_target)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"fold": -1}, "data.fold is -1; it must be at least 0"),
+        ({"fold": 1, "split_by": "series", "split": [1, 1]}, "data.fold is 1, but data.split_by is 'series'"),
+    ],
+)
+def test_invalid_folds_are_refused(change, words):
+    with pytest.raises(InputError, match=words):
+        build_data(50, 50, **change)
