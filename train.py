@@ -39,13 +39,13 @@ def train(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
         default_root_dir=directory,
     )
     recorded = environment.record(config, overrides, directory)
-    scalars.write_run(trainer.loggers, environment.yaml(config), recorded)
+    scalars.log_config(trainer.loggers, environment.yaml(config), recorded)
     if trainable:
         run.fit(trainer, module, data, config.ckpt_path)
     run.evaluate(trainer, module, data)
     spec = data.spec
     output.show(results.result_table(module.results, module.measured, name, spec.channels, spec.stateful))
-    figures.save_final(module, data, directory / "figures", dropout_passes=config.dropout_passes)
+    figures.save_final_figures(module, data, directory / "figures", dropout_passes=config.dropout_passes)
     return run.finish(config, directory, trainer, module, data, name, started)
 
 

@@ -17,7 +17,7 @@ from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet
 from seqmodels.metrics import ErrorTable
 from seqmodels.report.plotting import Panel, plot_errors, plot_forecasts, render, save_figure
-from seqmodels.training.callbacks.figures import ForecastFigures, draw_errors, draw_forecasts, save_final
+from seqmodels.training.callbacks.figures import ForecastFigures, draw_errors, draw_forecasts, save_final_figures
 
 
 class Dated(WindowDataModule):
@@ -100,7 +100,7 @@ def test_pictures_come_at_the_first_every_fifth_and_the_last_validation(
     share: float, steps: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fifth is left out where drawing would take a larger share of the time than it may."""
-    monkeypatch.setattr("seqmodels.training.callbacks.figures.LARGEST_SHARE", share)
+    monkeypatch.setattr("seqmodels.training.callbacks.figures.MAX_TIME_SHARE", share)
     data = small_waves()
     logger = TensorBoardLogger(tmp_path, name="", version="")
     fit(small_module(data), data, [ForecastFigures(windows=1)], logger=logger, max_epochs=7)
@@ -128,12 +128,12 @@ def test_drawing_changes_neither_training_nor_random_numbers() -> None:
 def test_final_figures_and_their_errors(tmp_path: Path) -> None:
     data = small_waves()
     module = small_module(data)
-    files = save_final(module, data, tmp_path)
+    files = save_final_figures(module, data, tmp_path)
     assert [file.name for file in files] == ["forecast_validation.png", "forecast_test.png"]
     table = ErrorTable(*(torch.tensor([[1.0], [2.0], [3.0]], dtype=torch.float64),) * 4)
     worse = table._replace(absolute=table.absolute * 4)
     module.results = {"validation": {"model": table, "naive": worse}, "test": {"model": worse, "naive": table}}
-    files = save_final(module, data, tmp_path)
+    files = save_final_figures(module, data, tmp_path)
     assert files[-1] == tmp_path / "error_by_step.png" and picture_size(files[-1]) == (1200, 420)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(file.name for file in files)
     figure = draw_errors(module)

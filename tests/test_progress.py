@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from small_runs import fit, small_module, small_waves
 
-from seqmodels.training.callbacks.progress import ProgressLine, clock, is_due
+from seqmodels.training.callbacks.progress import ProgressLine, is_due
 from seqmodels.training.callbacks.scalars import ScalarLogger
 
 SHOW, HIDE = "\x1b[?25h", "\x1b[?25l"
@@ -143,7 +143,3 @@ def test_validation_and_test_are_silent_and_disabling_works() -> None:
     bar.disable()
     fit(small_module(data), data, [bar], max_epochs=1)
     assert file.getvalue() == ""
-
-
-def test_times_for_people() -> None:
-    assert [clock(0), clock(61.9), clock(3723)] == ["0:00", "1:01", "1:02:03"]

@@ -21,7 +21,7 @@ from seqmodels.baselines import Naive
 from seqmodels.cli import run
 from seqmodels.metrics import MEASURES, ErrorTable, Measure
 from seqmodels.report import output, results
-from seqmodels.report.formatting import format_number, format_time
+from seqmodels.report.formatting import format_duration, format_number, format_time
 from seqmodels.report.summary import receptive_field_warning, summarise_data, summarise_model
 from seqmodels.training.callbacks.scalars import ScalarLogger
 
@@ -75,6 +75,7 @@ def test_times_are_no_longer_than_needed() -> None:
     assert format_time(np.datetime64("2019-01-31T00:00", "us")) == "2019-01-31"
     assert format_time(np.datetime64("2019-01-31T06:30", "us")) == "2019-01-31 06:30"
     assert format_time(np.int64(7)) == "7"
+    assert [format_duration(seconds) for seconds in (0, 61.9, 3723)] == ["0:00", "1:01", "1:02:03"]
 
 
 def test_data_are_summed_up() -> None:

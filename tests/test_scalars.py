@@ -17,10 +17,10 @@ from seqmodels.metrics import ErrorTable
 from seqmodels.training.callbacks.scalars import (
     ScalarLogger,
     errors_by_lead,
-    hparams_name,
+    hparam_name,
+    log_config,
+    log_hyperparameters,
     select_leads,
-    write_hparams,
-    write_run,
 )
 from seqmodels.training.module import Gathered
 
@@ -84,7 +84,7 @@ def test_the_update_ratio_is_that_of_the_last_step_of_a_block(accumulate: int, t
     class Record(pl.Callback):
         def on_train_batch_start(self, trainer, module, batch, index) -> None:
             weights[trainer.global_step] = torch.cat([p.detach().double().flatten() for p in module.parameters()])
-            if scalars.before:
+            if scalars.weights_before:
                 copied.append(trainer.global_step)
 
         def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
@@ -174,8 +174,10 @@ def test_a_long_horizon_shows_at_most_48_leads() -> None:
 def test_hyperparameters_have_one_entry_with_results(tmp_path: Path) -> None:
     data = small_waves()
     trainer = fit(small_module(data), data, [ScalarLogger()], logger=board(tmp_path), max_epochs=1)
-    write_run(trainer.logger, "seed: 0\n", {"python": "3.11", "packages": {"torch": "2.13"}})
-    write_hparams(trainer.loggers, {"model": {"filters": 4}, "lr": 0.01}, {"validation/mae": 0.5, "hp/test_mae": 0.25})
+    log_config(trainer.loggers, "seed: 0\n", {"python": "3.11", "packages": {"torch": "2.13"}})
+    log_hyperparameters(
+        trainer.loggers, {"model": {"filters": 4}, "lr": 0.01}, {"validation/mae": 0.5, "hp/test_mae": 0.25}
+    )
     found = events(tmp_path)
     data_of = {tag: found.summary_metadata[tag].plugin_data for tag in found.summary_metadata}
     started = [tag for tag, plugin in data_of.items() if plugin.plugin_name == "hparams" and "start" in tag]
@@ -189,15 +191,15 @@ def test_hyperparameters_have_one_entry_with_results(tmp_path: Path) -> None:
     assert text.tensor_proto.string_val[0].decode() == "```yaml\nseed: 0\n```"
     (text,) = found.Tensors("config/environment/text_summary")
     assert b"| packages.torch | 2.13 |" in text.tensor_proto.string_val[0]
-    assert hparams_name("validation/mae") == "hp/validation_mae"
+    assert hparam_name("validation/mae") == "hp/validation_mae"
 
 
 def test_csv_files_hold_the_same_and_no_logger_is_no_trouble(tmp_path: Path) -> None:
     for logger in (CSVLogger(tmp_path, name="", version="logs"), None, False):
         data = small_waves()
         trainer = fit(small_module(data), data, [ScalarLogger()], logger=logger or False)
-        write_run(trainer.logger, "seed: 0", {})
-        write_hparams(trainer.logger, {"lr": 0.01}, {"validation/mae": 0.5})
+        log_config(trainer.loggers, "seed: 0", {})
+        log_hyperparameters(trainer.loggers, {"lr": 0.01}, {"validation/mae": 0.5})
     with open(tmp_path / "logs" / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows if row["loss/train"]] == [5, 10, 15]

@@ -194,7 +194,7 @@ def finish(
         if row["row"] == name and row["channel"] == "all"
         for m in MEASURES
     }
-    scalars.write_hparams(trainer.loggers, hidden(plain(config)), own)
+    scalars.log_hyperparameters(trainer.loggers, hidden(plain(config)), own)
     echo(f"Everything about this run is in {shown(directory)}")
     return value
 

@@ -1,4 +1,4 @@
-"""Averaged weights: Lightning's exponential moving average, on the model's device and with checked settings."""
+"""Exponential moving average of the weights, on the model's device and with checked settings."""
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EMAWeightAveraging
@@ -7,14 +7,15 @@ from seqmodels.errors import require_fraction
 
 
 class AveragedWeights(EMAWeightAveraging):
-    """Validates, keeps and tests average(k) = decay average(k - 1) + (1 - decay) weights(k), over optimizer steps k.
+    """Averages the weights over optimizer steps k: average(k) = decay average(k - 1) + (1 - decay) weights(k).
 
-    The average begins with the weights after the first optimizer step. Checkpoints hold the average as the model's
-    weights and, to resume from, the trained weights beside it.
-
-    Buffers are not averaged: they are constants, or running statistics that are averages already.
+    The average is what is validated, kept and tested. It begins with the weights after the first optimizer step.
+    Checkpoints hold it as the model's weights, and beside it the trained weights to resume from. Buffers are not
+    averaged: they are constants, or running statistics.
 
     Raises InputError unless ``decay`` lies in [0, 1).
+
+    Checkpoints hold the state under the name of this class: do not rename it.
     """
 
     def __init__(self, decay: float = 0.99):
@@ -22,12 +23,12 @@ class AveragedWeights(EMAWeightAveraging):
         super().__init__(use_buffers=False, decay=decay)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """The model reaches its device only after this hook, so the device is taken from the strategy."""
+        """Take the device from the strategy, since the model is moved to it only after this hook."""
         self._device = trainer.strategy.root_device
         super().setup(trainer, pl_module, stage)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The average stays until ``on_validation_end``, where pictures are drawn, is over."""
+        """Keep the average in place until ``on_validation_end``, where figures are drawn."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_validation_epoch_end(trainer, pl_module)

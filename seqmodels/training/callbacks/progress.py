@@ -1,4 +1,4 @@
-"""What the terminal shows while a model trains: one live line, or a few plain ones where nobody watches."""
+"""Progress of training in the terminal: one live line, or plain lines if the output is no terminal."""
 
 import time
 from typing import Any
@@ -9,23 +9,23 @@ from rich.live import Live
 from rich.text import Text
 from torch import Tensor
 
-from seqmodels.report.formatting import format_number
+from seqmodels.report.formatting import format_duration, format_number
 
-BAR = 12  # characters
+BAR_WIDTH = 12  # characters
 REDRAW_SECONDS = 0.2
 PLAIN_LINES = 20  # about as many for a run of any length
 
 
 class ProgressLine(pl.callbacks.ProgressBar):
-    """One line that is redrawn at most five times a second, and one that stays when training ends.
+    """A line redrawn at most five times a second, and a last one that stays when training ends.
 
-    Where the output is no terminal: a line per epoch, thinned to about 20. Losses are summed on the device; only a
-    redraw waits for them. Sanity check, validation and test are silent.
+    If the output is no terminal: one line per epoch, thinned to about 20. Losses are summed on the device, and only a
+    redraw waits for them. Nothing is shown for the sanity check, validation and test.
     """
 
     def __init__(self, console: Console | None = None):
         super().__init__()
-        self.console = console
+        self.console = console or Console()
         self.enabled = True
         self.live: Live | None = None
 
@@ -37,16 +37,15 @@ class ProgressLine(pl.callbacks.ProgressBar):
 
     def print(self, *arguments: Any, **options: Any) -> None:
         """Print above the live line."""
-        (self.console or Console()).print(*arguments, **options)
+        self.console.print(*arguments, **options)
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.console = self.console or Console()
-        self.begun = self.drawn = time.perf_counter()
-        self.batches = self.windows = self.training_windows = 0
-        self.done_before = trainer.current_epoch * trainer.num_training_batches + trainer.fit_loop.batch_idx + 1
+        self.started = self.last_redraw = time.perf_counter()
+        self.windows = 0
+        self.first_batch = batches_done(trainer)
         self.training_seconds = 0.0
         self.printed_epoch, self.loss = -1, float("nan")
-        self.best, self.best_epoch = earlier_best(trainer, module)
+        self.best, self.best_epoch = best_before_resuming(trainer, module), 0
         if self.enabled and self.console.is_terminal and not self.console.is_dumb_terminal:
             self.live = Live(console=self.console, auto_refresh=False, transient=True)
             self.live.start()
@@ -64,7 +63,7 @@ class ProgressLine(pl.callbacks.ProgressBar):
         self.loss_sum = self.loss_sum + outputs["loss"].detach()
         self.epoch_batches += 1
         self.windows += len(batch.origin)
-        if self.live is not None and time.perf_counter() - self.drawn > REDRAW_SECONDS:
+        if self.live is not None and time.perf_counter() - self.last_redraw > REDRAW_SECONDS:
             self._redraw(trainer, module)
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -75,18 +74,18 @@ class ProgressLine(pl.callbacks.ProgressBar):
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         self.resumed = time.perf_counter()
-        value = latest(trainer, str(module.monitor))
-        if value is not None and (self.best is None or improves(value, self.best, trainer)):
-            self.best, self.best_epoch = value, trainer.current_epoch
+        value = last_metric(trainer, str(module.monitor))
+        if value is not None and (self.best is None or is_better(value, self.best, trainer)):
+            self.best, self.best_epoch = value, trainer.current_epoch + 1
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if not self.enabled:
             return
-        self._sum_up(trainer)
+        self._average_loss(trainer)
         self.training_seconds += time.perf_counter() - self.resumed
         self.resumed = time.perf_counter()
         if self.live is None and is_due(trainer.current_epoch, trainer.max_epochs):
-            self._print_line(trainer, module)
+            self._print_line(trainer, module, trainer.current_epoch)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.close()
@@ -101,86 +100,86 @@ class ProgressLine(pl.callbacks.ProgressBar):
         self.close()
 
     def close(self) -> None:
-        """Give the terminal back: no live line, visible cursor."""
+        """Remove the live line and show the cursor again."""
         if self.live is not None:
             self.live.stop()
             self.live = None
 
-    def _sum_up(self, trainer: pl.Trainer) -> None:
-        """Wait for the device, once: the mean loss of this epoch so far."""
+    def _average_loss(self, trainer: pl.Trainer) -> None:
+        """Set ``loss`` to the mean of this epoch so far; waits for the device."""
         if self.epoch_batches:
             self.loss = float(self.loss_sum) / self.epoch_batches * trainer.accumulate_grad_batches
 
     def _redraw(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert self.live is not None
-        self._sum_up(trainer)
-        self.live.update(self._line(trainer, module), refresh=True)
-        self.drawn = time.perf_counter()
+        self._average_loss(trainer)
+        self.live.update(self._live_line(trainer, module), refresh=True)
+        self.last_redraw = time.perf_counter()
 
-    def _line(self, trainer: pl.Trainer, module: pl.LightningModule) -> Text:
-        """Where training is, how long it takes, what it has reached: what a narrow terminal cuts off comes last."""
+    def _live_line(self, trainer: pl.Trainer, module: pl.LightningModule) -> Text:
+        """Position, remaining time and metrics; the least important come last, where a narrow terminal cuts off."""
         total, done = trainer.num_training_batches, trainer.fit_loop.batch_idx + 1
-        filled = int(BAR * done / total)
-        fields = [f" {done}/{total}", self._remaining(trainer), *self._numbers(trainer, module)]
+        filled = int(BAR_WIDTH * done / total)
+        fields = [f" {done}/{total}", self._time_left(trainer), *self._metrics(trainer, module)]
         line = Text(no_wrap=True, overflow="ellipsis")
-        line.append(f"epoch {of(trainer.current_epoch + 1, trainer.max_epochs)} ")
-        line.append("\u2501" * filled, style="green").append("\u2500" * (BAR - filled), style="dim")
+        line.append(f"{format_epoch(trainer.current_epoch, trainer.max_epochs)} ")
+        line.append("\u2501" * filled, style="green").append("\u2500" * (BAR_WIDTH - filled), style="dim")
         return line.append("  ".join(field for field in fields if field))
 
-    def _print_line(self, trainer: pl.Trainer, module: pl.LightningModule, epoch: int | None = None) -> None:
-        epoch = trainer.current_epoch if epoch is None else epoch
+    def _print_line(self, trainer: pl.Trainer, module: pl.LightningModule, epoch: int) -> None:
         self.printed_epoch = epoch
-        passed = clock(time.perf_counter() - self.begun)
-        fields = [f"epoch {of(epoch + 1, trainer.max_epochs)}", *self._numbers(trainer, module), passed]
-        assert self.console is not None
+        elapsed = format_duration(time.perf_counter() - self.started)
+        fields = [format_epoch(epoch, trainer.max_epochs), *self._metrics(trainer, module), elapsed]
         self.console.print("  ".join(fields), highlight=False, markup=False, soft_wrap=True)
 
-    def _numbers(self, trainer: pl.Trainer, module: pl.LightningModule) -> list[str]:
+    def _metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> list[str]:
         fields = [f"loss/train {format_number(self.loss)}"]
-        validation = latest(trainer, "loss/validation")
+        validation = last_metric(trainer, "loss/validation")
         if validation is not None:
             fields.append(f"loss/validation {format_number(validation)}")
         if self.best is not None:
-            since = f" (epoch {self.best_epoch + 1})" if self.best_epoch is not None else ""
+            since = f" (epoch {self.best_epoch})" if self.best_epoch else ""
             fields.append(f"best {module.monitor} {format_number(self.best)}{since}")
-        return [*fields, f"{self._speed():,.0f} windows/s"]
+        seconds = self.training_seconds + time.perf_counter() - self.resumed
+        return [*fields, f"{self.windows / max(1e-9, seconds):,.0f} windows/s"]
 
-    def _speed(self) -> float:
-        """Training windows per second, validation time excluded."""
-        return self.windows / max(1e-9, self.training_seconds + time.perf_counter() - self.resumed)
-
-    def _remaining(self, trainer: pl.Trainer) -> str:
-        """Time left at the pace of this run so far, validation included; empty where the end is unknown."""
+    def _time_left(self, trainer: pl.Trainer) -> str:
+        """Time left at the pace of this run so far, validation included; empty if the number of epochs is unknown."""
         if not trainer.max_epochs or trainer.max_epochs < 0:
             return ""
-        now = trainer.current_epoch * trainer.num_training_batches + trainer.fit_loop.batch_idx + 1
-        missing = trainer.max_epochs * trainer.num_training_batches - now
-        pace = (time.perf_counter() - self.begun) / max(1, now - self.done_before)
-        return f"{clock(missing * pace)} left"
+        done = batches_done(trainer)
+        pace = (time.perf_counter() - self.started) / max(1, done - self.first_batch)
+        return f"{format_duration((trainer.max_epochs * trainer.num_training_batches - done) * pace)} left"
 
 
-def earlier_best(trainer: pl.Trainer, module: pl.LightningModule) -> tuple[float | None, int | None]:
-    """The best monitored value of the run that is resumed, where its checkpoints tell; its epoch is not known."""
-    keeper = trainer.checkpoint_callback
-    score = getattr(keeper, "best_model_score", None)
-    if score is None or getattr(keeper, "monitor", None) != module.monitor:
-        return None, None
-    return float(score), None
+def batches_done(trainer: pl.Trainer) -> float:
+    """Training batches since the first epoch, including those before resuming."""
+    return trainer.current_epoch * trainer.num_training_batches + trainer.fit_loop.batch_idx + 1
 
 
-def improves(value: float, best: float, trainer: pl.Trainer) -> bool:
-    """Better in the sense of the checkpoint callback; less is better where there is none."""
+def best_before_resuming(trainer: pl.Trainer, module: pl.LightningModule) -> float | None:
+    """The best monitored value in the checkpoint callback of a resumed run, None if it has none."""
+    checkpoint = trainer.checkpoint_callback
+    score = getattr(checkpoint, "best_model_score", None)
+    return None if score is None or getattr(checkpoint, "monitor", None) != module.monitor else float(score)
+
+
+def is_better(value: float, best: float, trainer: pl.Trainer) -> bool:
+    """True if the checkpoint callback would prefer ``value``; without one, less is better."""
     return value > best if getattr(trainer.checkpoint_callback, "mode", "min") == "max" else value < best
 
 
-def latest(trainer: pl.Trainer, name: str) -> float | None:
+def last_metric(trainer: pl.Trainer, name: str) -> float | None:
     """The last value of a metric, None before the first."""
     value = trainer.callback_metrics.get(name)
     return None if value is None else float(value)
 
 
 def is_due(epoch: int, epochs: int | None) -> bool:
-    """Whether a plain line is printed: the first epoch, then about 20; where the end is unknown, ever more rarely."""
+    """True if a plain line is printed: for the first and last epoch and about 20 in all.
+
+    If the number of epochs is unknown, the lines become rarer and rarer.
+    """
     count = epoch + 1
     if epochs is None or epochs < 0:
         every = max(1, 10 ** (len(str(count)) - 1) // 2)
@@ -189,13 +188,6 @@ def is_due(epoch: int, epochs: int | None) -> bool:
     return count == 1 or count % every == 0 or count == epochs
 
 
-def of(number: int, total: int | None) -> str:
-    """``3/20``, or ``3`` where the total is unknown."""
-    return f"{number}/{total}" if total is not None and total > 0 else str(number)
-
-
-def clock(seconds: float) -> str:
-    """``1:02:03`` or ``2:03``."""
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+def format_epoch(epoch: int, epochs: int | None) -> str:
+    """``epoch 3/20``, or ``epoch 3`` if the number of epochs is unknown; ``epoch`` counts from 0."""
+    return f"epoch {epoch + 1}" + (f"/{epochs}" if epochs is not None and epochs > 0 else "")

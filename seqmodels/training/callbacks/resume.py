@@ -1,4 +1,4 @@
-"""The state of all random number generators, kept in checkpoints so that a resumed run repeats the other bit by bit."""
+"""State of all random number generators in checkpoints, so that a resumed run ends with the same weights bit by bit."""
 
 import random
 from pathlib import Path
@@ -10,11 +10,15 @@ import torch
 
 
 class RandomState(pl.Callback):
-    """Saves the generators of torch, NumPy and Python as tensors and primitives, and restores them as training starts.
+    """Saves the generators of torch, NumPy and Python as tensors and primitives, and restores them on resuming.
 
-    Restoring waits for the start of training since what comes before (building, a sanity check) may draw numbers.
-    CUDA generators are restored only where there are as many devices as before. Where the run directory was moved
-    since, the paths that checkpoint callbacks remember follow it, or they would forget their best score.
+    They are restored when training starts, because building and the sanity check may draw numbers. CUDA generators
+    are restored only on as many devices as before.
+
+    If the run directory was moved, the paths that checkpoint callbacks remember are changed to the new one: otherwise
+    they would forget their best score.
+
+    Checkpoints hold the state under the name of this class: do not rename it.
     """
 
     def __init__(self) -> None:
@@ -34,10 +38,10 @@ class RandomState(pl.Callback):
         self.loaded = state_dict
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        folder = str(Path(str(trainer.ckpt_path)).resolve().parent)
+        directory = str(Path(str(trainer.ckpt_path)).resolve().parent)
         for name, state in checkpoint["callbacks"].items():
             if isinstance(state, dict) and state.get("dirpath"):
-                checkpoint["callbacks"][name] = moved(state, state["dirpath"], folder)
+                checkpoint["callbacks"][name] = replace_directory(state, state["dirpath"], directory)
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self.loaded is None:
@@ -52,8 +56,8 @@ class RandomState(pl.Callback):
         random.setstate((version, tuple(internal.tolist()), gauss))
 
 
-def moved(value: Any, old: str, new: str) -> Any:
-    """The same with every path below folder ``old`` now below ``new``."""
+def replace_directory(value: Any, old: str, new: str) -> Any:
+    """Replace ``old`` at the beginning of each path, in dictionaries to any depth."""
     if isinstance(value, dict):
-        return {moved(key, old, new): moved(inner, old, new) for key, inner in value.items()}
+        return {replace_directory(key, old, new): replace_directory(inner, old, new) for key, inner in value.items()}
     return new + value.removeprefix(old) if isinstance(value, str) and value.startswith(old) else value
