@@ -1,4 +1,4 @@
-"""Independent formulas in float64 that backbones are compared with, and how."""
+"""Helpers of the tests of backbones: reference convolution, random data, comparison of values and gradients."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from seqmodels.backbones.causal_conv import CausalConv
 
 
 def assert_agree(ours: Tensor, theirs: Tensor, leaves: list[Tensor]) -> None:
-    """Values and gradients, to 1e-9 of their size."""
+    """Assert that values and gradients are equal up to a relative error of 1e-9."""
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
     seed = torch.randn_like(ours)
     mine = torch.autograd.grad(ours, leaves, seed, retain_graph=True)
@@ -18,16 +18,16 @@ def assert_agree(ours: Tensor, theirs: Tensor, leaves: list[Tensor]) -> None:
 
 
 def taps(linear: nn.Linear, kernel: int) -> Tensor:
-    """The weight of a linear layer on stacked taps as torch's convolutions want it: (out, in, kernel)."""
+    """Weight of a linear layer on stacked taps, in the layout of torch's convolutions: (outputs, inputs, kernel)."""
     return linear.weight.reshape(linear.out_features, kernel, -1).transpose(1, 2)
 
 
 def conv(x: Tensor, layer: CausalConv, dilation: int) -> Tensor:
-    """Left padding and torch's own convolution, (B, T, C) -> (B, T, C)."""
+    """Reference for CausalConv: left padding and torch's convolution, (B, T, inputs) -> (B, T, outputs)."""
     padded = functional.pad(x.transpose(1, 2), ((layer.kernel - 1) * dilation, 0))
     return functional.conv1d(padded, taps(layer.taps, layer.kernel), layer.taps.bias, dilation=dilation).transpose(1, 2)
 
 
 def data(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    """The same random numbers each time."""
+    """Normal random numbers, the same in every call."""
     return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(5))

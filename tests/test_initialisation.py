@@ -28,18 +28,18 @@ def test_glorot_initialisation_of_an_lstm():
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_glorot_initialisation_of_cells(cell: type[GatedCell], layer_norm: bool) -> None:
     torch.manual_seed(0)
-    own = cell(3, 8, layer_norm=layer_norm)
-    initialise(own, "glorot")
+    ours = cell(3, 8, layer_norm=layer_norm)
+    initialise(ours, "glorot")
     limit = (6 / (3 + 8)) ** 0.5
-    for recurrent, given in zip(own.weight_hh.split(8), own.weight_ih.split(8), strict=True):
+    for recurrent, given in zip(ours.weight_hh.split(8), ours.weight_ih.split(8), strict=True):
         torch.testing.assert_close(recurrent @ recurrent.T, torch.eye(8), atol=1e-5, rtol=0)
         assert 0.7 * limit < given.abs().max() <= limit
-    assert not own.bias_hh.any()
+    assert not ours.bias_hh.any()
     forget = [0.0] * 8 + [1.0] * 8 + [0.0] * 16
     if cell is LstmCell:
-        assert (own.norm.offset.flatten() if layer_norm else own.bias_ih).tolist() == forget
+        assert (ours.norm.offset.flatten() if layer_norm else ours.bias_ih).tolist() == forget
     elif not layer_norm:
-        assert not own.bias_ih.any()
+        assert not ours.bias_ih.any()
 
 
 def test_initialisation_sets_the_weights_behind_weight_norm():

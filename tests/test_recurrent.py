@@ -121,8 +121,8 @@ def test_recurrent_layers_equal_their_formula(backbone, cell):
 @pytest.mark.parametrize(("cell", "formula"), [(RnnCell, rnn), (LstmCell, lstm), (GruCell, gru)])
 def test_cells_equal_their_formula(cell: type[GatedCell], formula: Callable) -> None:
     torch.manual_seed(0)
-    own, x = perturb(cell(3, 5)), torch.randn(2, 9, 3, dtype=DOUBLE)
-    assert_agree(run_cell(own, x), formula(x, *own.parameters()), list(own.parameters()))
+    ours, x = perturb(cell(3, 5)), torch.randn(2, 9, 3, dtype=DOUBLE)
+    assert_agree(run_cell(ours, x), formula(x, *ours.parameters()), list(ours.parameters()))
 
 
 @pytest.mark.parametrize(
@@ -130,12 +130,12 @@ def test_cells_equal_their_formula(cell: type[GatedCell], formula: Callable) -> 
 )
 def test_layer_norm_cells_equal_their_formula(cell: type[GatedCell], formula: Callable) -> None:
     torch.manual_seed(0)
-    own, x = perturb(cell(3, 5, layer_norm=True)), torch.randn(2, 9, 3, dtype=DOUBLE)
-    assert_agree(run_cell(own, x), formula(x, own), list(own.parameters()))
+    ours, x = perturb(cell(3, 5, layer_norm=True)), torch.randn(2, 9, 3, dtype=DOUBLE)
+    assert_agree(run_cell(ours, x), formula(x, ours), list(ours.parameters()))
 
 
 @pytest.mark.parametrize(
-    ("own", "reference"),
+    ("ours", "reference"),
     [
         (RnnCell(3, 5), nn.RNNCell(3, 5)),
         (RnnCell(3, 5, activation="relu"), nn.RNNCell(3, 5, nonlinearity="relu")),
@@ -143,14 +143,14 @@ def test_layer_norm_cells_equal_their_formula(cell: type[GatedCell], formula: Ca
         (GruCell(3, 5), nn.GRUCell(3, 5)),
     ],
 )
-def test_cells_equal_those_of_torch_with_the_same_weights(own: GatedCell, reference: nn.RNNCellBase) -> None:
+def test_cells_equal_those_of_torch_with_the_same_weights(ours: GatedCell, reference: nn.RNNCellBase) -> None:
     torch.manual_seed(0)
-    own.load_state_dict(reference.state_dict())
+    ours.load_state_dict(reference.state_dict())
     x, hidden, outputs = torch.randn(2, 9, 3), None, []
     for t in range(9):
         hidden = reference(x[:, t], hidden)
         outputs.append(hidden[0] if isinstance(hidden, tuple) else hidden)
-    torch.testing.assert_close(run_cell(own, x), torch.stack(outputs, 1), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(run_cell(ours, x), torch.stack(outputs, 1), rtol=1e-6, atol=1e-6)
 
 
 @KINDS
@@ -199,25 +199,25 @@ def test_input_dropout_has_one_mask_per_sequence(kind: type[Recurrent]) -> None:
 def test_recurrent_dropout_masks_the_hidden_state_before_the_product(cell, formula) -> None:
     """A constant mask is the same as scaled columns of the recurrent weights, other ones for each sequence."""
     torch.manual_seed(0)
-    own, x = perturb(cell(3, 8, recurrent_dropout=0.5)), torch.randn(4, 9, 3, dtype=DOUBLE)
-    state = own.initial_state(x)
+    ours, x = perturb(cell(3, 8, recurrent_dropout=0.5)), torch.randn(4, 9, 3, dtype=DOUBLE)
+    state = ours.initial_state(x)
     assert set(state.mask.unique().tolist()) == {0.0, 2.0} and not torch.equal(state.mask[0], state.mask[1])
-    given = CellLayer(own, 0.0)(x, state)[0]
+    given = CellLayer(ours, 0.0)(x, state)[0]
     for row in range(4):
-        w, u, b, c = own.parameters()
+        w, u, b, c = ours.parameters()
         expected = formula(x[row : row + 1], w, u * state.mask[row], b, c)
         torch.testing.assert_close(given[row : row + 1], expected, rtol=1e-9, atol=1e-11)
 
 
 def test_recurrent_dropout_of_a_gru_does_not_drop_what_the_update_gate_keeps() -> None:
     torch.manual_seed(0)
-    own = perturb(GruCell(3, 8, recurrent_dropout=0.5))
+    ours = perturb(GruCell(3, 8, recurrent_dropout=0.5))
     with torch.no_grad():
-        own.bias_ih[8:16] = 100.0  # z = 1: the state does not change
-    state = own.initial_state(torch.zeros(4, 9, 3, dtype=DOUBLE))._replace(hidden=torch.randn(4, 8, dtype=DOUBLE))
+        ours.bias_ih[8:16] = 100.0  # z = 1: the state does not change
+    state = ours.initial_state(torch.zeros(4, 9, 3, dtype=DOUBLE))._replace(hidden=torch.randn(4, 8, dtype=DOUBLE))
     assert (state.mask == 0).any()
-    projected = own.project_inputs(torch.randn(4, 1, 3, dtype=DOUBLE))[:, 0]
-    torch.testing.assert_close(own.step(projected, state)[0], state.hidden)
+    projected = ours.project_inputs(torch.randn(4, 1, 3, dtype=DOUBLE))[:, 0]
+    torch.testing.assert_close(ours.step(projected, state)[0], state.hidden)
 
 
 @KINDS

@@ -31,8 +31,8 @@ class Convolutional(Backbone):
     kernel - 1. This gives the targets ``Y[:, 3::2]`` of the book for kernel 4 and stride 2. ``padding="causal"``:
     zeros before the window, so that its first steps have outputs too.
 
-    With either padding the last output belongs to the last step of the window. A valid convolution therefore also
-    gets some zeros before a window where strides of the given length would end before its last step.
+    The last output always belongs to the last step of the window. If the window is not a whole number of strides, a
+    valid convolution therefore gets zeros before the window too.
 
     Source: Géron, chapter 15 (linear, 2nd ed.; ReLU, 3rd ed.); causal padding: Moroney 2019.
     """
