@@ -1,7 +1,7 @@
 """Look for leaks: prove that nothing of the future reaches the training or the inputs of the model of ``train.py``.
 
-It takes the keys of ``train.py`` and those of ``leaks``. The weights are fresh ones, or those of ``ckpt_path``. Exit
-code 1 says that a leak was found.
+It takes the keys of ``train.py`` and those of ``leaks``. The weights are new ones, or those of ``ckpt_path``. The exit
+code is 1 if a leak was found.
 """
 
 import time
@@ -17,7 +17,7 @@ from seqmodels.cli import main as launch
 
 
 def check(config: DictConfig, directory: Path, name: str, overrides: Sequence[str] = ()) -> float:
-    """All checks, written into ``directory``; returns the number of leaks, 0, or ends with SystemExit."""
+    """Run all checks and write the findings into ``directory``; return 0, or raise SystemExit if there is a leak."""
     from seqmodels import checkpoint
     from seqmodels.cli import environment, run
     from seqmodels.config.build import build
@@ -32,11 +32,11 @@ def check(config: DictConfig, directory: Path, name: str, overrides: Sequence[st
         module.load_state_dict(checkpoint.read(config.ckpt_path)["state_dict"])
     environment.record(config, overrides, directory, "leak_check.py")
     findings = checks.run(partial(build, config.data), module.forecaster)
-    leaks = finding.sentences(findings, "leaks")
+    leaks = finding.list_sentences(findings, "leaks")
     summary = {"model": name, "monitor": {"name": "leaks", "value": len(leaks)}}
-    finding.write(findings, directory, {**summary, "seconds": round(time.monotonic() - started, 3)})
-    output.show(finding.table(findings))
-    for warning in finding.sentences(findings, "warnings"):
+    finding.write_findings(findings, directory, {**summary, "seconds": round(time.monotonic() - started, 3)})
+    output.show(finding.findings_table(findings))
+    for warning in finding.list_sentences(findings, "warnings"):
         output.echo(f"warning: {warning}")
     output.echo(f"Everything about this check is in {run.shown(directory)}")
     if leaks:

@@ -1,4 +1,4 @@
-"""The leak check: it finds leaks that were planted, each by the right check, and nothing in data without any."""
+"""Leak check: planted leaks are found, each by the right check, and clean data pass."""
 
 import re
 import shlex
@@ -21,19 +21,19 @@ from datamodules.table import Table
 from seqmodels.backbones.base import Backbone
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
-from seqmodels.leaks.causality import causality
+from seqmodels.leaks.causality import check_causality
 from seqmodels.leaks.check import LeakCheck
-from seqmodels.leaks.finding import Finding, table
-from seqmodels.leaks.regression import Piece, gain
+from seqmodels.leaks.finding import Finding, findings_table
+from seqmodels.leaks.regression import Segment, find_gain
 from seqmodels.window import Inputs, Statistics
 
 LEAK_CHECK = ROOT / "leak_check.py"
-CHECKS = ["statistics", "features", "borders", "causality", "columns", "twins"]
+CHECKS = ["statistics", "features", "borders", "causality", "columns", "duplicates"]
 SMALL = {"past_steps": 12, "horizon": 3}
 
 
 def walk(rows: int, seed: int = 0, columns: int = 1) -> np.ndarray:
-    """An autoregressive process of weight 0.8 around 100: (rows, columns) float32."""
+    """An autoregressive process with weight 0.8 around 100, (rows, columns) float32."""
     noise, values = np.random.default_rng(seed).normal(size=(rows, columns)), np.zeros((rows, columns))
     for t in range(1, rows):
         values[t] = 0.8 * values[t - 1] + noise[t]
@@ -41,19 +41,19 @@ def walk(rows: int, seed: int = 0, columns: int = 1) -> np.ndarray:
 
 
 def walks(*lengths: int, **fields: Any) -> SeriesSet:
-    """Independent walks as series of these lengths."""
+    """Autoregressive series of these lengths."""
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     return SeriesSet(walk(int(offsets[-1])), offsets, channels=("y",), source="walks", **fields)
 
 
 def model(data: Any, backbone: Any = zoo.BACKBONES["linear_short"], scaler: str = "standard") -> Forecaster:
-    """A fresh forecaster with a forecast at every step."""
+    """A new forecaster with a forecast at every step."""
     torch.manual_seed(0)
     return Forecaster(data.spec, zoo.SCALERS[scaler], backbone, zoo.READOUTS["seq_to_seq"], zoo.HEADS["huber"]())
 
 
-def checked(make: Callable[[], Any], trusted: tuple[str, ...] = (), **parts: Any) -> dict[str, Finding]:
-    """The findings of all checks by name."""
+def run_checks(make: Callable[[], Any], trusted: tuple[str, ...] = (), **parts: Any) -> dict[str, Finding]:
+    """Findings of all checks by name."""
     data = make()
     data.setup()
     found = LeakCheck(trusted).run(make, model(data, **parts))
@@ -61,21 +61,21 @@ def checked(make: Callable[[], Any], trusted: tuple[str, ...] = (), **parts: Any
     return {finding.check: finding for finding in found}
 
 
-def complaints(found: dict[str, Finding]) -> dict[str, str]:
-    """Verdicts of the checks that are not content."""
+def verdicts(found: dict[str, Finding]) -> dict[str, str]:
+    """Verdicts of the checks that found something."""
     return {name: one.verdict for name, one in found.items() if one.verdict in ("leak", "warning")}
 
 
-def only(found: dict[str, Finding], check: str, verdict: str = "leak") -> str:
-    """The one sentence of the one check that complains."""
-    assert complaints(found) == {check: verdict}
+def single_sentence(found: dict[str, Finding], check: str, verdict: str = "leak") -> str:
+    """The one sentence of the one check that found something."""
+    assert verdicts(found) == {check: verdict}
     (sentence,) = found[check].leaks + found[check].warnings
     assert sentence.endswith(".") and "\n" not in sentence
     return sentence
 
 
-def table_of(path: Path, columns: dict[str, np.ndarray]) -> Path:
-    """A CSV file of these columns, written with the digits of a float32."""
+def write_csv(path: Path, columns: dict[str, np.ndarray]) -> Path:
+    """Write a CSV file of these columns with the digits of a float32."""
     rows = zip(*columns.values(), strict=True)
     lines = [",".join(columns), *(",".join("" if value != value else repr(value) for value in row) for row in rows)]
     path.write_text("\n".join(lines).replace("np.float32(", "").replace(")", "") + "\n", encoding="utf-8")
@@ -83,7 +83,7 @@ def table_of(path: Path, columns: dict[str, np.ndarray]) -> Path:
 
 
 class ScaledOnAll(SeriesData):
-    """Takes its statistics from all rows."""
+    """Computes its statistics from all rows."""
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
@@ -111,7 +111,7 @@ class AcrossTheBorder(SeriesData):
 
 
 class LooksBack(SeriesData):
-    """Says that the past of a window lies within its part, and reaches across."""
+    """Claims that the past of a window lies within its part, but reaches across."""
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
@@ -119,7 +119,7 @@ class LooksBack(SeriesData):
 
 
 class CentredFeature(SeriesData):
-    """Adds a centred mean of the target over some steps to what it has read."""
+    """Adds a centred mean of the target to the data read."""
 
     def __init__(self, *arguments: Any, steps: int, **windows: Any):
         super().__init__(*arguments, **windows)
@@ -133,7 +133,7 @@ class CentredFeature(SeriesData):
 
 
 class BothWays(Backbone):
-    """A bidirectional network that claims to see only the past."""
+    """A bidirectional network that claims to be causal."""
 
     def __init__(self, features: int, past_steps: int):
         super().__init__()
@@ -147,52 +147,51 @@ class BothWays(Backbone):
 
 
 class WholeWindow(zoo.affine.Standard):
-    """Centres each window on the mean of all its steps, also for forecasts from within it."""
+    """Centres each window on the mean of all its steps, even for forecasts from within it."""
 
     def forward(self, inputs: Inputs, origins: Any) -> Any:
         centre = inputs.past_target.mean(dim=1, keepdim=True)
         return zoo.affine.Affine(centre, self.scale, centre.unsqueeze(1), self.scale.unsqueeze(1))
 
 
-def test_statistics_of_all_rows_are_found() -> None:
-    found = checked(lambda: ScaledOnAll(walks(300), **SMALL))
-    assert complaints(found) == {"statistics": "leak"}
+def test_statistics_fitted_on_all_rows_are_found() -> None:
+    found = run_checks(lambda: ScaledOnAll(walks(300), **SMALL))
+    assert verdicts(found) == {"statistics": "leak"}
     mean, deviation = found["statistics"].leaks
     assert "the mean of 'y' (spec.target_statistics) changes by" in mean and "the deviation of 'y'" in deviation
     assert found["statistics"].largest > 10
 
 
-def test_values_scaled_by_all_rows_are_found() -> None:
-    found = checked(lambda: CentredOnAll(walks(300), **SMALL))
-    assert complaints(found) == {"statistics": "leak"}
+def test_values_centred_on_all_rows_are_found() -> None:
+    found = run_checks(lambda: CentredOnAll(walks(300), **SMALL))
+    assert verdicts(found) == {"statistics": "leak"}
     assert found["statistics"].leaks[0].startswith("'y' (data.target, past_target) changes by")
     assert "fitted on all rows" in found["statistics"].leaks[0]
 
 
 def test_training_windows_across_the_border_are_found() -> None:
-    found = checked(lambda: AcrossTheBorder(walks(300), **SMALL))
-    assert complaints(found) == {"borders": "leak"}
-    # The last origin lies 5 % of 300 steps further on: so many more windows, and H - 1 fewer in whose past it shows.
+    found = run_checks(lambda: AcrossTheBorder(walks(300), **SMALL))
+    assert verdicts(found) == {"borders": "leak"}
+    # The last origin lies 5 % of 300 steps, or 15 windows, further on; it shows in the past of H fewer of them.
     past, target = found["borders"].leaks
     assert target.startswith("15 train windows of 211 hold rows of another part: 'y' (data.target, target)")
     assert past.startswith("12 train windows of 211 ")
 
 
-def test_evaluation_windows_that_look_back_are_found() -> None:
-    found = checked(lambda: LooksBack(walks(300), **SMALL))
-    assert complaints(found) == {"borders": "leak"}
+def test_evaluation_windows_across_the_border_are_found() -> None:
+    found = run_checks(lambda: LooksBack(walks(300), **SMALL))
+    assert verdicts(found) == {"borders": "leak"}
     for stage, said in zip(("validation", "test"), found["borders"].leaks, strict=True):
         assert said.startswith(f"12 {stage} windows of 43 ") and said.endswith("or set data.context=across.")
 
 
 @pytest.mark.parametrize("steps", [3, 5, 31])  # so that the last training windows see it change, or do not
 def test_features_that_look_ahead_are_found(steps: int) -> None:
-    """Among them are none of the columns as given, which are looked at for themselves."""
-    said = only(checked(lambda: CentredFeature(walks(300), steps=steps, **SMALL)), "features")
+    said = single_sentence(run_checks(lambda: CentredFeature(walks(300), steps=steps, **SMALL)), "features")
     assert said.startswith("'mean' (data.past_covariates, past_covariates)") and "looks ahead" in said
 
 
-def test_lags_shorter_than_the_horizon_are_not_known_ahead() -> None:
+def test_lags_shorter_than_the_horizon_declared_as_known_are_found() -> None:
     class Lagged(SeriesData):
         def setup(self, stage: str | None = None) -> None:
             series = self.read()
@@ -200,7 +199,7 @@ def test_lags_shorter_than_the_horizon_are_not_known_ahead() -> None:
             self.read = lambda: replace(series, known_covariates=lags, known_covariate_names=("lag 2", "lag 3"))
             super().setup(stage)
 
-    said = only(checked(lambda: Lagged(walks(300), **SMALL)), "features")
+    said = single_sentence(run_checks(lambda: Lagged(walks(300), **SMALL)), "features")
     assert said.startswith("'lag 2' (data.known_covariates, ") and "lags of at least data.horizon" in said
 
 
@@ -211,9 +210,11 @@ def test_lags_shorter_than_the_horizon_are_not_known_ahead() -> None:
         ({"scaler": "whole"}, "model.scaler or model.readout looks at the whole window"),
     ],
 )
-def test_forecasts_that_see_later_steps_are_found(monkeypatch: pytest.MonkeyPatch, parts: dict, words: str) -> None:
+def test_forecasts_that_depend_on_later_steps_are_found(
+    monkeypatch: pytest.MonkeyPatch, parts: dict, words: str
+) -> None:
     monkeypatch.setitem(zoo.SCALERS, "whole", WholeWindow)
-    said = only(checked(lambda: SeriesData(walks(300), **SMALL), **parts), "causality")
+    said = single_sentence(run_checks(lambda: SeriesData(walks(300), **SMALL), **parts), "causality")
     assert words in said and "forecasts from step" in said
 
 
@@ -222,7 +223,7 @@ def test_a_forecast_that_depends_on_other_windows_is_found() -> None:
         def forward(self, inputs: Inputs) -> torch.Tensor:
             return super().forward(inputs) - inputs.past_target.mean()
 
-    found = causality(Pooled(zoo.RICH), zoo.window(zoo.RICH).inputs)
+    found = check_causality(Pooled(zoo.RICH), zoo.window(zoo.RICH).inputs)
     assert found.verdict == "leak" and "with the other windows of its batch" in found.leaks[0]
 
 
@@ -231,35 +232,35 @@ def test_a_model_that_ignores_its_input_proves_nothing() -> None:
         def forward(self, inputs: Inputs) -> torch.Tensor:
             return torch.ones_like(super().forward(inputs))
 
-    found = causality(Constant(zoo.RICH), zoo.window(zoo.RICH).inputs)
+    found = check_causality(Constant(zoo.RICH), zoo.window(zoo.RICH).inputs)
     assert found.verdict == "warning" and "nothing is proved" in found.warnings[0]
 
 
 @pytest.mark.parametrize("name", zoo.BACKBONES)
-def test_every_backbone_passes_as_far_as_it_may(name: str) -> None:
+def test_every_backbone_passes(name: str) -> None:
     every_step = zoo.fits(name, "seq_to_seq")
     forecaster = zoo.forecaster(name, "seq_to_seq" if every_step else "seq_to_vector", "standard", "rich")
-    found = causality(forecaster, zoo.window(zoo.RICH).inputs)
+    found = check_causality(forecaster, zoo.window(zoo.RICH).inputs)
     # Batch normalisation, in training mode, is the one that mixes steps.
     assert found.verdict == ("warning" if name == "gru_noisy" else "clean")
     assert "batch normalisation" in "".join(found.warnings) or name != "gru_noisy"
 
 
 def shifted(values: np.ndarray, steps: int) -> np.ndarray:
-    """At row r the value of row r + ``steps``; missing where there is none."""
+    """The value of row r + ``steps`` at row r; missing behind the end."""
     moved = np.roll(values, -steps).astype(np.float32)
     moved[-steps:] = np.nan
     return moved
 
 
 def centred(values: np.ndarray, half: int) -> np.ndarray:
-    """The mean of ``half`` steps on either side and the step itself."""
+    """Mean of each step and ``half`` steps on either side."""
     result = np.full(len(values), np.nan, np.float32)
     result[half:-half] = np.convolve(values, np.ones(2 * half + 1) / (2 * half + 1), "valid")
     return result
 
 
-# x(t - 2) is looked at too, so that a mean over h steps on either side tells the sum of the next h - 2.
+# x(t - 2) is a regressor too, so a mean over h steps on either side gives the sum of the next h - 2.
 PLANTED: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray], str]] = {
     "the next value": ("past", lambda y: shifted(y, 1), "the next value of 'y'"),
     "a value three steps on": ("past", lambda y: 5 - 2 * shifted(y, 3), "the next value of 'y'"),
@@ -276,21 +277,21 @@ def test_columns_that_hold_the_future_are_found(name: str, tmp_path: Path) -> No
     y = walk(1200)[:, 0]
     y[17::100] = np.nan  # some values are missing
     columns = {"y": y, "good": walk(1200, seed=1)[:, 0], "bad": plant(walk(1200)[:, 0])}
-    path = table_of(tmp_path / "planted.csv", {key: np.nan_to_num(value, nan=0) if key == "bad" else value
+    path = write_csv(tmp_path / "planted.csv", {key: np.nan_to_num(value, nan=0) if key == "bad" else value
                                                for key, value in columns.items()})  # fmt: skip
     settings = {"target": "y", f"{kind}_covariates": ["good", "bad"], "split": [1000, 100, 80]} | SMALL
     make = partial(Table, path=str(path), **settings)
-    said = only(checked(make), "columns")
+    said = single_sentence(run_checks(make), "columns")
     assert said.startswith(f"'bad' (data.{kind}_covariates) gives ") and words in said
-    trusting = checked(make, trusted=("bad",))
-    assert complaints(trusting) == {} and trusting["columns"].largest < 0.3
+    trusting = run_checks(make, trusted=("bad",))
+    assert verdicts(trusting) == {} and trusting["columns"].largest < 0.3
 
 
-def test_columns_that_leak_only_together_are_named_together() -> None:
+def test_columns_that_leak_only_together_are_named_in_one_sentence() -> None:
     parts = walk(1200, columns=3)
     total = parts[:, :1] + parts[:, 1:2]
     made = walks(1200, known_covariates=parts, known_covariate_names=("a", "b", "c"))
-    said = only(checked(lambda: SeriesData(replace(made, values=total), **SMALL)), "columns")
+    said = single_sentence(run_checks(lambda: SeriesData(replace(made, values=total), **SMALL)), "columns")
     assert said.startswith("'a', 'b' (data.known_covariates) together give the next value of 'y' ")
 
 
@@ -300,8 +301,8 @@ def test_a_leak_with_errors_in_some_rows_is_found() -> None:
     wrong = random.choice(1500, 60, replace=False)
     ahead[wrong] = random.choice([0, 500], size=(60, 1))
     made = walks(1500, past_covariates=ahead, past_covariate_names=("hint",))
-    said = only(checked(lambda: SeriesData(made, **SMALL)), "columns")
-    assert said.startswith("'hint' (data.past_covariates) gives the next value of 'y' up to ")
+    said = single_sentence(run_checks(lambda: SeriesData(made, **SMALL)), "columns")
+    assert said.startswith("'hint' (data.past_covariates) gives the next value of 'y' but for ")
     assert " of its variance in 90% of the rows, and " in said
 
 
@@ -309,12 +310,12 @@ def test_a_partial_leak_is_a_warning_with_its_number() -> None:
     y = walk(1500, seed=0)
     noise = np.random.default_rng(3).normal(scale=4, size=(1500, 1))  # next to innovations of deviation 10
     made = walks(1500, past_covariates=(np.roll(y, -1) + noise).astype(np.float32), past_covariate_names=("hint",))
-    said = only(checked(lambda: SeriesData(made, **SMALL)), "columns", "warning")
+    said = single_sentence(run_checks(lambda: SeriesData(made, **SMALL)), "columns", "warning")
     share = 100 * 10**2 / (10**2 + 4**2)  # of the innovation's variance, from one noisy look at it
     assert any(f"explains {round(share) + wrong}%" in said for wrong in (-2, -1, 0, 1, 2)) and "'hint'" in said
 
 
-def test_many_short_series_are_looked_at_together() -> None:
+def test_many_short_series_are_checked_together() -> None:
     count, steps = 60, 40
     y = walk(count * steps)[:, 0] * np.repeat(np.random.default_rng(0).uniform(0.1, 10, count), steps).astype(
         np.float32
@@ -324,11 +325,11 @@ def test_many_short_series_are_looked_at_together() -> None:
     settings = SMALL | {"split": [0.8, 0.2], "split_by": "series"}
     leaky, clean = (replace(base, values=y[:, None], past_covariates=x) for x in (np.nan_to_num(ahead), 0 * ahead + 1))
     for made, verdict in ((leaky, {"columns": "leak"}), (replace(clean, past_covariates=walk(2400, 5)), {})):
-        assert complaints(checked(partial(SeriesData, made, **settings))) == verdict
+        assert verdicts(run_checks(partial(SeriesData, made, **settings))) == verdict
 
 
-def test_a_category_means_the_same_in_all_series() -> None:
-    """The next of three levels is told in words, and every series has a middle level and one more of its own."""
+def test_a_category_has_the_same_meaning_in_all_series() -> None:
+    """A category names the next of three levels; each series has the middle level and one other."""
     count, steps = 15, 400
     own = np.repeat(np.where(np.arange(count) % 2, 1, 3), steps)
     kinds = np.where(np.random.default_rng(0).random(count * steps) < 0.5, 2, own)
@@ -339,23 +340,23 @@ def test_a_category_means_the_same_in_all_series() -> None:
     settings = SMALL | {"split": [0.8, 0.2], "split_by": "series"}
     for words, verdict in ((ahead, {"columns": "leak"}), (plain, {})):
         leaky = replace(made, values=levels, past_covariates=words)
-        assert complaints(checked(partial(SeriesData, leaky, **settings))) == verdict
+        assert verdicts(run_checks(partial(SeriesData, leaky, **settings))) == verdict
 
 
-def test_a_category_that_tells_of_one_series_only_is_no_calendar() -> None:
+def test_a_category_that_is_constant_in_one_series_is_no_calendar() -> None:
     kinds = np.concatenate([np.full(2500, 1), np.random.default_rng(0).integers(2, 4, 2000)])
     y = walk(4500)
     values = np.where(kinds[:, None] == 1, y, 10 * kinds[:, None] + y / 1000).astype(np.float32)
     made = walks(2500, 2000, known_covariates=kinds.astype(np.float32)[:, None], known_covariate_names=("word",),
                  categories={"word": ("any", "low", "high")})  # fmt: skip
-    said = only(checked(partial(SeriesData, replace(made, values=values), **SMALL)), "columns")
+    said = single_sentence(run_checks(partial(SeriesData, replace(made, values=values), **SMALL)), "columns")
     assert said.startswith("'word' (data.known_covariates) gives the next value of 'y' of series 1 ")
 
 
 def test_the_gain_is_that_of_two_least_squares_fits() -> None:
     y, x = walk(400)[:, 0].astype(np.float64), walk(400, seed=1).astype(np.float64)
     x[:, 0] += 3 * np.roll(y, -2)
-    found = gain([Piece(y, x)], [0, -1, -2], most=3)
+    found = find_gain([Segment(y, x)], [0, -1, -2], most=3)
     assert found is not None
     past = np.array([[1, *y[t - 3 : t + 1]] for t in range(3, 397)])
     both = np.concatenate([past, [x[[t, t - 1, t - 2], 0] for t in range(3, 397)]], axis=1)
@@ -373,18 +374,19 @@ def test_the_same_series_under_two_names_is_reported() -> None:
     made = SeriesSet(np.concatenate([y[:60], walk(60, 4), y[:60]]), np.array([0, 60, 120, 180]), ("y",), source="two",
                      names=("a", "b", "copy"))  # fmt: skip
     make = partial(SeriesData, made, **SMALL, split=[1, 1, 1], split_by="series")
-    said = only(checked(make), "twins", "warning")
+    said = single_sentence(run_checks(make), "duplicates", "warning")
     assert (
-        said.startswith("46 test windows of 46 also stand in train") and "that of copy up to 11 is that of a up" in said
+        said.startswith("46 test windows of 46 also occur in train")
+        and "that of copy up to 11 equals that of a up" in said
     )
-    assert checked(make)["twins"].largest == 46
+    assert run_checks(make)["duplicates"].largest == 46
 
 
-def test_windows_without_movement_are_no_twins() -> None:
+def test_windows_without_change_are_no_duplicates() -> None:
     quiet = np.zeros((300, 1), np.float32)
     quiet[::40] = 1
-    found = checked(lambda: SeriesData(replace(walks(300), values=quiet), **SMALL))
-    assert complaints(found) == {}
+    found = run_checks(lambda: SeriesData(replace(walks(300), values=quiet), **SMALL))
+    assert verdicts(found) == {}
 
 
 HOLES = np.random.default_rng(2).random((300, 1)) > 0.1
@@ -423,37 +425,37 @@ CLEAN: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("name", CLEAN)
-def test_what_has_no_leak_passes(name: str) -> None:
-    found = checked(CLEAN[name])
-    # A season without noise comes back value for value, which is worth a word.
-    assert {key: said for key, said in complaints(found).items() if name != "noise free"} == {}
+def test_clean_data_pass(name: str) -> None:
+    found = run_checks(CLEAN[name])
+    # A season without noise repeats value for value, which is a warning.
+    assert {key: said for key, said in verdicts(found).items() if name != "noise free"} == {}
     assert all(one.verdict != "leak" and one.done for one in found.values())
     assert all((one.largest is None) == (one.verdict == "not checked") for one in found.values())
-    assert table(list(found.values())).row_count == len(CHECKS)
+    assert findings_table(list(found.values())).row_count == len(CHECKS)
 
 
 def test_the_real_ridership_passes() -> None:
     settings = {"target": ["rail_boardings", "bus"], "time": "service_date", "known_covariates": ["day_type"]}
-    found = checked(partial(Table, path=str(real("ridership/ridership.csv")), past_steps=28, horizon=7, **settings))
-    assert complaints(found) == {} and 0.3 < found["columns"].largest < 0.9
+    found = run_checks(partial(Table, path=str(real("ridership/ridership.csv")), past_steps=28, horizon=7, **settings))
+    assert verdicts(found) == {} and 0.3 < found["columns"].largest < 0.9
 
 
 def test_the_parts_of_a_real_sum_are_known_only_afterwards() -> None:
     path = str(real("bike_sharing/hour.csv"))
     make = partial(Table, path=path, target="cnt", past_steps=24, horizon=6)
     for kind, verdict in (("past", {}), ("known", {"columns": "leak"})):
-        found = checked(partial(make, **{f"{kind}_covariates": ["temp", "casual", "registered"]}))
-        assert complaints(found) == verdict
+        found = run_checks(partial(make, **{f"{kind}_covariates": ["temp", "casual", "registered"]}))
+        assert verdicts(found) == verdict
     assert "'casual', 'registered' (data.known_covariates)" in found["columns"].leaks[0]
 
 
-def test_what_is_trusted_must_exist() -> None:
+def test_trusted_columns_must_exist() -> None:
     made = walks(300, past_covariates=walk(300, 1), past_covariate_names=("wind",))
     with pytest.raises(InputError, match=r"leaks\.trusted holds 'win', which is no covariate.* Nearest: wind\."):
-        checked(lambda: SeriesData(made, **SMALL), trusted=("win",))
+        run_checks(lambda: SeriesData(made, **SMALL), trusted=("win",))
 
 
-def test_rows_that_disappear_cannot_be_followed() -> None:
+def test_rows_dropped_by_setup_are_refused() -> None:
     class Shorter(SeriesData):
         def setup(self, stage: str | None = None) -> None:
             series = self.read()
@@ -461,12 +463,12 @@ def test_rows_that_disappear_cannot_be_followed() -> None:
             super().setup(stage)
 
     with pytest.raises(InputError, match=r"walks: data\.setup\(\) leaves 299 of 300 rows"):
-        checked(lambda: Shorter(walks(300), **SMALL))
+        run_checks(lambda: Shorter(walks(300), **SMALL))
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """An empty working directory beside the table that the guide speaks of."""
+    """An empty working directory beside the table of docs/leaks.md."""
     directory, rides = tmp_path / "work", walk(600)[:, 0]
     directory.mkdir()
     days = np.arange("2020-01-01", "2021-08-23", dtype="datetime64[D]")
@@ -492,7 +494,7 @@ def test_the_command_ends_with_0_where_nothing_leaks(place: Path) -> None:
 
 
 def test_the_command_ends_with_1_and_a_sentence_for_each_leak(place: Path) -> None:
-    """The guide's own commands and sentences."""
+    """The commands and the sentence of docs/leaks.md."""
     found, trusted = COMMANDS
     ended = forked(place.parent, *found, "hydra.run.dir=run", script=LEAK_CHECK)
     (sentence,) = re.findall(r"^leak: (?:.|\n)*?\.$", GUIDE, re.MULTILINE)
@@ -502,13 +504,13 @@ def test_the_command_ends_with_1_and_a_sentence_for_each_leak(place: Path) -> No
     assert (ended.code, ended.err) == (0, "")
 
 
-def test_what_the_command_refuses(place: Path) -> None:
+def test_unknown_keys_are_refused(place: Path) -> None:
     ended = forked(place, *CSV, *QUICK, "leaks.trust=[x]", script=LEAK_CHECK)
     assert ended.code == 2 and ended.err.startswith("error: ") and "Nearest: leaks.trusted" in ended.err
     assert files_in(place) == []
 
 
-def test_trained_weights_can_be_looked_at(place: Path) -> None:
+def test_trained_weights_are_checked(place: Path) -> None:
     short = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none", "hydra.run.dir=train")
     assert forked(place, *CSV, *short, *QUICK).code == 0
     ended = forked(place, *CSV, *QUICK, "ckpt_path=train/checkpoints/best.ckpt", "hydra.run.dir=run", script=LEAK_CHECK)

@@ -1,22 +1,22 @@
-"""All leak checks in a row; what a command line runs and what a config sets."""
+"""All leak checks, one after the other."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from datamodules.base import WindowDataModule
 from seqmodels.errors import require_at_least
-from seqmodels.leaks.causality import causality
-from seqmodels.leaks.columns import columns_as_given
-from seqmodels.leaks.duplicates import twins
+from seqmodels.leaks.causality import check_causality
+from seqmodels.leaks.columns import check_columns
+from seqmodels.leaks.duplicates import check_duplicates
 from seqmodels.leaks.finding import Finding
-from seqmodels.leaks.probe import Probe
-from seqmodels.leaks.rows import behind_training, borders, statistics_and_features
+from seqmodels.leaks.perturbation import Perturber
+from seqmodels.leaks.pipeline import check_borders, check_statistics_and_features, perturb_behind_training
 from seqmodels.window import AbstractForecaster
 
-WINDOWS = 4  # of a batch on which a model is looked at
+CAUSALITY_WINDOWS = 4  # in the batch on which a model is checked
 
 
 class LeakCheck:
-    """Proves for one set of data and one model that nothing of the future reaches training, inputs or forecasts.
+    """Proves for one data set and one model that nothing of the future reaches training, inputs or forecasts.
 
     ``trusted``: columns that may determine the future, such as a plan that is always kept.
     """
@@ -25,15 +25,14 @@ class LeakCheck:
         require_at_least(0, "leaks", seed=seed)
         self.trusted, self.seed = tuple(trusted), seed
 
-    def run(self, make: Callable[[], Any], forecaster: AbstractForecaster) -> list[Finding]:
-        """``make`` builds the DataModule, ``forecaster`` was made for its spec."""
-        probe = Probe(make, self.seed)
-        reread = behind_training(probe)
-        windows = probe.data.examples("train", WINDOWS)
+    def run(self, make: Callable[[], WindowDataModule], forecaster: AbstractForecaster) -> list[Finding]:
+        """Findings of all checks; ``make`` builds the DataModule whose spec ``forecaster`` was made for."""
+        perturber = Perturber(make, self.seed)
+        perturbed = perturb_behind_training(perturber)
         return [
-            *statistics_and_features(probe, reread),
-            borders(probe, reread),
-            causality(forecaster, windows.inputs),
-            columns_as_given(probe, self.trusted),
-            twins(probe),
+            *check_statistics_and_features(perturber, perturbed),
+            check_borders(perturber, perturbed),
+            check_causality(forecaster, perturber.data.examples("train", CAUSALITY_WINDOWS).inputs),
+            check_columns(perturber.raw, perturber.data, self.trusted),
+            check_duplicates(perturber),
         ]

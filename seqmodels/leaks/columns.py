@@ -1,60 +1,64 @@
-"""Whether the user's own columns hold the future of the target, found on the training span; it knows a ``Probe``.
+"""Leak check of the covariates as read: do they hold the future of the target?
 
-Nothing in this project moves a column in time, so a column that was prepared from later rows passes every other check.
-It betrays itself: together with the past of the target it gives the sum of the next k values exactly, for some k. A
-centred mean over 2 k + 1 steps does so, as does a column shifted the wrong way, the target in other units under a
-column said to be known ahead, or columns whose sum is the target. Noise and rounding to float32 leave an exact relation
-with a millionth of the variance; 0.01 % unexplained, and a hundredth of what the past alone leaves, is the limit.
-Calendars, which follow from their own past, are known ahead indeed and are not looked at.
+No code of this project moves a column in time, so a column that was made from later rows passes every other check. It
+shows in the training span: together with the past of the target it gives the sum of the next k values exactly, for some
+k. A centred mean over 2 k + 1 steps does so, as does a column shifted the wrong way, the target in other units declared
+as known ahead, or columns that add up to the target. Noise and rounding to float32 leave an exact relation with a
+millionth of the variance; the limits are 0.01 % of it, and a hundredth of what the past alone leaves unexplained.
+Calendars follow from their own past, are rightly known ahead, and are not checked.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from datamodules.base import WindowDataModule
+from datamodules.series import SeriesSet, Span
 from seqmodels.config.build import nearest
 from seqmodels.errors import InputError
 from seqmodels.leaks.finding import Finding
-from seqmodels.leaks.probe import Probe
-from seqmodels.leaks.regression import ROWS_PER_REGRESSOR, Gain, Piece, gain
+from seqmodels.leaks.regression import ROWS_PER_REGRESSOR, Gain, Segment, find_gain
 from seqmodels.report.formatting import join_names, pluralise
 
-SUSPICIOUS = {"past_covariates": 0.5, "known_covariates": 0.9}  # calendars and plans rightly tell a lot ahead
-CALENDAR = 1e-8  # of its variance at most is new in a column that nobody measures
-LEAST, MOST = 48, 200  # steps ahead that are summed: two seasons, but within these
-LEADS = 48  # a column known ahead is taken as far as the horizon, at most
-SINGLE, POOLED, NEWEST, SHOWN = 3, 200, 50_000, 20  # series alone, series together, rows of each, values of a category
 KINDS = ("past_covariates", "known_covariates")
+SUSPICIOUS = {"past_covariates": 0.5, "known_covariates": 0.9}  # calendars and plans rightly tell a lot ahead
+CALENDAR_REST = 1e-8  # of the variance of a calendar, at most, does not follow from its past
+LEAST_STEPS, MOST_STEPS = 48, 200  # steps ahead that are summed: two seasons within these limits
+MAX_LEAD = 48  # steps ahead at which a known covariate is used, at most
+SINGLE_SERIES, POOLED_SERIES = 3, 200  # series checked one by one, or all together
+NEWEST_ROWS = 50_000  # of each series
+USED_CATEGORIES = 20
 
 
-class Group(NamedTuple):
-    """Series that are looked at together, and their training rows."""
+class SeriesGroup(NamedTuple):
+    """Training rows of series that are checked together."""
 
     name: str
     rows: list[slice]
 
 
-def columns_as_given(probe: Probe, trusted: Sequence[str]) -> Finding:
-    """Every covariate that was read, alone and then all of a kind together, against every channel."""
-    every = {kind: getattr(probe.raw, f"{kind[:-1]}_names") for kind in KINDS}
+def check_columns(raw: SeriesSet, data: WindowDataModule, trusted: Sequence[str]) -> Finding:
+    """Check each covariate of ``raw`` and then all of a kind together, against every channel."""
+    every = {kind: _names(raw, kind) for kind in KINDS}
     _check_trusted(trusted, [name for names in every.values() for name in names])
     given = {kind: [name for name in names if name not in trusted] for kind, names in every.items()}
     count = sum(map(len, given.values()))
     if not count:
         return Finding("columns", "there are no covariates, or all are in leaks.trusted")
-    leaks: list[str] = []
-    warnings: list[str] = []
-    largest = None
-    for kind, names in given.items():
-        for found, said in _of_kind(probe, kind, names):
-            largest = max(largest or 0.0, found.share)
-            if said:
-                (leaks if found.exact else warnings).append(said)
+    comparison = ColumnComparison(raw, data)
+    found = [one for kind, names in given.items() for one in comparison.check_kind(kind, names)]
     done = f"next values of the target from its past, without and with {pluralise(count, 'covariate')}: share explained"
-    if largest is None:
+    if not found:
         done = "no covariate could be compared: all are calendars, or there are too few training rows"
-    return Finding("columns", done, largest, tuple(leaks), tuple(warnings))
+    largest = max((gain.share for gain, _ in found), default=None)
+    leaks = tuple(sentence for gain, sentence in found if gain.exact)
+    warnings = tuple(sentence for gain, sentence in found if sentence and not gain.exact)
+    return Finding("columns", done, largest, leaks, warnings)
+
+
+def _names(raw: SeriesSet, kind: str) -> tuple[str, ...]:
+    return getattr(raw, f"{kind[:-1]}_names")
 
 
 def _check_trusted(trusted: Sequence[str], names: list[str]) -> None:
@@ -63,143 +67,138 @@ def _check_trusted(trusted: Sequence[str], names: list[str]) -> None:
             raise InputError(f"leaks.trusted holds {name!r}, which is no covariate of the data.{nearest(name, names)}")
 
 
-def _of_kind(probe: Probe, kind: str, names: list[str]) -> Iterator[tuple[Gain, str]]:
-    """The greatest gain of each column, and of all together where no single one leaks, with what to say of it."""
-    groups, alone = list(groups_of(probe)), True
-    if kind == "known_covariates":
-        names = [name for name in names if not is_calendar(probe, name, groups)]
-    for name in names:
-        best = _greatest(probe, kind, [name], groups)
-        if best is not None:
-            alone = alone and not best[0].exact
-            yield best[0], _sentence(kind, [name], *best)
-    if alone and len(names) > 1:
-        best = _greatest(probe, kind, names, groups)
+class ColumnComparison:
+    """Regressions of the future target on its past, without and with columns of ``raw``."""
+
+    def __init__(self, raw: SeriesSet, data: WindowDataModule):
+        self.raw, self.horizon = raw, data.spec.horizon
+        self.steps = min(max(LEAST_STEPS, 2 * data.spec.season), MOST_STEPS)
+        self.groups = group_series(raw, data.spans["train"], self.steps)
+
+    def check_kind(self, kind: str, names: Sequence[str]) -> Iterator[tuple[Gain, str]]:
+        """The largest gain of each column, and of all together if no single one leaks, each with a sentence or ""."""
+        single = False
+        if kind == "known_covariates":
+            names = [name for name in names if not self.is_calendar(name)]
+        for name in names:
+            best = self.largest_gain(kind, [name])
+            if best is not None:
+                single = single or best[0].exact
+                yield best[0], _sentence(kind, [name], *best)
+        best = self.largest_gain(kind, names) if len(names) > 1 and not single else None
         if best is not None and best[0].exact:
-            few = _fewest(probe, kind, names, groups)
-            yield best[0], _sentence(kind, few, *best)
+            yield best[0], _sentence(kind, self.fewest(kind, names), *best)
+
+    def fewest(self, kind: str, names: Sequence[str]) -> Sequence[str]:
+        """Columns of which none can be left out without losing the leak."""
+        kept = names
+        for name in names:
+            rest = [other for other in kept if other != name]
+            best = self.largest_gain(kind, rest) if rest else None
+            if best is not None and best[0].exact:
+                kept = rest
+        return kept
+
+    def is_calendar(self, name: str) -> bool:
+        """True if the own past of a column known ahead determines it, so that it cannot be a measurement."""
+        frequent = self._frequent_categories("known_covariates", [name])
+        segments = [
+            self._segment("known_covariates", [name], 0, rows, frequent) for group in self.groups for rows in group.rows
+        ]
+        # One more column of zeros: what it leaves is what the past alone leaves.
+        gains = (
+            find_gain([Segment(one.columns[:, i], 0 * one.columns[:, :1]) for one in segments], [0], LEAST_STEPS)
+            for i in range(segments[0].columns.shape[1])
+        )
+        return all(gain is not None and gain.rest < CALENDAR_REST for gain in gains)
+
+    def largest_gain(self, kind: str, names: Sequence[str]) -> tuple[Gain, str, str] | None:
+        """The largest gain over channels and groups, with channel and group; None if there are too few rows."""
+        shifts = column_shifts(kind, self.horizon, alone=len(names) == 1 and names[0] not in self.raw.categories)
+        frequent = self._frequent_categories(kind, names)
+        found = []
+        for channel, target in enumerate(self.raw.channels):
+            for group in self.groups:
+                segments = [self._segment(kind, names, channel, rows, frequent) for rows in group.rows]
+                gain = find_gain(segments, shifts, self.steps)
+                if gain is not None:
+                    found.append((gain, target, group.name))
+        return max(found, key=lambda one: (one[0].exact, one[0].share), default=None)
+
+    def _frequent_categories(self, kind: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """The most frequent numbers of each category, the same for all groups, so that a column keeps its meaning."""
+        found = {}
+        for name in names:
+            if name in self.raw.categories:
+                cells = [self._cells(kind, name, rows) for group in self.groups for rows in group.rows]
+                values, counts = np.unique(np.concatenate(cells), return_counts=True)
+                found[name] = values[np.argsort(-counts, kind="stable")][:USED_CATEGORIES]
+        return found
+
+    def _cells(self, kind: str, name: str, rows: slice) -> np.ndarray:
+        return getattr(self.raw, kind)[rows, _names(self.raw, kind).index(name)]
+
+    def _segment(
+        self, kind: str, names: Sequence[str], channel: int, rows: slice, frequent: dict[str, np.ndarray]
+    ) -> Segment:
+        """Target and columns of one series, centred and divided by the deviation of the target."""
+        raw = self.raw
+        target = raw.values[rows, channel].astype(np.float64)
+        if raw.observed is not None:
+            target[~raw.observed[rows, channel]] = np.nan
+        known = target[np.isfinite(target)]
+        mean, deviation = (known.mean(), known.std() or 1.0) if len(known) else (0.0, 1.0)
+        columns = [_one_hot(self._cells(kind, name, rows), frequent.get(name)) for name in names]
+        values = np.concatenate(columns, axis=1)
+        level = np.where(np.isfinite(values), values, 0).sum(axis=0) / np.maximum(1, np.isfinite(values).sum(axis=0))
+        return Segment((target - mean) / deviation, (values - level) / deviation)
 
 
-def _fewest(probe: Probe, kind: str, names: list[str], groups: list[Group]) -> list[str]:
-    """Columns of which none can be left out without losing the leak."""
-    kept = list(names)
-    for name in names:
-        rest = [other for other in kept if other != name]
-        best = _greatest(probe, kind, rest, groups) if rest else None
-        if best is not None and best[0].exact:
-            kept = rest
-    return kept
-
-
-def is_calendar(probe: Probe, name: str, groups: list[Group]) -> bool:
-    """Whether the own past of a column known ahead determines it: then nobody has measured it."""
-    kind = "known_covariates"
-    frequent = _frequent(probe, kind, [name], groups)
-    pieces = [_piece(probe, kind, [name], 0, rows, frequent) for group in groups for rows in group.rows]
-    # One more column that says nothing leaves what the past alone leaves.
-    every = (
-        gain([Piece(piece.columns[:, column], 0 * piece.columns[:, :1]) for piece in pieces], [0], LEAST)
-        for column in range(pieces[0].columns.shape[1])
-    )
-    return all(own is not None and own.rest < CALENDAR for own in every)
-
-
-def groups_of(probe: Probe) -> Iterator[Group]:
-    """The longest training spans, each for itself; where none is long enough, many short ones together."""
-    span, season = probe.data.spans["train"], probe.data.spec.season
-    lengths = np.asarray(span.stop) - np.asarray(span.start)
-    enough = (2 + ROWS_PER_REGRESSOR) * (ahead(season) + LEADS)
-    long = np.flatnonzero(lengths >= enough)
+def group_series(raw: SeriesSet, span: Span, steps: int) -> list[SeriesGroup]:
+    """The longest training spans one by one; if none is long enough, many short ones together."""
+    lengths = span.lengths
+    long = np.flatnonzero(lengths >= (2 + ROWS_PER_REGRESSOR) * (steps + MAX_LEAD))
     if len(long):
-        for series in long[np.argsort(-lengths[long], kind="stable")][:SINGLE]:
-            name = f" of {probe.raw.name(int(series))}" if len(lengths) > 1 else ""
-            yield Group(name, [_newest(span, series)])
-        return
-    some = np.flatnonzero(lengths)
-    some = some[np.linspace(0, len(some) - 1, min(POOLED, len(some))).astype(np.int64)]
-    yield Group("", [_newest(span, series) for series in some])
+        longest = long[np.argsort(-lengths[long], kind="stable")][:SINGLE_SERIES].tolist()
+        several = len(lengths) > 1
+        return [SeriesGroup(f" of {raw.name(i)}" if several else "", [_newest_rows(span, i)]) for i in longest]
+    present = np.flatnonzero(lengths)
+    chosen = np.linspace(0, len(present) - 1, min(POOLED_SERIES, len(present))).astype(np.int64)
+    return [SeriesGroup("", [_newest_rows(span, i) for i in present[chosen].tolist()])]
 
 
-def _newest(span: Any, series: Any) -> slice:
+def _newest_rows(span: Span, series: int) -> slice:
     stop = int(span.stop[series])
-    return slice(max(int(span.start[series]), stop - NEWEST), stop)
+    return slice(max(int(span.start[series]), stop - NEWEST_ROWS), stop)
 
 
-def ahead(season: int) -> int:
-    """Steps ahead that are summed."""
-    return min(max(LEAST, 2 * season), MOST)
-
-
-def _greatest(probe: Probe, kind: str, names: list[str], groups: list[Group]) -> tuple[Gain, str, str] | None:
-    """The greatest gain over channels and groups, with the channel and the group; None where there are too few rows."""
-    shifts = shifts_of(kind, probe.data.spec.horizon, alone=len(names) == 1 and names[0] not in probe.raw.categories)
-    frequent = _frequent(probe, kind, names, groups)
-    found = []
-    for channel, target in enumerate(probe.raw.channels):
-        for group in groups:
-            pieces = [_piece(probe, kind, names, channel, rows, frequent) for rows in group.rows]
-            one = gain(pieces, shifts, ahead(probe.data.spec.season))
-            if one is not None:
-                found.append((one, target, group.name))
-    return max(found, key=lambda one: (one[0].exact, one[0].share), default=None)
-
-
-def shifts_of(kind: str, horizon: int, alone: bool) -> list[int]:
-    """The steps, relative to the origin, at which columns are looked at: of one alone more than of many."""
+def column_shifts(kind: str, horizon: int, alone: bool) -> list[int]:
+    """Steps relative to the origin at which columns are used, more of them for one column alone."""
     if kind == "past_covariates":
         return [0, -1, -2] if alone else [0]
-    return [*range(-1, min(horizon, LEADS) + 1)] if alone else [1, 0]
+    return [*range(-1, min(horizon, MAX_LEAD) + 1)] if alone else [1, 0]
 
 
-def _frequent(probe: Probe, kind: str, names: list[str], groups: list[Group]) -> dict[str, np.ndarray]:
-    """The most frequent values of each category, the same for all groups: a column means one value in all series."""
-    found = {}
-    for name in names:
-        if name in probe.raw.categories:
-            cells = np.concatenate([_cells(probe, kind, name, rows) for group in groups for rows in group.rows])
-            values, counts = np.unique(cells, return_counts=True)
-            found[name] = values[np.argsort(-counts, kind="stable")][:SHOWN]
-    return found
-
-
-def _cells(probe: Probe, kind: str, name: str, rows: slice) -> np.ndarray:
-    """Rows of one column as read, (n,)."""
-    return getattr(probe.raw, kind)[rows, getattr(probe.raw, f"{kind[:-1]}_names").index(name)]
-
-
-def _piece(
-    probe: Probe, kind: str, names: list[str], channel: int, rows: slice, frequent: dict[str, np.ndarray]
-) -> Piece:
-    """Rows of one series: its target as deviations from its mean, target and columns in units of its deviation."""
-    raw = probe.raw
-    target = raw.values[rows, channel].astype(np.float64)
-    if raw.observed is not None:
-        target[~raw.observed[rows, channel]] = np.nan
-    known = target[np.isfinite(target)]
-    mean, deviation = (known.mean(), known.std() or 1.0) if len(known) else (0.0, 1.0)
-    values = np.concatenate([_numbers(_cells(probe, kind, name, rows), frequent.get(name)) for name in names], axis=1)
-    level = np.where(np.isfinite(values), values, 0).sum(axis=0) / np.maximum(1, np.isfinite(values).sum(axis=0))
-    return Piece((target - mean) / deviation, (values - level) / deviation)
-
-
-def _numbers(cells: np.ndarray, frequent: np.ndarray | None) -> np.ndarray:
-    """(n,) -> (n, 1), or for a category (n, values) one column for each of its most frequent values."""
-    values = cells[:, None] if frequent is None else cells[:, None] == frequent
+def _one_hot(cells: np.ndarray, categories: np.ndarray | None) -> np.ndarray:
+    """Numbers (n,) as one column (n, 1), categories as one column each (n, categories)."""
+    values = cells[:, None] if categories is None else cells[:, None] == categories
     return values.astype(np.float64)
 
 
-def _sentence(kind: str, names: list[str], found: Gain, target: str, group: str) -> str:
-    """What the columns give away; empty where it is no more than a good column may."""
+def _sentence(kind: str, names: Sequence[str], found: Gain, target: str, group: str) -> str:
+    """What the columns give away; empty if it is no more than a good column may."""
     columns = f"{join_names(list(map(repr, names)))} (data.{kind})"
     steps = "the next value" if found.steps == 1 else f"the sum of the next {found.steps} values"
     if found.exact:
-        gives, it = ("gives", "it") if len(names) == 1 else ("together give", "them")
-        most = "" if found.rows == 1 else f" in {found.rows:.0%} of the rows"
-        mend = f"shift {it} to later rows" if kind == "past_covariates" else f"move {it} to past_covariates"
+        one = len(names) == 1
+        give, explain = ("gives", "explains") if one else ("together give", "explain")
+        hold, it = ("it holds", "it") if one else ("they hold", "them")
+        rows = "" if found.rows == 1 else f" in {found.rows:.0%} of the rows"
+        remedy = f"shift {it} to later rows" if kind == "past_covariates" else f"move {it} to past_covariates"
         return (
-            f"{columns} {gives} {steps} of {target!r}{group} up to {found.rest:.1g} of its variance{most}, and"
-            f" {found.share:.2%} of what the past leaves open: this holds the future; {mend}, leave {it} out, or name"
-            f" {it} in leaks.trusted."
+            f"{columns} {give} {steps} of {target!r}{group} but for {found.rest:.1g} of its variance{rows}, and"
+            f" {explain} {found.share:.2%} of what the past leaves open: {hold} the future; {remedy}, leave {it} out,"
+            f" or name {it} in leaks.trusted."
         )
     if found.share > SUSPICIOUS[kind]:
         return (

@@ -1,4 +1,4 @@
-"""What a leak check has seen, as a record, as a table for people and as rows for files; it knows texts and numbers."""
+"""The result of a leak check, and all results as a table for the terminal and as JSON."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,23 +15,23 @@ STYLES = {"clean": "green", "leak": "bold red", "warning": "yellow", "not checke
 
 
 class Finding(NamedTuple):
-    """One check: what it did, the largest number it saw, and one sentence for each thing that is wrong."""
+    """Result of one check, with one sentence for each leak and warning."""
 
     check: str
-    done: str  # what was changed or asked, and of how much
-    largest: float | None = None  # change or share, as ``done`` says; None where nothing was measured
+    done: str  # what was changed or compared, and how much of it
+    largest: float | None = None  # change or share, as ``done`` says; None if nothing was measured
     leaks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """``leak``, ``warning``, ``clean``, or ``not checked`` where nothing was measured."""
+        """``leak``, ``warning``, ``clean``, or ``not checked`` if nothing was measured."""
         if self.leaks or self.warnings:
             return "leak" if self.leaks else "warning"
         return "not checked" if self.largest is None else "clean"
 
 
-def table(findings: Sequence[Finding]) -> Table:
+def findings_table(findings: Sequence[Finding]) -> Table:
     """One line for each check."""
     shown = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="bold")
     shown.add_column("check", no_wrap=True)
@@ -45,12 +45,12 @@ def table(findings: Sequence[Finding]) -> Table:
     return shown
 
 
-def sentences(findings: Sequence[Finding], kind: str) -> list[str]:
+def list_sentences(findings: Sequence[Finding], kind: str) -> list[str]:
     """All ``leaks`` or all ``warnings``, each with the name of its check."""
-    return [f"{finding.check}: {said}" for finding in findings for said in getattr(finding, kind)]
+    return [f"{finding.check}: {sentence}" for finding in findings for sentence in getattr(finding, kind)]
 
 
-def write(findings: Sequence[Finding], directory: Path, summary: Mapping[str, Any]) -> None:
-    """Write ``metrics.json``: what ``summary`` holds, and the table as "findings"."""
+def write_findings(findings: Sequence[Finding], directory: Path, summary: Mapping[str, Any]) -> None:
+    """Write ``metrics.json``: the entries of ``summary``, and the table as "findings"."""
     rows = [{**finding._asdict(), "verdict": finding.verdict} for finding in findings]
     write_json(directory / "metrics.json", {**summary, "findings": rows})

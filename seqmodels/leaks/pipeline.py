@@ -1,0 +1,196 @@
+"""Leak checks of the data pipeline, by perturbed rows: fitted statistics, features that look ahead, split borders."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from seqmodels.leaks.finding import Finding
+from seqmodels.leaks.perturbation import (
+    SUM_ROUNDING,
+    Difference,
+    Perturber,
+    column_names,
+    compare_windows,
+    window_rows,
+)
+from seqmodels.report.formatting import format_number, format_time, pluralise
+from seqmodels.window import Category, Statistics, Window, WindowSpec
+
+STATISTICS = {
+    "target_statistics": "past_target",
+    "past_statistics": "past_covariates",
+    "known_statistics": "known_covariates",
+    "static_statistics": "static",
+}
+INPUTS = ("past_target", "past_observed", "past_covariates", "known_covariates", "static", "seasonal_error")
+VALUES = ("past_target", "target", "past_covariates", "known_covariates")
+
+
+class PerturbedTraining(NamedTuple):
+    """Spec and training windows after every row behind the training span was perturbed."""
+
+    done: str  # for the finding
+    spec: WindowSpec
+    windows: Window
+    stop: torch.Tensor  # (B,) end of the training span in the series of each window
+    middle: torch.Tensor  # (B,) its middle
+
+
+class FittedLeak(NamedTuple):
+    """Something fitted on rows behind the training span."""
+
+    column: str
+    size: float
+    sentence: str
+
+
+def perturb_behind_training(perturber: Perturber) -> PerturbedTraining:
+    """Perturb targets and all covariates behind the training span."""
+    start, stop = perturber.stage_bounds("train")
+    rows = np.arange(len(stop)) >= stop
+    data = perturber.perturb(rows, known_ahead=True)
+    origin = perturber.windows["train"].origin.numpy()
+    done = f"{pluralise(int(rows.sum()), 'row')} behind the training span changed: statistics, training windows"
+    ends = (torch.from_numpy(border[origin]) for border in (stop, (start + stop) // 2))
+    return PerturbedTraining(done, data.spec, perturber.sample_windows(data, "train"), *ends)
+
+
+def check_statistics_and_features(perturber: Perturber, perturbed: PerturbedTraining) -> list[Finding]:
+    """Two findings: what is fitted on all rows, and which columns look ahead.
+
+    What is fitted on all rows changes even the first half of the training span; a column that looks ahead changes only
+    near a perturbed row. That its statistics change too is not reported as a second leak.
+    """
+    before, spec = perturber.windows["train"], perturber.data.spec
+    rows = window_rows(before)
+    early, inside = rows < perturbed.middle[:, None], rows < perturbed.stop[:, None]
+    learnt = [
+        FittedLeak(one.name, one.size, _fitted_sentence(one))
+        for one in compare_windows(before, perturbed.windows, spec, early)
+    ]
+    fitted = {one.column for one in learnt}
+    late = list(compare_windows(before, perturbed.windows, spec, inside, INPUTS))
+    ahead = {one.name: (one, "the end of the training span") for one in late if one.name not in fitted}
+    compared = 0
+    for stage in perturber.stages[1:]:
+        cut, windows, found = perturb_after_origin(perturber, stage)
+        compared += windows
+        ahead |= {one.name: (one, format_time(cut)) for one in found if one.name not in {*fitted, *ahead}}
+    learnt += [one for one in compare_specs(spec, perturbed.spec) if one.column not in ahead]
+    done = f"rows after an origin changed, columns known ahead kept: {pluralise(compared, 'window')} up to it"
+    largest_fit = max((one.size for one in learnt), default=0.0)
+    largest_ahead = max((one.size for one, _ in ahead.values()), default=0.0)
+    return [
+        Finding("statistics", perturbed.done, largest_fit, tuple(one.sentence for one in learnt)),
+        Finding("features", done, largest_ahead, tuple(_ahead_sentence(*one) for one in ahead.values())),
+    ]
+
+
+def perturb_after_origin(perturber: Perturber, stage: str) -> tuple[Any, int, list[Difference]]:
+    """Perturb rows after the middle origin of a stage, in all series, and compare the inputs up to it.
+
+    Return the time of that origin, the number of windows compared, and the differences. Rows of the training span keep
+    their values, as what is fitted there may change every window; so do columns known ahead, as they are known.
+    """
+    time, rows = _row_times(perturber), np.arange(len(perturber.raw.values))
+    start, stop = perturber.stage_bounds("train")
+    origins = np.sort(time[perturber.windows[stage].origin.numpy()])
+    cut = origins[(len(origins) - 1) // 2]
+    data = perturber.perturb((time > cut) & ((rows < start) | (rows >= stop)), known_ahead=False)
+    found: list[Difference] = []
+    compared = 0
+    for other in perturber.stages[1:]:
+        before = perturber.windows[other]
+        early = torch.from_numpy(time[before.origin.numpy()] <= cut)
+        steps = early[:, None].expand(window_rows(before).shape)
+        found += compare_windows(before, perturber.sample_windows(data, other), perturber.data.spec, steps, INPUTS)
+        compared += int(early.sum())
+    return cut, compared, found
+
+
+def _row_times(perturber: Perturber) -> np.ndarray:
+    """Timestamp of each row, or its step from the beginning of its series."""
+    if perturber.raw.time is not None:
+        return np.asarray(perturber.raw.time)
+    return np.arange(len(perturber.raw.values)) - perturber.per_row(perturber.raw.offsets[:-1])
+
+
+def compare_specs(before: WindowSpec, after: WindowSpec) -> Iterator[FittedLeak]:
+    """Everything in which two specs of the same settings differ."""
+    for field, old in before._asdict().items():
+        new = getattr(after, field)
+        if isinstance(old, Statistics):
+            yield from _compare_statistics(field, old, new, column_names(before, STATISTICS[field]))
+        elif old != new:
+            known = [one.column for one in old if isinstance(one, Category)] if isinstance(old, tuple) else []
+            column = ", ".join(known) or field
+            yield FittedLeak(column, 1.0, f"spec.{field} ({column}) changes with rows behind the training span.")
+
+
+def _compare_statistics(field: str, old: Statistics, new: Statistics, names: tuple[str, ...]) -> Iterator[FittedLeak]:
+    for measure in Statistics._fields:
+        for name, one, other in zip(names, getattr(old, measure), getattr(new, measure), strict=True):
+            size = abs(other - one)
+            if size > SUM_ROUNDING * abs(one):
+                sentence = (
+                    f"the {measure} of {name!r} (spec.{field}) changes by {format_number(size)} with rows behind the"
+                    " training span; compute it from the training part of data.split only."
+                )
+                yield FittedLeak(name, size, sentence)
+
+
+def _fitted_sentence(found: Difference) -> str:
+    return (
+        f"{found} changes by {format_number(found.size)} in {pluralise(found.windows, 'training window')} when only"
+        " rows behind the training span do: a scaler or an imputation is fitted on all rows; fit it on the training"
+        " part of data.split."
+    )
+
+
+def _ahead_sentence(found: Difference, cut: str) -> str:
+    if found.part == "known_covariates":
+        remedy = "a column known ahead must not come from the target; use lags of at least data.horizon steps."
+    else:
+        remedy = "compute it from its own row and earlier ones."
+    return (
+        f"{found} changes by {format_number(found.size)} in {pluralise(found.windows, 'window')} up to {cut} when only"
+        f" rows after {cut} do: it looks ahead; {remedy}"
+    )
+
+
+def check_borders(perturber: Perturber, perturbed: PerturbedTraining) -> Finding:
+    """Training windows end before the end of their part, and targets of evaluation windows lie within theirs.
+
+    With ``context`` "inside", so does their past.
+    """
+    inside, before = perturber.data.context == "inside", perturber.windows["train"]
+    outside = window_rows(before) >= perturbed.stop[:, None]
+    differences = compare_windows(before, perturbed.windows, perturber.data.spec, outside, VALUES)
+    found = [("train", one) for one in differences]
+    for stage in perturber.stages[1:]:
+        found += [(stage, one) for one in _compare_outside(perturber, stage, ("target", "past_target")[: 1 + inside])]
+    done = f"rows outside each part of data.split changed: targets {'and past ' if inside else ''}of its windows"
+    largest = max((one.size for _, one in found), default=0.0)
+    return Finding("borders", done, largest, tuple(_border_sentence(perturber, *pair) for pair in found))
+
+
+def _compare_outside(perturber: Perturber, stage: str, parts: tuple[str, ...]) -> Iterator[Difference]:
+    """Values of evaluation windows that come from rows outside of their stage."""
+    start, stop = perturber.stage_bounds(stage)
+    rows = np.arange(len(stop))
+    outside = (rows < start) | (rows >= stop)
+    data = perturber.perturb(outside, known_ahead=False)
+    before = perturber.windows[stage]
+    counted = torch.from_numpy(outside)[window_rows(before).clamp(min=0)]
+    return compare_windows(before, perturber.sample_windows(data, stage), perturber.data.spec, counted, parts)
+
+
+def _border_sentence(perturber: Perturber, stage: str, found: Difference) -> str:
+    past = stage != "train" and found.part == "past_target"
+    return (
+        f"{pluralise(found.windows, f'{stage} window')} of {len(perturber.windows[stage].origin):,} hold rows of"
+        f" another part: {found} changes by {format_number(found.size)}; end {stage} windows at the border of"
+        f" data.split{', or set data.context=across' if past else ''}."
+    )
