@@ -1,11 +1,11 @@
-"""Every bad input is refused in one sentence that says what, where and why, or repaired with one note that says so."""
+"""Every bad input raises an error of one sentence, what, where and why, or is repaired and noted."""
 
 import re
 from pathlib import Path
 
 import pytest
 import torch
-from bad_inputs import GOOD, Case, Refused, Repaired, asked, cells, opened, times
+from bad_inputs import GOOD, Case, Refused, Repaired, cells, files, settings, times
 from command_line import ROOT, files_in, forked
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,12 +18,12 @@ from seqmodels.config.check import check
 from seqmodels.errors import InputError
 from seqmodels.window import check as check_window
 
-GROUPS = (opened.CASES, cells.CASES, times.CASES, asked.CASES)
+GROUPS = (files.CASES, cells.CASES, times.CASES, settings.CASES)
 CASES: dict[str, Case] = {name: case for group in GROUPS for name, case in group.items()}
 REFUSED = {name: case for name, case in CASES.items() if isinstance(case, Refused)}
 REPAIRED = {name: case for name, case in CASES.items() if isinstance(case, Repaired)}
 ALWAYS = ("data.path=data.csv", "data.target=y", "data.past_steps=5", "data.horizon=2")
-USUAL = re.compile(r"taken as (long|wide): ")  # what is said of every table
+LAYOUT_NOTE = re.compile(r"taken as (long|wide): ")  # the note of every table
 COMMANDS = (
     "decimal comma",
     "irregular hour",
@@ -35,7 +35,7 @@ COMMANDS = (
 
 @pytest.fixture(scope="module")
 def composed() -> DictConfig:
-    """The config of ``train.py data=csv``; to compose it anew for each case would take most of the time."""
+    """Config of ``train.py data=csv``, composed only once because that is slow."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("train", overrides=["data=csv", "model=naive"])
 
@@ -46,8 +46,8 @@ def write(place: Path, case: Case) -> None:
         (place / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def opened_data(composed: DictConfig, case: Case) -> WindowDataModule:
-    """What ``train.py`` makes of the case: overrides parsed, keys and types checked, the data built and set up."""
+def set_up(composed: DictConfig, case: Case) -> WindowDataModule:
+    """Build and set up the data of a case as ``train.py`` does: parse overrides, check keys and types."""
     config = OmegaConf.masked_copy(composed, ["data", "seed"])
     for override in OverridesParser.create().parse_overrides([*ALWAYS, *case.overrides]):
         OmegaConf.update(config, override.get_key_element().lstrip("+"), override.value(), force_add=True)
@@ -58,27 +58,31 @@ def opened_data(composed: DictConfig, case: Case) -> WindowDataModule:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused(name: str, composed: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors(name: str, composed: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, REFUSED[name])
     before = files_in(tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
-        opened_data(composed, REFUSED[name])
+        set_up(composed, REFUSED[name])
     message = str(caught.value)
-    assert re.search(REFUSED[name].says, message), message
+    assert re.search(REFUSED[name].pattern, message), message
     assert message == one_line(message) and message.endswith("."), "one sentence"
     assert files_in(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", REPAIRED)
-def test_repaired(name: str, composed: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repairs(name: str, composed: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = REPAIRED[name]
     write(tmp_path, case)
     monkeypatch.chdir(tmp_path)
-    data = opened_data(composed, case)
+    data = set_up(composed, case)
     series = data.series
-    said = [note for note in series.notes if not USUAL.search(note) or (case.says and re.search(case.says, note))]
-    assert [note for note in said if re.search(case.says or "$^", note)] or (not case.says and not said), said
+    notes = [
+        note
+        for note in series.notes
+        if not LAYOUT_NOTE.search(note) or (case.pattern and re.search(case.pattern, note))
+    ]
+    assert [note for note in notes if re.search(case.pattern or "$^", note)] or (not case.pattern and not notes), notes
     assert (len(series.values), series.missing) == (case.rows, case.missing)
     window = next(iter(data.train_dataloader()))
     check_window(window, data.spec)
@@ -86,25 +90,23 @@ def test_repaired(name: str, composed: DictConfig, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_refused_on_the_command_line(name: str, tmp_path: Path) -> None:
+def test_errors_on_the_command_line(name: str, tmp_path: Path) -> None:
     place = tmp_path / "work"
     place.mkdir()
     write(place, REFUSED[name])
     before = files_in(place)
     ended = forked(place, "data=csv", "model=naive", *ALWAYS, *REFUSED[name].overrides)
     assert ended.code == 2 and ended.out == "" and ended.err.startswith("error: ") and ended.err.count("\n") == 1
-    assert re.search(REFUSED[name].says, ended.err), ended.err
+    assert re.search(REFUSED[name].pattern, ended.err), ended.err
     assert files_in(place) == before
 
 
-def test_the_table_that_cases_begin_with_is_good(
-    composed: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Otherwise the refusals above could have another reason."""
+def test_the_unchanged_table_is_good(composed: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the errors above could have another reason."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path, good := Repaired(GOOD, ["data.time=t"], ""))
-    assert len(opened_data(composed, good).series.values) == 40
+    assert len(set_up(composed, good).series.values) == 40
 
 
-def test_names_of_cases_are_told_apart_and_enough() -> None:
+def test_names_of_cases_are_unique() -> None:
     assert len(CASES) == sum(map(len, GROUPS)) >= 150

@@ -1,28 +1,28 @@
-"""Absent steps become rows, at any size of the pieces in which that is done; what lies on no grid is located."""
+"""Absent time steps become rows, with chunks of any size; irregular timestamps are located."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lines import FILE, made
+from tables import FILE, make_rows
 
 from datamodules import arrays
 from datamodules.frequency import Frequency
 from datamodules.tables.gaps import count_absent, fill_gaps, preview
 from datamodules.tables.rows import Rows, sort_rows
-from seqmodels.window import InputError
+from seqmodels.errors import InputError
 
 
-def filled(rows: Rows) -> tuple[Rows, Frequency, list[str]]:
+def sort_and_fill(rows: Rows) -> tuple[Rows, Frequency, list[str]]:
     sort_rows(FILE, rows)
     frequency, notes = fill_gaps(FILE, rows)
     assert frequency is not None
     return rows, frequency, notes
 
 
-def refusal(rows: Rows) -> str:
+def error_of(rows: Rows) -> str:
     with pytest.raises(InputError) as caught:
-        filled(rows)
+        sort_and_fill(rows)
     return str(caught.value)
 
 
@@ -32,8 +32,8 @@ def refusal(rows: Rows) -> str:
     size=st.sampled_from([1, 2, 5, 1 << 20]),
     unit=st.sampled_from(["h", "D", None]),
 )
-def test_every_step_of_the_grid_gets_its_row(series: dict[str, list[int]], size: int, unit: str | None) -> None:
-    """A first pair one step apart, and nothing but such pairs in a series of its own, keep the step known."""
+def test_every_time_step_gets_a_row(series: dict[str, list[int]], size: int, unit: str | None) -> None:
+    """A series without gaps makes one step the most common difference."""
     steps = {name: [1, *gaps] for name, gaps in series.items()} | {"all": [1] * 40}
     numbers = {name: np.cumsum([5, *gaps]) for name, gaps in steps.items()}
     names = [name for name in numbers for _ in numbers[name]]
@@ -42,8 +42,8 @@ def test_every_step_of_the_grid_gets_its_row(series: dict[str, list[int]], size:
     values = np.arange(len(time)) + 1.0
     patch = pytest.MonkeyPatch()
     patch.setattr(arrays, "CHUNK", size)
-    rows = made(values, labels, names, known=values[:, None].astype(np.float32), known_names=("k",))
-    result, frequency, notes = filled(rows)
+    rows = make_rows(values, labels, names, known=values[:, None].astype(np.float32), known_names=("k",))
+    result, frequency, notes = sort_and_fill(rows)
     patch.undo()
     expected: list[tuple[str, int, float, float]] = []  # series, time, value, covariate
     for name, present in numbers.items():
@@ -66,8 +66,8 @@ def test_every_step_of_the_grid_gets_its_row(series: dict[str, list[int]], size:
     assert absent == 0 or f": {absent} absent " in notes[0]
 
 
-def test_only_the_first_absent_steps_are_named() -> None:
-    _, _, notes = filled(made([1, 2, 3, 4, 5, 6], np.array([0, 1, 2, 5, 6, 12])))
+def test_a_note_names_only_the_first_absent_steps() -> None:
+    _, _, notes = sort_and_fill(make_rows([1, 2, 3, 4, 5, 6], np.array([0, 1, 2, 5, 6, 12])))
     assert notes == ["data.csv: 7 absent steps made explicit as missing: 3, 4, 7, 8, 9 and 2 more."]
 
 
@@ -75,27 +75,27 @@ def hours(*numbers: float) -> np.ndarray:
     return np.datetime64("2020-01-01", "us") + (np.array(numbers) * 3600e6).astype("timedelta64[us]")
 
 
-def test_irregular_stamps_are_counted_and_located() -> None:
-    message = refusal(made(range(12), hours(0, 1, 2.5, 3, 4, 5, 6.25, 7, 8, 9, 10, 11)))
+def test_irregular_timestamps_are_counted_and_located() -> None:
+    message = error_of(make_rows(range(12), hours(0, 1, 2.5, 3, 4, 5, 6.25, 7, 8, 9, 10, 11)))
     assert message == (
         "data.csv, line 4: time 2020-01-01 02:30 is not a whole number of steps (hour, the most common one) after"
         " 2020-01-01 01:00: rows must be regularly spaced in time; 4 rows are not (also line 5, line 8, line 9)."
     )
-    many = refusal(made(range(60), hours(*range(40), *(np.arange(40, 60) + np.linspace(0.1, 0.9, 20)))))
+    many = error_of(make_rows(range(60), hours(*range(40), *(np.arange(40, 60) + np.linspace(0.1, 0.9, 20)))))
     assert (
         "line 42" in many and "; 20 rows are not (also line 43, line 44, line 45, line 46, line 47 and 14 more)" in many
     )
-    only = refusal(made(range(4), np.array([0, 5, 10, 12])))
+    only = error_of(make_rows(range(4), np.array([0, 5, 10, 12])))
     assert "12 is not a whole number of steps (step 5, " in only and only.endswith("regularly spaced in time.")
 
 
 @pytest.mark.parametrize("first", ["fine", "coarse"])
-def test_series_of_different_steps_are_refused(first: str) -> None:
-    """Whichever is more common, and with a step left out here and there."""
+def test_series_of_different_frequencies_raise(first: str) -> None:
+    """Independent of which is more common, and with single absent steps."""
     hourly, daily = list(range(40)), [24 * day for day in (0, 1, 2, 4, 5, 6, 7)]
-    stamps, usual = (hourly + daily, ["a"] * 40 + ["b"] * 7) if first == "fine" else (
+    steps, names = (hourly + daily, ["a"] * 40 + ["b"] * 7) if first == "fine" else (
         daily * 9 + hourly[:7], [name for name in "abcdefghi" for _ in daily] + ["z"] * 7)  # fmt: skip
-    message = refusal(made(range(len(stamps)), hours(*stamps), usual))
+    message = error_of(make_rows(range(len(steps)), hours(*steps), names))
     assert message.startswith(
         "data.csv, line 42: series 'b' has a row every day, but series 'a' and most others every hour: all series need"
         if first == "fine"
@@ -103,27 +103,27 @@ def test_series_of_different_steps_are_refused(first: str) -> None:
     )
 
 
-def test_months_beside_days_are_refused_too() -> None:
+def test_monthly_and_daily_series_raise() -> None:
     days = np.arange("2020-01-01", "2020-03-01", dtype="datetime64[D]")
     months = np.arange("2020-01", "2021-01", dtype="datetime64[M]").astype("datetime64[D]")
     time = np.concatenate([days, months]).astype("datetime64[us]")
-    message = refusal(made(range(len(time)), time, ["a"] * len(days) + ["b"] * len(months)))
+    message = error_of(make_rows(range(len(time)), time, ["a"] * len(days) + ["b"] * len(months)))
     assert "series 'b' has a row every month, but series 'a' and most others every day" in message
 
 
-def test_series_with_many_holes_have_the_step_of_the_others() -> None:
-    """Sales on some days only, here and there every other day, are no series of another step."""
+def test_series_with_many_gaps_have_the_frequency_of_the_others() -> None:
+    """Sales on some days only, at times every other day, are not of another frequency."""
     sparse = {"b": [0, 2, 5, 7, 12, 15, 19], "c": [1, 3, 5, 7, 9, 11], "d": [0, 3, 5, 9, 11, 14], "e": [3, 9]}
     time = np.concatenate([np.arange(20), *sparse.values()])
-    names = ["a"] * 20 + [name for name, stamps in sparse.items() for _ in stamps]
-    result, frequency, notes = filled(made(range(len(time)), hours(*24.0 * time), names))
+    names = ["a"] * 20 + [name for name, steps in sparse.items() for _ in steps]
+    result, frequency, notes = sort_and_fill(make_rows(range(len(time)), hours(*24.0 * time), names))
     assert frequency.name == "day" and result.offsets is not None
     assert np.diff(result.offsets).tolist() == [20, 20, 11, 15, 7]
     assert notes[0].startswith("data.csv: 32 absent days")
 
 
-def test_too_many_absent_steps_are_refused() -> None:
-    message = refusal(made(range(5), hours(0, 1, 2, 3, 24 * 365)))
+def test_too_many_absent_steps_raise() -> None:
+    message = error_of(make_rows(range(5), hours(0, 1, 2, 3, 24 * 365)))
     assert "line 6: time 2020-12-31 00:00" in message or "line 6: time 2020-12-31" in message
     assert "8,757 steps after 2020-01-01 03:00" in message and "check the times" in message
 

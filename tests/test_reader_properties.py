@@ -1,6 +1,6 @@
-"""What is read equals what was written: any rows in any order, any holes, long and wide, CSV and Parquet.
+"""A table is read as it was written: rows in any order, any gaps, long and wide, CSV and Parquet.
 
-The expected series are made from the cells by Python alone, step by step, not by anything of the reader.
+The expected series are computed step by step in plain Python, independent of the reader.
 """
 
 import math
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -21,11 +21,11 @@ from datamodules.tables.reader import read_table
 
 NUMBER = st.none() | st.floats(width=32, allow_nan=False, allow_infinity=False)
 CATEGORY = st.none() | st.sampled_from(["west", "east", "äöü", 'with "quotes"', "two\nlines", "a,b;c"])
-FULL = 30  # steps of a series without holes, so that the step of the grid is the most common one
+FULL = 30  # steps of a series without gaps, which makes one step the most common difference
 
 
 class Cells(NamedTuple):
-    """One row of a long table: two targets, a covariate and a category known ahead."""
+    """One row of a long table: two targets, a past covariate and a known category."""
 
     y: float | None
     z: float | None
@@ -48,14 +48,14 @@ UNITS = {
 PLAIN = settings(max_examples=60, deadline=None)
 
 
-def saved(frame: pl.DataFrame, parquet: bool, folder: str) -> str:
+def save(frame: pl.DataFrame, parquet: bool, folder: str) -> str:
     path = Path(folder) / ("data.parquet" if parquet else "data.csv")
     frame.write_parquet(path) if parquet else frame.write_csv(path)
     return str(path)
 
 
-def shuffled(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Rows and columns in another order."""
+def shuffle(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Shuffle rows and columns."""
     columns = frame.columns
     Random(seed).shuffle(columns)
     return frame.select(columns).sample(fraction=1, shuffle=True, seed=seed)
@@ -65,12 +65,12 @@ def observed(series: SeriesSet) -> np.ndarray:
     return np.ones(series.values.shape, bool) if series.observed is None else series.observed
 
 
-def stamp(label: Any) -> Any:
-    return np.datetime64(label, "us") if isinstance(label, datetime) else label
+def to_numpy(time: datetime | int) -> np.datetime64 | int:
+    return np.datetime64(time, "us") if isinstance(time, datetime) else time
 
 
-def filled(steps: list[Cells | None]) -> Iterator[tuple[Cells, bool]]:
-    """Every step with its covariates, those of the row before where there is none, and whether there is a row."""
+def fill(steps: list[Cells | None]) -> Iterator[tuple[Cells, bool]]:
+    """Cells of every step, those of the previous row if it is absent, and True if it is present."""
     last = Cells(None, None, None, None)
     for cells in steps:
         last = last if cells is None else cells
@@ -89,10 +89,10 @@ def test_long_tables(panel: dict[str, list[Cells | None]], unit: str, seed: int,
     kind = pl.Datetime("us") if unit else pl.Int64
     schema = {"s": pl.String, "t": kind, "y": pl.Float32, "z": pl.Float32, "number": pl.Float32, "kind": pl.String}
     frame = pl.DataFrame(rows + rows[::3] * twice, schema, orient="row")
-    frame = shuffled(frame, seed)
+    frame = shuffle(frame, seed)
     with tempfile.TemporaryDirectory() as folder:
         series = read_table(
-            saved(frame, parquet, folder), target=["y", "z"], time="t", series_id="s",
+            save(frame, parquet, folder), target=["y", "z"], time="t", series_id="s",
             past_covariates="number", known_covariates="kind",
         )  # fmt: skip
     assert series.names == tuple(frame["s"].unique(maintain_order=True)) and series.frequency == unit
@@ -101,8 +101,10 @@ def test_long_tables(panel: dict[str, list[Cells | None]], unit: str, seed: int,
     assert series.time is not None and series.past_covariates is not None and series.known_covariates is not None
     for index, name in enumerate(series.names):
         part, steps = slice(*series.offsets[index : index + 2]), panel[name]
-        expected = list(filled(steps))
-        assert series.time[part].tolist() == np.array([stamp(UNITS[unit](step)) for step in range(len(steps))]).tolist()
+        expected = list(fill(steps))
+        assert (
+            series.time[part].tolist() == np.array([to_numpy(UNITS[unit](step)) for step in range(len(steps))]).tolist()
+        )
         targets = [[cells.y, cells.z] if there else [None, None] for cells, there in expected]
         assert observed(series)[part].tolist() == [[number is not None for number in pair] for pair in targets]
         assert series.values[part].tolist() == [[number or 0.0 for number in pair] for pair in targets]
@@ -131,9 +133,9 @@ def test_wide_tables(
         {"t": [UNITS[unit](step) for step in kept], "plan": pl.Series(kept, dtype=pl.Float32)}
         | {name: pl.Series([cells[step] for step in kept], dtype=pl.Float32) for name, cells in wanted.items()}
     )
-    frame = shuffled(frame, seed)
+    frame = shuffle(frame, seed)
     with tempfile.TemporaryDirectory() as folder:
-        path = saved(frame, parquet, folder)
+        path = save(frame, parquet, folder)
         series = read_table(path, target="*", time="t", known_covariates="plan", layout="wide")
     assert series.names == tuple(name for name in frame.columns if name in wanted) and series.channels == ("value",)
     assert series.known_covariates is not None and series.time is not None
@@ -145,16 +147,16 @@ def test_wide_tables(
         assert series.values[part, 0].tolist() == [cells[step] or 0.0 for step in steps]
         assert observed(series)[part, 0].tolist() == [cells[step] is not None for step in steps]
         assert series.known_covariates[part, 0].tolist() == [max(k for k in kept if k <= step) for step in steps]
-        assert series.time[part].tolist() == np.array([stamp(UNITS[unit](step)) for step in steps]).tolist()
+        assert series.time[part].tolist() == np.array([to_numpy(UNITS[unit](step)) for step in steps]).tolist()
 
 
 @PLAIN
 @given(cells=st.lists(NUMBER, min_size=1, max_size=20), parquet=st.booleans())
 def test_tables_without_times(cells: list[float | None], parquet: bool) -> None:
-    """Rows are steps in the order of the file; a column of other numbers keeps lines from being blank."""
+    """Rows are steps in file order; because of a second column, no line is blank."""
     cells = [1.5, *cells]
     frame = pl.DataFrame({"y": pl.Series(cells, dtype=pl.Float32), "z": pl.Series([2.0] * len(cells))})
     with tempfile.TemporaryDirectory() as folder:
-        series = read_table(saved(frame, parquet, folder), target=["y", "z"])
+        series = read_table(save(frame, parquet, folder), target=["y", "z"])
     assert series.time is None and series.values[:, 0].tolist() == [cell or 0.0 for cell in cells]
     assert observed(series)[:, 0].tolist() == [cell is not None for cell in cells]

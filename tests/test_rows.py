@@ -1,4 +1,4 @@
-"""Rows in any order become ordered series: grouped, sorted, each time once, by the rule that was asked for."""
+"""Rows in any order become sorted series with one row per time, by the rule for duplicates."""
 
 from itertools import groupby
 from typing import Any
@@ -7,18 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lines import FILE, made
+from tables import FILE, make_rows, series_of
 
 from datamodules import arrays
 from datamodules.tables.duplicates import check_duplicates, drop_duplicates
-from datamodules.tables.layouts import split_columns
 from datamodules.tables.rows import Rows, sort_rows
-from seqmodels.window import InputError
+from seqmodels.errors import InputError
 
 
-@pytest.fixture(params=[1 << 20, 3], ids=["one piece", "pieces of 3 rows"])
-def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is done piece by piece must not depend on the pieces."""
+@pytest.fixture(params=[1 << 20, 3], ids=["one chunk", "chunks of 3 rows"])
+def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results must not depend on the size of the chunks."""
     monkeypatch.setattr(arrays, "CHUNK", request.param)
     monkeypatch.setattr("datamodules.tables.rows.CHUNK", request.param)
 
@@ -28,43 +27,33 @@ def sort_and_drop(rows: Rows, duplicates: str = "refuse") -> tuple[Rows, list[st
     return rows, notes + drop_duplicates(FILE, rows, ("y", "z")[: rows.values.shape[1]], duplicates)
 
 
-def series_of(rows: Rows) -> dict[str, list[tuple[int, float, int]]]:
-    """(time, value, row of the file) of each series."""
-    assert rows.time is not None and rows.offsets is not None
-    numbers = [(int(rows.time[i]), float(rows.values[i, 0]), rows.source_row(i)) for i in range(len(rows.time))]
-    return {
-        name: numbers[begin:end]
-        for name, begin, end in zip(rows.names, rows.offsets[:-1], rows.offsets[1:], strict=True)
-    }
-
-
 @settings(max_examples=150, deadline=None)
 @given(
-    keys=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 9)), min_size=1, max_size=40, unique=True),
+    ids=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 9)), min_size=1, max_size=40, unique=True),
     size=st.sampled_from([2, 5, 1 << 20]),
 )
-def test_any_order_becomes_the_order_of_series_and_time(keys: list[tuple[str, int]], size: int) -> None:
+def test_rows_in_any_order_are_sorted_by_series_and_time(ids: list[tuple[str, int]], size: int) -> None:
     patch = pytest.MonkeyPatch()
     patch.setattr(arrays, "CHUNK", size)
     patch.setattr("datamodules.tables.rows.CHUNK", size)
-    names, times = zip(*keys, strict=True)
-    values = np.arange(len(keys)) + 0.5
+    names, times = zip(*ids, strict=True)
+    values = np.arange(len(ids)) + 0.5
     extra = (values * 3).astype(np.float32)[:, None]
-    rows = made(values, np.array(times), names, known=extra, known_names=("k",))
+    rows = make_rows(values, np.array(times), names, known=extra, known_names=("k",))
     result, notes = sort_and_drop(rows)
     patch.undo()
     found = series_of(result)
     assert list(found) == list(dict.fromkeys(names))
     for name, part in found.items():
-        assert part == sorted((time, i + 0.5, i) for i, (own, time) in enumerate(keys) if own == name)
+        assert part == sorted((time, i + 0.5, i) for i, (own, time) in enumerate(ids) if own == name)
     assert (result.known == 3 * result.values).all()
-    unsorted = any([t for n, t in keys if n == name] != sorted(t for n, t in keys if n == name) for name in names)
-    assert notes == ([f"data.csv: {len(keys)} rows were not in time order: sorted."] if unsorted else [])
+    unsorted = any([t for n, t in ids if n == name] != sorted(t for n, t in ids if n == name) for name in names)
+    assert notes == ([f"data.csv: {len(ids)} rows were not in time order: sorted."] if unsorted else [])
 
 
-@pytest.mark.usefixtures("pieces")
-def test_the_arrays_of_an_ordered_file_are_not_touched() -> None:
-    rows = made([1, 2, 3, 4], np.array([5, 6, 1, 2]), "aabb")
+@pytest.mark.usefixtures("chunks")
+def test_sorted_rows_are_not_copied() -> None:
+    rows = make_rows([1, 2, 3, 4], np.array([5, 6, 1, 2]), "aabb")
     before = rows.values, rows.time
     for array in before:
         array.flags.writeable = False
@@ -78,25 +67,25 @@ def test_the_arrays_of_an_ordered_file_are_not_touched() -> None:
     )
 
 
-@pytest.mark.usefixtures("pieces")
+@pytest.mark.usefixtures("chunks")
 def test_rows_without_time_are_only_grouped() -> None:
-    result, notes = sort_and_drop(made([1, 2, 3, 4, 5, 6, 7], None, "abacaba"))
+    result, notes = sort_and_drop(make_rows([1, 2, 3, 4, 5, 6, 7], None, "abacaba"))
     assert result.values[:, 0].tolist() == [1, 3, 5, 7, 2, 6, 4] and notes == []
     assert result.offsets is not None and result.offsets.tolist() == [0, 4, 6, 7]
     assert [result.name(row) for row in range(7)] == list("aaaabbc") and result.source_row(6) == 3
 
 
-def test_more_series_than_sixteen_bits_can_count() -> None:
+def test_more_series_than_16_bits_can_count() -> None:
     number = 70_000
     names = [str(i) for i in range(number)]
-    rows = made(np.arange(2 * number), np.repeat([1, 2], number))
+    rows = make_rows(np.arange(2 * number), np.repeat([1, 2], number))
     rows.codes, rows.names = np.tile(np.arange(number), 2), tuple(names)
     result, notes = sort_and_drop(rows)
     assert notes == [] and (result.values.reshape(number, 2) == [[i, i + number] for i in range(number)]).all()
 
 
 DUPLICATED: dict[str, tuple[list[Any], list[Any], str]] = {
-    # rule: (values of a at time 1, what becomes of them, what the note says)
+    # rule: (values of a at time 1, result, part of the note)
     "exact": ([7, 7], [7], "1 exact duplicate row dropped (first: line 5, 1 of series 'a')"),
     "first": (
         [7, 8, 9],
@@ -109,33 +98,33 @@ DUPLICATED: dict[str, tuple[list[Any], list[Any], str]] = {
 }
 
 
-@pytest.mark.usefixtures("pieces")
+@pytest.mark.usefixtures("chunks")
 @pytest.mark.parametrize("rule", DUPLICATED)
-def test_rules_for_rows_of_one_time(rule: str) -> None:
-    given_values, left, words = DUPLICATED[rule]
+def test_rules_for_duplicates(rule: str) -> None:
+    given_values, kept, part = DUPLICATED[rule]
     more = len(given_values) - 1
     values = [1, given_values[0], 3, *given_values[1:], 5]
     times = np.array([0, 1, 5, *[1] * more, 7])
     covariate = np.arange(len(values), dtype=np.float32)[:, None]
     if rule == "exact":
         covariate[3] = covariate[1]
-    rows = made(values, times, ["a", "a", "b", *"a" * more, "b"], past=covariate, past_names=("c",))
+    rows = make_rows(values, times, ["a", "a", "b", *"a" * more, "b"], past=covariate, past_names=("c",))
     result, notes = sort_and_drop(rows, duplicates="refuse" if rule == "exact" else rule)
-    assert result.values[:, 0].tolist() == [1, *left, 3, 5] and result.time is not None
+    assert result.values[:, 0].tolist() == [1, *kept, 3, 5] and result.time is not None
     assert result.time.tolist() == [0, 1, 5, 7] and result.offsets is not None and result.offsets.tolist() == [0, 2, 4]
     assert result.past[1, 0] == (1 if rule != "last" else len(values) - 2)
     assert result.observed is None or result.observed.all()
-    assert words in notes[-1] and sum("same time as another" in note or "duplicate" in note for note in notes) == 1
+    assert part in notes[-1] and sum("same time as another" in note or "duplicate" in note for note in notes) == 1
 
 
-@pytest.mark.usefixtures("pieces")
+@pytest.mark.usefixtures("chunks")
 @settings(max_examples=60, deadline=None)
 @given(
     cells=st.lists(st.tuples(st.integers(0, 4), st.none() | st.integers(-9, 9)), min_size=1, max_size=25),
     rule=st.sampled_from(["first", "last", "mean", "sum"]),
 )
-def test_merged_rows_equal_python_s(cells: list[tuple[int, int | None]], rule: str) -> None:
-    rows = made([np.nan if value is None else value for _, value in cells], np.array([time for time, _ in cells]))
+def test_merged_rows_equal_those_merged_in_python(cells: list[tuple[int, int | None]], rule: str) -> None:
+    rows = make_rows([np.nan if value is None else value for _, value in cells], np.array([time for time, _ in cells]))
     result, _ = sort_and_drop(rows, duplicates=rule)
     expected: list[float | None] = []
     for _, group in groupby(sorted(cells, key=lambda cell: cell[0]), key=lambda cell: cell[0]):
@@ -149,37 +138,25 @@ def test_merged_rows_equal_python_s(cells: list[tuple[int, int | None]], rule: s
     assert seen_rows.tolist() == [value is not None for value in expected]
 
 
-def test_missing_cells_are_equal_and_a_conflict_names_both_cells() -> None:
+def test_missing_cells_are_equal_and_an_error_names_both_cells() -> None:
     covariate = np.array([[np.nan], [np.nan], [2]], np.float32)
-    both = made([[1, 4], [1, 4], [3, 5]], np.array([1, 1, 2]), past=covariate, past_names=("c",))
+    both = make_rows([[1, 4], [1, 4], [3, 5]], np.array([1, 1, 2]), past=covariate, past_names=("c",))
     assert len(sort_and_drop(both)[0].values) == 2
     with pytest.raises(
         InputError,
         match=r"line 3 and line 2 have the same time 1 but .*'c' is 'cell 0 of c' and 'cell 1 of c'\): .*data.id may",
     ):
-        sort_and_drop(made([1, 1, 3], np.array([1, 1, 2]), past=covariate[[0, 2, 2]], past_names=("c",)))
+        sort_and_drop(make_rows([1, 1, 3], np.array([1, 1, 2]), past=covariate[[0, 2, 2]], past_names=("c",)))
     with pytest.raises(InputError, match=r"\('z' is .*\): only one row per series and time"):
-        sort_and_drop(made([[1, 4], [1, np.nan]], np.array([1, 1])))
+        sort_and_drop(make_rows([[1, 4], [1, np.nan]], np.array([1, 1])))
     with pytest.raises(
         InputError, match=r"line 4 and line 2 .*time 1 of series 'a' .*\('y' is 'cell 0 of y' and 'cell 2 of y'\)"
     ):
-        sort_and_drop(made([1, 5, 2], np.array([1, 1, 1]), "aba"))
+        sort_and_drop(make_rows([1, 5, 2], np.array([1, 1, 1]), "aba"))
 
 
-def test_a_sum_beyond_float32_and_an_unknown_rule_are_refused() -> None:
+def test_a_sum_beyond_float32_and_an_unknown_rule_raise() -> None:
     with pytest.raises(InputError, match=r"data.csv, line 2: the sum of the rows of time 1 is beyond 3.4e38"):
-        sort_and_drop(made([3e38, 3e38], np.array([1, 1])), duplicates="sum")
+        sort_and_drop(make_rows([3e38, 3e38], np.array([1, 1])), duplicates="sum")
     with pytest.raises(InputError, match="data.duplicates=median is unknown; it must be one of refuse, first, last"):
         check_duplicates("median")
-
-
-def test_columns_become_series_from_first_to_last_value() -> None:
-    rows = made([[1, np.nan, 3], [np.nan, 2, 4], [5, 6, np.nan]], np.array([7, 8, 9]))
-    rows.known, rows.known_names = np.array([[1], [2], [3]], np.float32), ("k",)
-    result = split_columns(sort_and_drop(rows)[0], ("a", "b", "c"))
-    assert series_of(result) == {"a": [(7, 1, 0), (8, 0, 1), (9, 5, 2)], "b": [(8, 2, 3), (9, 6, 4)],
-                                 "c": [(7, 3, 5), (8, 4, 6)]}  # fmt: skip
-    assert result.observed is not None and np.flatnonzero(~result.observed).tolist() == [1]
-    assert result.known[:, 0].tolist() == [1, 2, 3, 2, 3, 1, 2] and result.names == ("a", "b", "c")
-    full = split_columns(sort_and_drop(made([[1, 2]], np.array([7])))[0], ("a", "b"))
-    assert full.observed is None and full.values.tolist() == [[1], [2]]

@@ -1,48 +1,48 @@
-"""Inputs that people really have: what is wrong with each, and what must be said of it.
+"""Bad inputs as people have them, and the error or note that each must produce.
 
-Each case is a small table, or several, in a directory of its own, and overrides as on a command line. The table of a
-case is called data.csv unless it says otherwise, and lines are counted as in an editor: line 1 is the header.
+A case consists of one or several small tables in a directory of their own, and of overrides as on a command line.
+Unless stated otherwise the table is data.csv; lines are counted as in an editor, line 1 is the header.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from bad_inputs.made import daily
+from bad_inputs.build import daily
 
 Files = Mapping[str, str | bytes]
 
 
 class Refused(NamedTuple):
-    """Must end with one sentence, which the regular expression finds."""
+    """Raises an error of one sentence that the regular expression matches."""
 
     content: str | bytes | Files
     overrides: Iterable[str]
-    says: str
+    pattern: str
 
     @property
     def files(self) -> Files:
-        return files(self.content)
+        return by_name(self.content)
 
 
 class Repaired(NamedTuple):
-    """Must be read, with one note that the regular expression finds; "" where there is nothing to say."""
+    """Is read, with a note that the regular expression matches; "" for no note."""
 
     content: str | bytes | Files
     overrides: Iterable[str]
-    says: str
+    pattern: str
     rows: int = 40  # of all series together
     missing: int = 0  # target values
 
     @property
     def files(self) -> Files:
-        return files(self.content)
+        return by_name(self.content)
 
 
 Case = Refused | Repaired
 
 
-def files(content: str | bytes | Files) -> Files:
-    """The files of a case by name."""
+def by_name(content: str | bytes | Files) -> Files:
+    """Files of a case by name."""
     return content if isinstance(content, Mapping) else {"data.csv": content}
 
 

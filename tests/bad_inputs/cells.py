@@ -1,7 +1,7 @@
-"""What is wrong with single cells: targets, covariates, statics and names of series."""
+"""Bad cells of targets, covariates, statics and series ids."""
 
 from bad_inputs import TIMED, Case, Refused, Repaired
-from bad_inputs.made import ROWS, daily, frame, panel, parquet, value, with_column
+from bad_inputs.build import ROWS, daily, frame, panel, parquet, value, with_column
 
 PARQUET = ("data.path=data.parquet", *TIMED)
 PAST = (*TIMED, "data.past_covariates=[c]")
@@ -9,36 +9,38 @@ STATIC = (*TIMED, "data.id=s", "data.statics=[c]")
 PANEL = panel(("a", daily()), ("b", daily()))
 
 
-def bad(cell: str) -> str:
+def with_cell(cell: str) -> str:
     """The good table with this cell on line 12."""
     return daily({12: f"2020-01-11,{cell}"})
 
 
-def number(cell: str) -> Refused:
-    return Refused(bad(f'"{cell}"'), TIMED, rf"data.csv, line 12: '{cell}' in column 'y' is not a number \(decimal p")
-
-
-def size(cell: str) -> Refused:
+def not_a_number(cell: str) -> Refused:
     return Refused(
-        bad(cell), TIMED, rf"data.csv, line 12: '{cell}' in column 'y' is not a finite number of at most 3.4"
+        with_cell(f'"{cell}"'), TIMED, rf"data.csv, line 12: '{cell}' in column 'y' is not a number \(decimal p"
+    )
+
+
+def too_large(cell: str) -> Refused:
+    return Refused(
+        with_cell(cell), TIMED, rf"data.csv, line 12: '{cell}' in column 'y' is not a finite number of at most 3.4"
     )
 
 
 def missing(cell: str) -> Repaired:
-    return Repaired(bad(cell), TIMED, r"data.csv: 1 missing value in column 'y' \(first: line 12\)", missing=1)
+    return Repaired(with_cell(cell), TIMED, r"data.csv: 1 missing value in column 'y' \(first: line 12\)", missing=1)
 
 
 CASES: dict[str, Case] = {
-    "text": number("abc"),
-    "decimal comma": number("1,5"),
-    "thousands separator": number("1,000"),
-    "unit": number("5 km"),
-    "percent": number("5%"),
-    "date as value": number("2020-01-01"),
-    "1e400": size("1e400"),
-    "infinity": size("inf"),
-    "minus infinity": size("-inf"),
-    "beyond float32": size("4e38"),
+    "text": not_a_number("abc"),
+    "decimal comma": not_a_number("1,5"),
+    "thousands separator": not_a_number("1,000"),
+    "unit": not_a_number("5 km"),
+    "percent": not_a_number("5%"),
+    "date as value": not_a_number("2020-01-01"),
+    "1e400": too_large("1e400"),
+    "infinity": too_large("inf"),
+    "minus infinity": too_large("-inf"),
+    "beyond float32": too_large("4e38"),
     "infinity in Parquet": Refused(
         {"data.parquet": parquet(frame(z=[1.0] * 39 + [float("inf")]))},
         [*PARQUET, "data.target=z"],
@@ -49,7 +51,7 @@ CASES: dict[str, Case] = {
     "NaN": missing("NaN"),
     "null": missing("null"),
     "question mark": missing("?"),
-    "blanks around a number": Repaired(bad("  5 "), TIMED, ""),
+    "blanks around a number": Repaired(with_cell("  5 "), TIMED, ""),
     "leading values missing": Repaired(
         daily({line: f"2020-01-0{line - 1}," for line in (2, 3, 4)}),
         TIMED,
@@ -67,27 +69,27 @@ CASES: dict[str, Case] = {
         [*TIMED, "data.target=z"],
         r"data.csv: target column 'z' holds no number at all",
     ),
-    "sentinel": Repaired(
-        bad("-999"),
+    "sentinel value": Repaired(
+        with_cell("-999"),
         [*TIMED, "data.missing_values=[-999]"],
         r"1 missing value in column 'y' \(first: line 12; 1 by data.missing_values\)",
         missing=1,
     ),
     "constant": Repaired(with_column("z", lambda row: 5), [*TIMED, "data.target=z"], ""),
     "all zero": Repaired(with_column("z", lambda row: 0), [*TIMED, "data.target=z"], ""),
-    "spike": Repaired(bad("1e30"), TIMED, ""),
-    "spike clipped": Repaired(
-        bad("1e30"),
+    "spike": Repaired(with_cell("1e30"), TIMED, ""),
+    "winsorised spike": Repaired(
+        with_cell("1e30"),
         [*TIMED, "data.winsorise=0.05"],
         r"training values clipped \(data.winsorise=0.05\): 1 of y to 1 ... 7",
     ),
-    "smallest of numbers": Repaired(bad("1e-45"), TIMED, ""),
+    "smallest of numbers": Repaired(with_cell("1e-45"), TIMED, ""),
     "missing covariate": Repaired(
         with_column("c", lambda row: "" if row == 9 else row),
         PAST,
         r"1 missing value in column 'c' \(first: line 11\)",
     ),
-    "covariate never there": Refused(
+    "covariate missing in training": Refused(
         with_column("c", lambda row: "" if row < 39 else 1),
         PAST,
         r"column 'c' has no value in the training part \(data.split\)",
@@ -108,7 +110,7 @@ CASES: dict[str, Case] = {
         PAST,
         r"column 'c': .*'?z'?.* not in the training part: unknown in 3 rows",
     ),
-    "missing name of a series": Refused(
+    "missing series id": Refused(
         PANEL.replace("2020-01-07,7,b", "2020-01-07,7,"),
         [*TIMED, "data.id=s"],
         r"data.csv, line 48: id column 's' has no value here",
@@ -125,13 +127,13 @@ CASES: dict[str, Case] = {
         r"column 'c' has no value for 1 series \(first: 'a'\)",
         rows=80,
     ),
-    "whole number beyond 64 bits": size("1" + "0" * 39),
+    "whole number beyond 64 bits": too_large("1" + "0" * 39),
     "value of a text column": Refused(
         with_column("c", lambda row: "abc"),
         [*TIMED, "data.target=c"],
         r"data.csv, line 2: 'abc' in column 'c' is not a number",
     ),
-    "truth as target": Repaired(
+    "boolean target": Repaired(
         {"data.parquet": parquet(frame(z=[value(row) > 3 for row in range(ROWS)]))}, [*PARQUET, "data.target=z"], ""
     ),
 }

@@ -1,11 +1,11 @@
-"""What is wrong with times: how they are written, which clock they are of, their order and their steps."""
+"""Bad times: their format, time zone, order and steps."""
 
 from datetime import datetime, timedelta
 
 import polars as pl
 
 from bad_inputs import TIMED, Case, Refused, Repaired
-from bad_inputs.made import ROWS, daily, frame, hourly, lines, numbered, panel, parquet, stamped, value
+from bad_inputs.build import ROWS, daily, frame, hourly, lines, numbered, panel, parquet, value, with_times
 
 ZONE = (*TIMED, "data.time_zone=Europe/Berlin")
 IDS = (*TIMED, "data.id=s")
@@ -13,18 +13,18 @@ PARQUET = ("data.path=data.parquet", "data.time=z")
 HOUR = timedelta(hours=1)
 
 
-def wall(first: str, zone: str, labels: int = ROWS) -> str:
-    """Hours that pass one after the other, as the clock of a zone shows them."""
-    hours = pl.Series([datetime.fromisoformat(first) + row * HOUR for row in range(labels)])
-    shown = hours.dt.replace_time_zone("UTC").dt.convert_time_zone(zone).dt.strftime("%Y-%m-%d %H:%M")
-    return lines([f"{label},{value(row)}" for row, label in enumerate(shown)])
+def local_hours(first: str, zone: str, count: int = ROWS) -> str:
+    """Consecutive hours in the local time of a zone."""
+    hours = pl.Series([datetime.fromisoformat(first) + row * HOUR for row in range(count)])
+    texts = hours.dt.replace_time_zone("UTC").dt.convert_time_zone(zone).dt.strftime("%Y-%m-%d %H:%M")
+    return lines([f"{label},{value(row)}" for row, label in enumerate(texts)])
 
 
 def days(form: str, changed: dict[int, str] | None = None, first: str = "2020-01-01") -> str:
-    return stamped((datetime.fromisoformat(first) + timedelta(days=row) for row in range(ROWS)), form, changed)
+    return with_times((datetime.fromisoformat(first) + timedelta(days=row) for row in range(ROWS)), form, changed)
 
 
-def unread(content: str, line: int, cell: str, rule: str = "") -> Refused:
+def unparsed(content: str, line: int, cell: str, rule: str = "") -> Refused:
     return Refused(content, TIMED, rf"data.csv, line {line}: '{cell}' in column 't' is .*{rule}")
 
 
@@ -32,8 +32,8 @@ def epoch(size: int, unit: str) -> Repaired:
     return Repaired(numbered(lambda row: (1_600_000_000 + 3600 * row) * size), TIMED, f"detected: {unit} since 1970")
 
 
-def repeated(rule: str, words: str) -> Repaired:
-    """Two rows more for a day that is there already, with other values."""
+def duplicated(rule: str, words: str) -> Repaired:
+    """Two additional rows with other values for an existing day."""
     table = daily() + "2020-01-05,9\n2020-01-05,11\n"
     return Repaired(table, [*TIMED, f"data.duplicates={rule}"],
                     rf"2 rows have the same time as another \(first: line 42, 2020-01-05\): {words}")  # fmt: skip
@@ -41,20 +41,20 @@ def repeated(rule: str, words: str) -> Repaired:
 
 CASES: dict[str, Case] = {
     "missing time": Refused(daily({9: ",1"}), TIMED, r"data.csv, line 9: time column 't' has no value here"),
-    "month 13": unread(daily({9: "2020-13-08,1"}), 9, "2020-13-08", "%Y-%m-%d"),
-    "30th of February": unread(daily({9: "2020-02-30,1"}), 9, "2020-02-30", "%Y-%m-%d"),
-    "24 o'clock": unread(hourly({9: "2020-01-01 24:00,1"}), 9, "2020-01-01 24:00"),
-    "two digits of a year": unread(days("%d/%m/%y"), 2, "01/01/20", "data.time_format"),
-    "five digits of a year": unread(daily({2: "99999-01-01,1"}), 2, "99999-01-01", "data.time_format"),
-    "form changes within the column": unread(daily({9: "8 Jan 2020,1"}), 9, "8 Jan 2020", "%Y-%m-%d"),
-    "date among numbers": unread(numbered(lambda row: row, {9: "2020-01-08,1"}), 9, "2020-01-08", "whole number"),
-    "text instead of times": unread(numbered(lambda row: f"step {row}"), 2, "step 0", "data.time_format"),
+    "month 13": unparsed(daily({9: "2020-13-08,1"}), 9, "2020-13-08", "%Y-%m-%d"),
+    "30th of February": unparsed(daily({9: "2020-02-30,1"}), 9, "2020-02-30", "%Y-%m-%d"),
+    "24 o'clock": unparsed(hourly({9: "2020-01-01 24:00,1"}), 9, "2020-01-01 24:00"),
+    "two digits of a year": unparsed(days("%d/%m/%y"), 2, "01/01/20", "data.time_format"),
+    "five digits of a year": unparsed(daily({2: "99999-01-01,1"}), 2, "99999-01-01", "data.time_format"),
+    "format changes within the column": unparsed(daily({9: "8 Jan 2020,1"}), 9, "8 Jan 2020", "%Y-%m-%d"),
+    "date among numbers": unparsed(numbered(lambda row: row, {9: "2020-01-08,1"}), 9, "2020-01-08", "whole number"),
+    "text instead of times": unparsed(numbered(lambda row: f"step {row}"), 2, "step 0", "data.time_format"),
     "day or month first": Refused(
         numbered(lambda row: f"{row % 12 + 1:02}/{row // 12 + 1:02}/2020"),
         TIMED,
         r"'01/01/2020' in column 't' may be month first or day first.*data.time_format to %m/%d/%Y or %d/%m/%Y",
     ),
-    "both orders at once": unread(days("%m/%d/%Y", {9: "31/12/2019,1"}), 9, "31/12/2019", "%m/%d/%Y"),
+    "both orders at once": unparsed(days("%m/%d/%Y", {9: "31/12/2019,1"}), 9, "31/12/2019", "%m/%d/%Y"),
     "month first": Repaired(days("%m/%d/%Y"), TIMED, r"data.csv: time format detected: %m/%d/%Y"),
     "compact dates": Repaired(days("%Y%m%d"), TIMED, r"data.csv: time format detected: %Y%m%d"),
     "wrong format given": Refused(
@@ -85,24 +85,24 @@ CASES: dict[str, Case] = {
     "zone without a column": Refused(hourly(), ["data.time_zone=UTC"], r"data.time_zone=UTC needs data.time"),
     "zone of whole numbers": Refused(numbered(lambda row: row), ZONE, r"'t' of data.csv holds whole numbers"),
     "zone of dates": Repaired(daily(), ZONE, r"dates without a time of day, so data.time_zone=.* has no effect"),
-    "hour that does not exist": Refused(
+    "skipped hour": Refused(
         hourly(first="2020-03-28 12:00"),
         ZONE,
         r"data.csv, line 16: 2020-03-29 02:00 in column 't' does not exist in Europe/B",
     ),
-    "hour that is left out": Repaired(wall("2020-03-28 12:00", "Europe/Berlin"), ZONE, ""),
-    "hour that comes twice": Repaired(
-        wall("2020-10-24 12:00", "Europe/Berlin"),
+    "clocks set forward": Repaired(local_hours("2020-03-28 12:00", "Europe/Berlin"), ZONE, ""),
+    "ambiguous hour": Repaired(
+        local_hours("2020-10-24 12:00", "Europe/Berlin"),
         ZONE,
         r"2 rows lie in an hour that clocks in Europe/Berlin show twice \(first: line 14",
     ),
-    "hour that comes twice, untold": Refused(
-        wall("2020-10-24 12:00", "Europe/Berlin"),
+    "ambiguous hour without a zone": Refused(
+        local_hours("2020-10-24 12:00", "Europe/Berlin"),
         TIMED,
         r"line 15 and line 14 have the same time 2020-10-25 02:00 .*data.time_zone may be",
     ),
-    "hour that comes three times": Refused(
-        wall("2020-10-24 12:00", "Europe/Berlin") + "2020-10-25 02:00,1\n",
+    "hour three times": Refused(
+        local_hours("2020-10-24 12:00", "Europe/Berlin") + "2020-10-25 02:00,1\n",
         ZONE,
         r"data.csv, line 42: 2020-10-25 02:00 in column 't' appears for the third time",
     ),
@@ -128,10 +128,10 @@ CASES: dict[str, Case] = {
         "",
         rows=33,
     ),
-    "offset in some rows only": unread(
+    "offset in some rows only": unparsed(
         numbered(lambda row: f"2020-01-{row % 28 + 1:02} 00:00+01:00", {9: "2020-01-08 00:00,1"}), 9, "2020-01-08 00:00"
     ),
-    "no order": Repaired(
+    "descending times": Repaired(
         "t,y\n" + "".join(line + "\n" for line in daily().split()[:0:-1]),
         TIMED,
         r"data.csv: 40 rows were not in time order: sorted",
@@ -149,10 +149,10 @@ CASES: dict[str, Case] = {
         TIMED,
         r"line 43 and line 3 have the same time 2020-01-02 .*data.id may be missing",
     ),
-    "first of equal times": repeated("first", "the first in the file is kept"),
-    "last of equal times": repeated("last", "the last in the file is kept"),
-    "mean of equal times": repeated("mean", "their means are taken"),
-    "sum of equal times": repeated("sum", "they are added up"),
+    "first of equal times": duplicated("first", "the first in the file is kept"),
+    "last of equal times": duplicated("last", "the last in the file is kept"),
+    "mean of equal times": duplicated("mean", "their means are taken"),
+    "sum of equal times": duplicated("sum", "they are added up"),
     "unknown rule for equal times": Refused(
         daily(),
         [*TIMED, "data.duplicates=median"],
@@ -172,7 +172,7 @@ CASES: dict[str, Case] = {
         TIMED,
         r"line 9: time 2020-01-01 07:20 is not a whole number of steps \(hour, .* 2 rows are not \(also line 10",
     ),
-    "no step at all": Refused(
+    "no common step": Refused(
         numbered(lambda row: row**3),
         TIMED,
         r"line 41: time 59319 lies 4,447 steps after 54872, .* 59,280 steps are absent in total, but only 40",
@@ -182,12 +182,12 @@ CASES: dict[str, Case] = {
         TIMED,
         r"line 32: time 61 is not a whole number of steps \(step 2, the most common one\) after 58",
     ),
-    "series of two steps": Refused(
+    "series of two frequencies": Refused(
         panel(("a", hourly()), ("b", days("%Y-%m-%d %H:%M"))),
         IDS,
         r"line 42: series 'b' has a row every day, but series 'a' .* every hour: all series",
     ),
-    "prices of working days": Repaired(
+    "prices on business days": Repaired(
         lines(
             [
                 f"{day},1"

@@ -1,7 +1,6 @@
-"""What is read from a table is what was written, and each repair is made and told as promised."""
+"""A table is read as it was written, and each repair is made and noted."""
 
 import gzip
-import time
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -11,23 +10,17 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tables import times
 
 from datamodules.series import SeriesSet
 from datamodules.tables.reader import read_table
 from datamodules.tables.values import MISSING
-
-DATA = Path(__file__).parents[1].parent / "shared" / "data"
 
 
 def read(folder: Path, text: str | bytes, name: str = "data.csv", layout: str = "long", **arguments: Any) -> SeriesSet:
     content = text.encode() if isinstance(text, str) else text
     (folder / name).write_bytes(content)
     return read_table(str(folder / name), layout=layout, **arguments)
-
-
-def stamps(series: SeriesSet) -> list[str]:
-    assert series.time is not None
-    return [str(label) for label in series.time.astype("datetime64[m]")]
 
 
 def test_plain_csv(tmp_path: Path) -> None:
@@ -51,14 +44,14 @@ def test_plain_csv(tmp_path: Path) -> None:
         ("a.csv", b"t,y\n\n 1 , 2\n2,3 \n\n"),
     ],
 )
-def test_spellings_of_a_csv(tmp_path: Path, name: str, content: bytes) -> None:
+def test_csv_variants(tmp_path: Path, name: str, content: bytes) -> None:
     series = read(tmp_path, content, name, target="y", time="t")
     assert series.values.tolist() == [[2], [3]] and series.notes == ()
     assert series.time is not None and series.time.tolist() == [1, 2] and series.time.dtype == np.int64
 
 
 @pytest.mark.parametrize(("separator", "shown"), [(";", "';'"), ("\t", r"'\t'")])
-def test_other_separators_are_told(tmp_path: Path, separator: str, shown: str) -> None:
+def test_other_separators_are_noted(tmp_path: Path, separator: str, shown: str) -> None:
     series = read(tmp_path, "t,y\n1,2\n".replace(",", separator), target="y", time="t")
     assert series.values.tolist() == [[2]] and series.notes == (f"data.csv: columns are separated by {shown}.",)
 
@@ -79,9 +72,9 @@ def test_other_separators_are_told(tmp_path: Path, separator: str, shown: str) -
         ("20200131", "20200201", "2020-01-31T00:00", "%Y%m%d"),
     ],
 )
-def test_detected_formats(tmp_path: Path, first: str, second: str, expected: str, detected: str | None) -> None:
+def test_detected_time_formats(tmp_path: Path, first: str, second: str, expected: str, detected: str | None) -> None:
     series = read(tmp_path, f"t,y\n{first},1\n{second},2\n", target="y", time="t")
-    assert stamps(series)[0] == expected
+    assert times(series)[0] == expected
     assert series.notes == ((f"data.csv: time format detected: {detected}.",) if detected else ())
 
 
@@ -94,8 +87,8 @@ def test_detected_formats(tmp_path: Path, first: str, second: str, expected: str
         ("2020", "%Y", "2020-01-01T00:00"),
     ],
 )
-def test_given_formats(tmp_path: Path, cell: str, time_format: str, expected: str) -> None:
-    assert stamps(read(tmp_path, f"t,y\n{cell},1\n", target="y", time="t", time_format=time_format)) == [expected]
+def test_given_time_formats(tmp_path: Path, cell: str, time_format: str, expected: str) -> None:
+    assert times(read(tmp_path, f"t,y\n{cell},1\n", target="y", time="t", time_format=time_format)) == [expected]
 
 
 def test_missing_cells_are_unobserved_zeros_and_counted(tmp_path: Path) -> None:
@@ -108,7 +101,7 @@ def test_missing_cells_are_unobserved_zeros_and_counted(tmp_path: Path) -> None:
     assert series.notes == (f"data.csv: {len(MISSING)} missing values in column 'y' (first: line 3).",)
 
 
-def test_order_and_duplicates_are_repaired_with_one_note_each(tmp_path: Path) -> None:
+def test_sorting_and_dropping_duplicates_are_noted(tmp_path: Path) -> None:
     text = "t,y\n2020-01-03,3\n2020-01-01,1\n2020-01-03,3\n2020-01-02,\n2020-01-02,\n"
     series = read(tmp_path, text, target="y", time="t")
     assert series.values.tolist() == [[1], [0], [3]] and series.missing == 1
@@ -126,19 +119,19 @@ def test_interleaved_series_are_grouped_in_order_of_appearance(tmp_path: Path) -
     assert series.known_covariates[:, 0].tolist() == [5, 7, 6, 8, 9]
 
 
-def test_absent_days_become_explicit_in_each_series(tmp_path: Path) -> None:
+def test_absent_days_are_inserted_in_each_series(tmp_path: Path) -> None:
     text = "t,s,y,c\n2020-01-01,a,1,5\n2020-01-02,a,2,6\n2020-01-05,a,5,7\n2020-03-01,b,1,8\n2020-03-02,b,2,9\n"
     series = read(tmp_path, text, target="y", time="t", series_id="s", past_covariates=["c"])
     assert series.offsets.tolist() == [0, 5, 7] and series.observed is not None and series.past_covariates is not None
     assert series.values[:, 0].tolist() == [1, 2, 0, 0, 5, 1, 2]
     assert series.observed[:, 0].tolist() == [True, True, False, False, True, True, True]
     assert series.past_covariates[:, 0].tolist() == [5, 6, 6, 6, 7, 8, 9]
-    assert stamps(series)[2:4] == ["2020-01-03T00:00", "2020-01-04T00:00"]
+    assert times(series)[2:4] == ["2020-01-03T00:00", "2020-01-04T00:00"]
     where = "2020-01-03 of series 'a', 2020-01-04 of series 'a'"
     assert series.notes == (f"data.csv: 2 absent days made explicit as missing: {where}.",)
 
 
-def test_an_absent_row_is_missing_in_every_channel_also_beside_missing_cells(tmp_path: Path) -> None:
+def test_an_absent_row_is_missing_in_every_channel(tmp_path: Path) -> None:
     series = read(tmp_path, "t,y,z\n0,1,\n1,2,5\n3,,6\n", target=["y", "z"], time="t")
     assert series.observed is not None and series.values.tolist() == [[1, 0], [2, 5], [0, 0], [0, 6]]
     assert series.observed.tolist() == [[True, False], [True, True], [False, False], [False, True]]
@@ -155,7 +148,7 @@ def test_categories_and_booleans(tmp_path: Path) -> None:
     assert series.known_covariates.tolist() == [[1], [2], [1]]
 
 
-def test_missing_covariates_are_nan_or_no_category_and_told(tmp_path: Path) -> None:
+def test_missing_covariates_are_nan_or_category_0_and_noted(tmp_path: Path) -> None:
     text = "t,y,x,kind,open\n1,1,NA,,true\n2,2,5,b,\n3,3,,a,false\n4,4,7,-,true\n"
     series = read(tmp_path, text, target="y", time="t", past_covariates=["x", "kind"], known_covariates=["open"])
     assert series.past_covariates is not None and series.known_covariates is not None
@@ -176,7 +169,7 @@ def test_wide_columns_become_series_of_their_own_length(tmp_path: Path) -> None:
     assert series.offsets.tolist() == [0, 3, 5, 7] and series.values[:, 0].tolist() == [1, 0, 3, 5, 6, 7, 8]
     assert series.observed is not None and series.observed[:, 0].tolist() == [True, False] + [True] * 5
     assert series.known_covariates is not None and series.known_covariates[:, 0].tolist() == [1, 2, 3, 2, 3, 1, 2]
-    assert [label[8:10] for label in stamps(series)] == ["01", "02", "03", "02", "03", "01", "02"]
+    assert [time[8:10] for time in times(series)] == ["01", "02", "03", "02", "03", "01", "02"]
 
 
 def test_without_time_rows_are_steps_in_file_order(tmp_path: Path) -> None:
@@ -207,7 +200,7 @@ def test_parquet_types(tmp_path: Path) -> None:
     assert series.categories == {"kind": ("a", "b")}
     assert series.notes[1] == "data.parquet: 1 missing value in column 'y' (first: row 2)."
     zoned = read_table(path, target="whole", time="zoned")
-    assert stamps(zoned)[0] == "2020-01-01T03:00"
+    assert times(zoned)[0] == "2020-01-01T03:00"
     assert zoned.notes[1:] == ("data.parquet: time converted from Asia/Tokyo to UTC.",)
 
 
@@ -218,7 +211,7 @@ CELLS = st.lists(st.tuples(st.none() | NUMBERS, NUMBERS), min_size=2, max_size=1
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(panel=st.dictionaries(st.sampled_from("abc"), CELLS, min_size=1), shuffle=st.randoms(), suffix=st.booleans())
 def test_what_is_read_is_what_was_written(tmp_path: Path, panel: dict[str, list], shuffle: Any, suffix: bool) -> None:
-    """Any row order, any missing pattern, both kinds of file; the second channel keeps every column a number."""
+    """Any order of rows, any missing values, CSV and Parquet; the second channel has no missing values."""
     hours = {name: [datetime(2020, 1, 1 + step // 24, step % 24) for step in range(len(panel[name]))] for name in panel}
     rows = [(name, *pair) for name in panel for pair in zip(hours[name], panel[name], strict=True)]
     rows.append(("full", datetime(2020, 1, 1), (1.0, 1.0)))
@@ -237,57 +230,3 @@ def test_what_is_read_is_what_was_written(tmp_path: Path, panel: dict[str, list]
         assert series.values[part].tolist() == [[0.0 if y is None else y, z] for y, z in expected]
         seen = np.ones((len(expected), 2), bool) if series.observed is None else series.observed[part]
         assert seen.tolist() == [[y is not None, True] for y, _ in expected]
-
-
-def real(name: str) -> str:
-    if not (DATA / name).is_file():
-        pytest.skip(f"real data {name} is absent")
-    return str(DATA / name)
-
-
-def test_ridership() -> None:
-    path = real("ridership/ridership.csv")
-    series = read_table(path, target=["bus", "rail_boardings"], time="service_date", known_covariates=["day_type"])
-    assert series.values.shape == (7639, 2) and series.values[0].tolist() == [297192, 126455]
-    assert series.known_covariate_names == ("day_type",) and series.categories == {"day_type": ("A", "U", "W")}
-    assert (stamps(series)[0], stamps(series)[-1]) == ("2001-01-01T00:00", "2021-11-30T00:00")
-    assert series.notes == (
-        "ridership.csv: taken as long: one row per step (data.layout).",
-        "ridership.csv: time format detected: %m/%d/%Y.",
-        "ridership.csv: 7,701 rows were not in time order: sorted.",
-        "ridership.csv: 62 exact duplicate rows dropped (first: line 3959, 2011-10-01).",
-    )
-
-
-def test_ridership_is_read_at_once() -> None:
-    path, seconds = real("ridership/ridership.csv"), []
-    for _ in range(3):  # a busy machine may be slow once
-        start = time.perf_counter()
-        read_table(path, target="bus", time="service_date")
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.3
-
-
-def test_sunspots_are_monthly() -> None:
-    path = real("sunspots/sunspots.csv")
-    series = read_table(path, target="Monthly Mean Total Sunspot Number", time="Date", layout="long")
-    assert series.values.shape == (3235, 1) and (series.frequency, series.season) == ("month", 12)
-    assert series.notes == () and series.values[0, 0] == np.float32(96.7)
-
-
-def test_temperatures_lack_two_days() -> None:
-    series = read_table(real("temperatures/daily-min-temperatures.csv"), target="Temp", time="Date")
-    assert len(series.values) == 3652 and series.missing == 2
-    absent = "2 absent days made explicit as missing: 1984-12-31, 1988-12-31."
-    assert series.notes[1:] == (f"daily-min-temperatures.csv: {absent}",)
-
-
-def test_etth1_is_hourly() -> None:
-    series = read_table(real("etth1/ETTh1.csv"), target="OT", time="date", past_covariates=["HUFL"])
-    assert series.values.shape == (17420, 1) and (series.frequency, series.season) == ("hour", 24)
-
-
-def test_stallion_is_a_panel() -> None:
-    path = real("panel/stallion.parquet")
-    series = read_table(path, target="volume", time="date", series_id="timeseries", past_covariates=["easter_day"])
-    assert len(series) == 350 and set(series.lengths) == {60} and series.frequency == "month"

@@ -1,20 +1,20 @@
-"""What is wrong with a path, with a file as a whole, or with its columns."""
+"""Bad paths, files and columns."""
 
 import gzip
 
 import polars as pl
 
 from bad_inputs import GOOD, TIMED, Case, Refused, Repaired
-from bad_inputs.made import ROWS, daily, frame, lines, parquet, value, with_column
+from bad_inputs.build import ROWS, daily, frame, lines, parquet, value, with_column
 
 PARQUET = ("data.path=data.parquet", *TIMED)
 WIDE = lines([f"{row},{value(row)},{value(row + 1)}" for row in range(ROWS)], header="t,a,b")
 
 CASES: dict[str, Case] = {
     "no such file": Refused(GOOD, ["data.path=absent.csv"], r"data.path=absent.csv does not exist as a file"),
-    "address": Refused(GOOD, ["data.path='https://example.org/d.csv'"], r"https://example.org/d.csv is a URL, .*local"),
+    "URL": Refused(GOOD, ["data.path='https://example.org/d.csv'"], r"https://example.org/d.csv is a URL, .*local"),
     "bucket": Refused(GOOD, ["data.path='s3://bucket/d.parquet'"], r"s3://bucket/d.parquet is a URL"),
-    "address of a file": Refused(GOOD, ["data.path='file:///etc/hosts.csv'"], r"file:///etc/hosts.csv is a URL"),
+    "file URL": Refused(GOOD, ["data.path='file:///etc/hosts.csv'"], r"file:///etc/hosts.csv is a URL"),
     "device": Refused(GOOD, ["data.path=/dev/zero"], r"data.path=/dev/zero does not exist as a file"),
     "password file": Refused(GOOD, ["data.path=/etc/passwd"], r"data.path=/etc/passwd has an unknown suffix; .*\.csv"),
     "spreadsheet": Refused({"data.xlsx": b"PK"}, ["data.path=data.xlsx"], r"data.xlsx has an unknown suffix"),
@@ -36,7 +36,7 @@ CASES: dict[str, Case] = {
         ["data.path=data.csv.gz", *TIMED],
         r"data.csv.gz cannot be read as CSV",
     ),
-    "no archive": Refused(
+    "not an archive": Refused(
         {"data.csv.gz": GOOD}, ["data.path=data.csv.gz", *TIMED], r"data.csv.gz cannot be read as CSV"
     ),
     "CSV called Parquet": Refused({"data.parquet": GOOD}, PARQUET, r"data.parquet cannot be read as Parquet: "),
