@@ -1,1 +1,1 @@
-"""What is measured, against whom: run ``make bench``; the last results stand in benchmarks/README.md."""
+"""Benchmarks: run them by ``make bench``; benchmarks/README.md holds the last results."""

@@ -1,4 +1,4 @@
-"""Runs every benchmark, or those that are named: ``python -m benchmarks training generation``."""
+"""Run all benchmarks, or the named ones: ``python -m benchmarks training generation``."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""Milliseconds per generated value: by steps with a state, and by reading the last 1,024 steps again for each value.
+"""Milliseconds per generated value: one step with a state, or the last 1,024 steps read again for each value.
 
-1,000 values, each fed back as the next input, from one series and from 32 side by side; one thread, medians of several
-runs. The WaveNets see 1,024 steps and more (kernel 2, dilations 1 ... 512), the TCN 1,021 (kernel 3, dilations
-1 ... 128). A step costs the same however much the network sees.
+1,000 values, each fed back as the next input, for one series and for a batch of 32; one thread, medians of several
+runs. The receptive field of the WaveNets is 1,024 steps (kernel 2, dilations 1 ... 512) and that of the TCN 1,021
+(kernel 3, dilations 1 ... 128). The cost of a step does not depend on it.
 """
 
 import statistics
@@ -18,7 +18,7 @@ from seqmodels.backbones.recurrent import Gru, Lstm
 from seqmodels.backbones.tcn import Tcn
 from seqmodels.backbones.wavenet import GatedWaveNet, WaveNet
 
-SEEN, VALUES, RUNS = 1024, 1000, 5
+CONTEXT, VALUES, RUNS = 1024, 1000, 5
 DILATIONS = [2**i for i in range(10)]
 MODELS: dict[str, Callable[..., Backbone]] = {
     "wavenet, 20 filters": partial(WaveNet, filters=20, dilations=DILATIONS, stacks=1),
@@ -31,8 +31,8 @@ MODELS: dict[str, Callable[..., Backbone]] = {
 }
 
 
-def by_steps(net: Backbone, window: Tensor) -> float:
-    """Milliseconds per value; the window is read once, outside of the time taken."""
+def time_steps(net: Backbone, window: Tensor) -> float:
+    """Milliseconds per value; reading the window once before is not counted."""
     features, state = net.unroll(window, net.initial_state(window))
     step, value = net.stepper(), features[:, -1, :1]
     started = time.perf_counter()
@@ -42,8 +42,8 @@ def by_steps(net: Backbone, window: Tensor) -> float:
     return 1000 * (time.perf_counter() - started) / VALUES
 
 
-def by_windows(net: Backbone, window: Tensor) -> float:
-    """Milliseconds per value; a few values suffice, since each costs the same."""
+def time_windows(net: Backbone, window: Tensor) -> float:
+    """Milliseconds per value; a few values suffice, since all cost the same."""
     values = 20 if len(window) == 1 else 2
     started = time.perf_counter()
     for _ in range(values):
@@ -58,10 +58,10 @@ def main() -> None:
     print("| model | series | step, ms | 1,024 steps again, ms | ratio |")
     print("|---|---|---|---|---|")
     for name, make in MODELS.items():
-        net = make(features=1, past_steps=SEEN).eval()
+        net = make(features=1, past_steps=CONTEXT).eval()
         for series in (1, 32):
-            window = torch.randn(series, SEEN, 1)
-            pairs = [(by_steps(net, window), by_windows(net, window)) for _ in range(RUNS)]
+            window = torch.randn(series, CONTEXT, 1)
+            pairs = [(time_steps(net, window), time_windows(net, window)) for _ in range(RUNS)]
             step, again = (statistics.median(times) for times in zip(*pairs, strict=True))
             print(f"| {name} | {series} | {step:.3f} | {again:.2f} | {again / step:.0f} |", flush=True)
 

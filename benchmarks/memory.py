@@ -1,4 +1,4 @@
-"""Peak memory of ``python train.py`` on one series of 20 million float32 steps, from a Parquet file to the table."""
+"""Peak memory of ``python train.py`` on one series of 20 million float32 steps in a Parquet file."""
 
 import resource
 import subprocess
@@ -26,7 +26,7 @@ def main() -> None:
                    f"hydra.run.dir={directory}/run"]  # fmt: skip
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    print("| rows | data, MB | peak memory, MB | more than the data, MB |")
+    print("| rows | data, MB | peak memory, MB | beyond the data, MB |")
     print("|---|---|---|---|")
     print(f"| {ROWS:,} | {ROWS * 4 / 1e6:,.0f} | {peak / 1e6:,.0f} | {(peak - ROWS * 4) / 1e6:,.0f} |")
 

@@ -1,8 +1,8 @@
-"""Reading a long Parquet file (id, time, value) against polars, which only reads and sorts the same columns.
+"""Reading a long Parquet file (id, time, value), compared with polars, which only reads and sorts the columns.
 
 ``python -m benchmarks.reading [rows]``: 20 million rows by default; 100 million take ten minutes and 2 GB of disk.
-Each reader runs three times, in processes of its own, so that its peak memory (VmHWM, less that of a process that
-only imports the libraries) is its own. The columns themselves are 16 bytes a row: int32 id, time, float32 value.
+Each reader runs three times, each time in a process of its own, and its peak memory (VmHWM) is given without that of
+a process that only imports the libraries. The columns themselves are 16 bytes a row: int32 id, time, float32 value.
 """
 
 import json
@@ -20,11 +20,11 @@ from benchmarks.store import memory
 
 ROWS, SERIES, BYTES, RUNS = 20_000_000, 1000, 16, 3
 ROOT = Path(__file__).parent.parent
-ORDERS = ("sorted", "by time", "shuffled")  # series after series; all series hour by hour; no order at all
+ORDERS = ("sorted", "by time", "shuffled")  # by series and time; by time; not at all
 
 
 def write(path: Path, rows: int, order: str) -> None:
-    """Hourly rows of 1,000 series in one of the orders."""
+    """Write hourly rows of 1,000 series in one of the orders."""
     steps = rows // SERIES
     series = np.repeat(np.arange(SERIES, dtype=np.int32), steps)
     hour = np.tile(np.arange(steps, dtype=np.int64), SERIES)
@@ -33,31 +33,31 @@ def write(path: Path, rows: int, order: str) -> None:
     if order == "shuffled":
         chosen = np.random.default_rng(0).permutation(len(series))
         series, hour = series[chosen], hour[chosen]
-    stamps = np.datetime64("2000-01-01", "us") + hour * np.timedelta64(1, "h")
+    timestamps = np.datetime64("2000-01-01", "us") + hour * np.timedelta64(1, "h")
     value = np.sin(hour / 24).astype(np.float32)
-    pl.DataFrame({"id": series, "time": stamps, "value": value}).write_parquet(path)
+    pl.DataFrame({"id": series, "time": timestamps, "value": value}).write_parquet(path)
 
 
-def nothing(path: str) -> int:
-    """The libraries alone; memory beyond this is that of the data."""
+def import_only(path: str) -> int:
+    """Import the libraries: memory beyond this belongs to the data."""
     from datamodules.tables.reader import read_table
 
     return 0 * len(path) * bool(read_table)
 
 
-def ours(path: str) -> int:
+def read_ours(path: str) -> int:
     from datamodules.tables.reader import read_table
 
     return len(read_table(path, target="value", time="time", series_id="id").values)
 
 
-def polars(path: str) -> int:
-    """As a user would who needs the rows in order and nothing else."""
+def read_polars(path: str) -> int:
+    """Read and sort the columns, without any checks."""
     return pl.read_parquet(path, columns=["id", "time", "value"]).sort("id", "time").height
 
 
-def measured(reader: str, path: Path) -> dict[str, float]:
-    """Seconds and peak bytes of one reader, medians over processes of its own."""
+def measure(reader: str, path: Path) -> dict[str, float]:
+    """Median seconds and peak bytes of one reader over several processes."""
     command = [sys.executable, "-m", "benchmarks.reading", reader, str(path)]
     runs = [
         json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout) for _ in range(RUNS)
@@ -73,7 +73,7 @@ def main(rows: int = ROWS) -> None:
         path = Path(directory) / "long.parquet"
         for order in ORDERS:
             write(path, rows, order)
-            empty, own, other = (measured(reader, path) for reader in ("nothing", "ours", "polars"))
+            empty, own, other = (measure(reader, path) for reader in ("nothing", "ours", "polars"))
             peaks = [(one["peak"] - empty["peak"]) / rows for one in (own, other)]
             print(
                 f"| {order} | {own['seconds']:.2f} | {other['seconds']:.2f} | {own['seconds'] / other['seconds']:.2f} |"
@@ -83,10 +83,10 @@ def main(rows: int = ROWS) -> None:
 
 
 def report(reader: str, path: str) -> None:
-    """What the process of one reader prints."""
-    nothing(path)
+    """Run one reader and print its seconds and peak bytes; called in a process of its own."""
+    import_only(path)
     started = time.perf_counter()
-    {"nothing": nothing, "ours": ours, "polars": polars}[reader](path)
+    {"nothing": import_only, "ours": read_ours, "polars": read_polars}[reader](path)
     seconds = time.perf_counter() - started
     print(json.dumps({"seconds": seconds, "peak": memory("VmHWM") * 1e6}))
 

@@ -1,4 +1,4 @@
-"""Training step with one thread and with all cores, by width: where more threads begin to pay."""
+"""Time of a training step with one thread and with all cores, by width of the model."""
 
 import os
 import statistics

@@ -1,10 +1,10 @@
-"""Whole-epoch time of a normal run, everything logged, against a hand-written loop over stock modules.
+"""Epoch time of a normal run with all logging, compared with a hand-written loop over stock modules.
 
-Both train the same model on the same windows with the same batches of 32 and validate once an epoch. Ours is
-``python train.py`` as a user runs it: TensorBoard, checkpoints, figures, progress, gradient clipping and norms. The
-loop is what one writes by hand: nn.LSTM or nn.Conv1d, torch.optim.Adam, tensors in memory, one index gather a step.
-It runs in a process of its own, and the two take turns, epoch by epoch: a machine whose speed changes from minute to
-minute then changes both alike. The first two epochs, in which libraries load, are left out.
+Both train the same model on the same windows with batches of 32 and validate once per epoch. Ours is ``python
+train.py`` as a user runs it: TensorBoard, checkpoints, figures, progress, gradient clipping and norms. The loop uses
+nn.LSTM or nn.Conv1d, torch.optim.Adam, tensors in memory and one gather per step. It runs in a process of its own, and
+the two alternate epoch by epoch, so that changes in the speed of the machine affect both. The first two epochs, in
+which libraries load, are left out.
 """
 
 import io
@@ -74,8 +74,8 @@ class ByHand:
         self.model, self.optimizer = model, torch.optim.Adam(model.parameters(), lr=1e-3)
 
     def epoch(self) -> float:
-        """Train and validate once; returns the seconds it took."""
-        begun = time.perf_counter()
+        """Train and validate once; return the seconds."""
+        started = time.perf_counter()
         self.model.train()
         for chosen in torch.randperm(7000).split(BATCH):
             loss = self._loss(chosen)
@@ -86,45 +86,45 @@ class ByHand:
         with torch.no_grad():
             for chosen in torch.arange(7000, 9000).split(1000):
                 self._loss(chosen)
-        return time.perf_counter() - begun
+        return time.perf_counter() - started
 
     def _loss(self, chosen: Tensor) -> Tensor:
         return nn.functional.mse_loss(self.model(self.past[chosen]), self.targets[chosen])
 
 
-def answer(name: str, connection: Connection) -> None:
-    """Run an epoch of the loop whenever asked for one, and say how long it took."""
+def serve_epochs(name: str, connection: Connection) -> None:
+    """Run an epoch of the loop for each request and send back its seconds."""
     loop = ByHand(STOCK[name]())
     while connection.recv():
         connection.send(loop.epoch())
 
 
-class TakingTurns(pl.Callback):
-    """Lets the loop run an epoch between two of ours."""
+class Alternate(pl.Callback):
+    """Runs an epoch of the hand-written loop between two of ours."""
 
     def __init__(self, other: Connection):
-        self.other, self.begun = other, 0.0
-        self.pairs: list[tuple[float, float]] = []  # seconds of ours, from one epoch to the next, and by hand
+        self.other, self.started = other, 0.0
+        self.pairs: list[tuple[float, float]] = []  # seconds per epoch: ours, by hand
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        ours = time.perf_counter() - self.begun
+        ours = time.perf_counter() - self.started
         self.other.send(True)
         self.pairs.append((ours, self.other.recv()))
-        self.begun = time.perf_counter()
+        self.started = time.perf_counter()
 
 
 def race(name: str) -> None:
-    """Train by ``train.py`` in this process, taking turns with the loop; prints a line of seconds for each pair."""
+    """Alternate ``train.py`` in this process with the loop; print the seconds of each pair of epochs."""
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=answer, args=(name, theirs))
+    process = multiprocessing.get_context("spawn").Process(target=serve_epochs, args=(name, theirs))
     process.start()
-    turns, fit = TakingTurns(ours), pl.Trainer.fit
+    alternate, fit = Alternate(ours), pl.Trainer.fit
 
-    def taking_turns(trainer: pl.Trainer, *arguments: object, **options: object) -> None:
-        trainer.callbacks.append(turns)
+    def fit_alternating(trainer: pl.Trainer, *arguments: object, **options: object) -> None:
+        trainer.callbacks.append(alternate)
         fit(trainer, *arguments, **options)
 
-    pl.Trainer.fit = taking_turns
+    pl.Trainer.fit = fit_alternating
     with tempfile.TemporaryDirectory() as directory, redirect_stdout(io.StringIO()):
         sys.argv = ["train.py", f"model={name}", f"trainer.max_epochs={EPOCHS}", "trainer.accelerator=cpu",
                     f"hydra.run.dir={directory}"]  # fmt: skip
@@ -134,12 +134,12 @@ def race(name: str) -> None:
             assert not end.code, end.code
     ours.send(False)
     process.join()
-    for pair in turns.pairs[WARM_UP:]:
+    for pair in alternate.pairs[WARM_UP:]:
         print(*pair)
 
 
 def measure(name: str) -> list[tuple[float, float]]:
-    """One run: pairs of seconds per epoch, ours and by hand."""
+    """Seconds per epoch of one run: pairs of ours and by hand."""
     command = [sys.executable, "-m", "benchmarks.training", name]
     lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout.splitlines()
     return [(float(ours), float(hand)) for ours, hand in (line.split() for line in lines[WARM_UP - EPOCHS :])]
@@ -159,7 +159,7 @@ def main() -> None:
 
 
 def ratio(pairs: list[tuple[float, float]]) -> float:
-    """All our time over all of theirs: pictures and checkpoints count, whichever epochs they fall into."""
+    """Total of our seconds divided by the total by hand, so that figures and checkpoints count in any epoch."""
     ours, theirs = (sum(times) for times in zip(*pairs, strict=True))
     return ours / theirs
 

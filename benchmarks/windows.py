@@ -1,6 +1,6 @@
 """Windows per second of the loader alone: 168 + 24 steps from 400 series of 1,000 steps, one thread.
 
-Beside it a plain gather of the same rows from a tensor: the floor, which makes no targets, masks or provenance.
+Compared with a plain gather of the same rows from a tensor, which makes no targets, masks or origins.
 """
 
 import statistics
@@ -24,7 +24,7 @@ class Panel(WindowDataModule):
 
 
 def loader_rate(batch_size: int) -> float:
-    """Windows per second over one epoch of shuffled training windows, the shuffling included."""
+    """Windows per second over an epoch of shuffled training windows, shuffling included."""
     data = Panel(past_steps=PAST, horizon=HORIZON, split=[0.9, 0.1], context="across", batch_size=batch_size)
     data.setup()
     loader, rates = data.train_dataloader(), []
@@ -37,7 +37,7 @@ def loader_rate(batch_size: int) -> float:
 
 
 def gather_rate(batch_size: int) -> float:
-    """Windows per second of one index_select a batch."""
+    """Windows per second of one index_select per batch."""
     values = torch.randn(SERIES * STEPS)
     view = values.as_strided((len(values) - PAST - HORIZON + 1, PAST + HORIZON), (1, 1))
     rates = []

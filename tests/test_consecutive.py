@@ -1,4 +1,4 @@
-"""Lanes: windows that continue one another in training, and every origin of an evaluation exactly once."""
+"""Consecutive windows: lanes for stateful training, and evaluation blocks with every origin exactly once."""
 
 import numpy as np
 import pytest
@@ -18,27 +18,27 @@ def batches(data):
     return list(data.train_dataloader())
 
 
-def test_the_example_of_the_textbook():
+def test_lanes_reproduce_the_example_of_the_textbook():
     data = build_data(30, split=[20, 10], past_steps=3, horizon=1, lanes=2)
-    given = [window.inputs.past_target[..., 0].tolist() for window in batches(data)]
-    assert given == [[[0, 1, 2], [10, 11, 12]], [[3, 4, 5], [13, 14, 15]], [[6, 7, 8], [16, 17, 18]]]
+    past = [window.inputs.past_target[..., 0].tolist() for window in batches(data)]
+    assert past == [[[0, 1, 2], [10, 11, 12]], [[3, 4, 5], [13, 14, 15]], [[6, 7, 8], [16, 17, 18]]]
     assert [window.inputs.reset.tolist() for window in batches(data)] == [[True, True], [False] * 2, [False] * 2]
     assert data.spec.stateful and not build_data(30, split=[20, 10]).spec.stateful
     assert data.series.notes == (), "every row is in a window"
 
 
-def test_one_lane_reads_one_series_from_its_beginning():
+def test_one_lane_reads_a_series_from_its_first_row():
     data = build_data(1461, split=[1000, 461], past_steps=30, horizon=1, lanes=1)
     assert data.windows == {"train": 33, "validation": 461, "test": 0}
     assert [int(window.origin) for window in batches(data)] == list(range(29, 990, 30))
     assert data.series.notes == ("9 of 1,000 training rows fill no window of a lane and are left out",)
 
 
-def test_lanes_take_whole_series_one_after_the_other():
+def test_lanes_read_whole_series_if_there_are_enough():
     data = build_data(20, 20, 20, 20, split=[13, 7], past_steps=3, horizon=1, lanes=2)
-    places = [(window.inputs.series.tolist(), window.inputs.reset.tolist()) for window in batches(data)]
-    assert places[:4] == [([0, 2], [True, True])] + [([0, 2], [False, False])] * 3
-    assert places[4:] == [([1, 3], [True, True])] + [([1, 3], [False, False])] * 3
+    batch_rows = [(window.inputs.series.tolist(), window.inputs.reset.tolist()) for window in batches(data)]
+    assert batch_rows[:4] == [([0, 2], [True, True])] + [([0, 2], [False, False])] * 3
+    assert batch_rows[4:] == [([1, 3], [True, True])] + [([1, 3], [False, False])] * 3
 
 
 @given(
@@ -48,7 +48,7 @@ def test_lanes_take_whole_series_one_after_the_other():
     lanes=st.integers(1, 7),
 )
 @settings(max_examples=40, deadline=None)
-def test_each_row_of_a_batch_continues_the_same_row_of_the_batch_before(lengths, past, horizon, lanes):
+def test_each_lane_continues_its_window_of_the_batch_before(lengths, past, horizon, lanes):
     try:
         data = build_data(*lengths, past_steps=past, horizon=horizon, split=[0.8, 0.2], lanes=lanes)
     except InputError as error:
@@ -79,27 +79,27 @@ def test_each_row_of_a_batch_continues_the_same_row_of_the_batch_before(lengths,
     lanes=st.integers(1, 9),
 )
 @settings(max_examples=40, deadline=None)
-def test_little_is_left_out(rows, past, lanes):
-    """Per part of a series less than one window, and in the end less than one window per lane."""
+def test_few_rows_are_unused(rows, past, lanes):
+    """Less than one window per part of a series, and less than one window per lane at the end."""
     stop = np.cumsum(rows)
     index = LaneIndex(Span(stop - rows, stop), past, 1, lanes)
-    taking_part = int(np.count_nonzero(rows))
-    parts = taking_part * -(-lanes // max(1, taking_part))
-    # A part loses what is no window, and what the division of its series into parts and the shortest part cost it.
+    nonempty = int(np.count_nonzero(rows))
+    parts = nonempty * -(-lanes // max(1, nonempty))
+    # A part loses its incomplete window and the remainder of dividing its series into parts.
     assert len(index) * past > sum(rows) - parts * (2 * past + parts) - lanes * past
     assert len(index) % lanes == 0
 
 
-def test_every_epoch_is_the_same_and_a_resumed_one_goes_on_with_the_next_batch():
+def test_epochs_of_lanes_are_identical_and_resume_with_the_next_batch():
     settings = {"split": [60, 20, 20], "lanes": 3, "shuffle": True, "batch_size": 16}
-    data, again = build_data(100, **settings), build_data(100, **settings)
+    data, resumed = build_data(100, **settings), build_data(100, **settings)
     whole = [window.origin.tolist() for window in batches(data)]
     data.train_dataloader().sampler.set_epoch(3)
     assert [window.origin.tolist() for window in batches(data)] == whole and len(whole) == len(data.train_dataloader())
     started = iter(data.train_dataloader())
     next(started), next(started)
-    again.load_state_dict(data.state_dict())
-    assert [window.origin.tolist() for window in batches(again)] == whole[2:]
+    resumed.load_state_dict(data.state_dict())
+    assert [window.origin.tolist() for window in batches(resumed)] == whole[2:]
 
 
 def random_walks(lengths, covariates: bool, missing: bool, **windows) -> SeriesData:
@@ -122,8 +122,8 @@ def random_walks(lengths, covariates: bool, missing: bool, **windows) -> SeriesD
     return data
 
 
-def flat(windows: list[Window]) -> list[torch.Tensor]:
-    """All fields of all windows in the order of their origins."""
+def fields_by_origin(windows: list[Window]) -> list[torch.Tensor]:
+    """All fields of all windows, sorted by origin."""
     order = torch.cat([window.origin for window in windows]).argsort()
     fields = zip(*([*inputs, *targets, origin] for inputs, targets, origin in windows), strict=True)
     return [torch.cat(parts)[order] for parts in fields]
@@ -133,50 +133,48 @@ def flat(windows: list[Window]) -> list[torch.Tensor]:
 @pytest.mark.parametrize("split_by", ["time", "series"])
 @pytest.mark.parametrize("evaluation_batch_size", [1, 5, 1024])
 @pytest.mark.parametrize("rich", [True, False])
-def test_stretches_hold_exactly_the_windows_of_an_evaluation_without_lanes(
-    context, split_by, evaluation_batch_size, rich
-):
+def test_blocks_hold_exactly_the_windows_of_an_evaluation_without_lanes(context, split_by, evaluation_batch_size, rich):
     settings = {"past_steps": 4, "horizon": 3, "context": context, "split_by": split_by, "split": [0.5, 0.3, 0.2]}
     settings |= {"evaluation_batch_size": evaluation_batch_size}
     lengths = [40, 61, 45, 80, 45, 40] if split_by == "time" else [30, 41, 25, 32, 14, 8]
     plain = random_walks(lengths, rich, rich, **settings)
     lanes = random_walks(lengths, rich, rich, **settings, lanes=2)
     for stage in ("validation", "test"):
-        stretches = list(lanes.loaders[stage])
-        assert len(stretches) == len(lanes.loaders[stage])
-        assert lanes.windows[stage] == plain.windows[stage] == sum(int(stretch.counted.sum()) for stretch in stretches)
-        windows = [ordinary(stretch, 4) for stretch in stretches]
+        blocks = list(lanes.loaders[stage])
+        assert len(blocks) == len(lanes.loaders[stage])
+        assert lanes.windows[stage] == plain.windows[stage] == sum(int(block.counted.sum()) for block in blocks)
+        windows = [ordinary(block, 4) for block in blocks]
         for window in windows:
             check(window, lanes.spec)
-        for mine, wanted in zip(flat(windows), flat(list(plain.loaders[stage])), strict=True):
+        for mine, wanted in zip(fields_by_origin(windows), fields_by_origin(list(plain.loaders[stage])), strict=True):
             assert torch.equal(mine, wanted)
 
 
 @pytest.mark.parametrize("context", ["inside", "across"])
-def test_what_a_state_reads_of_a_series_is_whole_and_begins_with_the_series_or_32_windows_earlier(context):
+def test_a_state_reads_every_row_from_the_start_of_a_series_or_32_windows_before_the_first_origin(context):
     data = build_data(50, 400, 51, split=[0.5, 0.5], past_steps=4, horizon=2, lanes=1, context=context,
                 evaluation_batch_size=9)  # fmt: skip
     read: dict[int, list[int]] = {}
-    for stretch in data.val_dataloader():
-        begins = stretch.new == stretch.inputs.past_target.shape[1]
-        assert stretch.inputs.reset.tolist() == [begins] * len(stretch.counted)
-        for row, series in enumerate(stretch.inputs.series.tolist()):
+    for block in data.val_dataloader():
+        begins = block.new == block.inputs.past_target.shape[1]
+        assert block.inputs.reset.tolist() == [begins] * len(block.counted)
+        for row, series in enumerate(block.inputs.series.tolist()):
             assert (series not in read) == begins
-            count = int(stretch.counted[row].sum())
-            steps = stretch.inputs.past_target[row, :, 0].int().tolist()[-stretch.new :]
-            ended = stretch.counted.shape[1] - count
+            count = int(block.counted[row].sum())
+            steps = block.inputs.past_target[row, :, 0].int().tolist()[-block.new :]
+            ended = block.counted.shape[1] - count
             read.setdefault(series, []).extend(step - 1000 * series for step in steps[: len(steps) - ended])
     first = {"across": {0: 1, 1: 200 - 32 * 4, 2: 1}, "inside": {0: 25, 1: 200, 2: 25}}[context]
     last = {0: 47, 1: 397, 2: 48}
     assert read == {series: list(range(first[series], last[series] + 1)) for series in last}
 
 
-def test_examples_have_as_long_a_past_as_all_of_them_can():
+def test_examples_have_the_longest_past_that_fits_all_of_them():
     data = build_data(60, 90, split=[0.5, 0.5], past_steps=5, horizon=2, lanes=2)
     window = data.examples("validation", 6)
     assert window.inputs.past_target.shape == (6, 30, 1) and window.targets.target.shape == (6, 2, 1)
-    every = torch.cat([window.inputs.past_target, window.targets.target], dim=1)
-    assert (every.diff(dim=1) == 1).all()
+    values = torch.cat([window.inputs.past_target, window.targets.target], dim=1)
+    assert (values.diff(dim=1) == 1).all()
     assert torch.equal(window.inputs.past_target[:, -1, 0], window.origin + 940.0 * window.inputs.series)
     assert isinstance(window.targets, Targets)
 
@@ -189,7 +187,7 @@ def test_examples_have_as_long_a_past_as_all_of_them_can():
         (12, r"data.lanes is 12, and the 60 rows of the train part .* do not hold a window for each lane"),
     ],
 )
-def test_lanes_that_cannot_be_are_refused(lanes, words):
-    with pytest.raises(InputError, match=words) as refusal:
+def test_impossible_lanes_raise_an_error(lanes, words):
+    with pytest.raises(InputError, match=words) as error:
         build_data(100, split=[60, 20, 20], lanes=lanes)
-    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 300
+    assert "\n" not in str(error.value) and len(str(error.value)) < 300

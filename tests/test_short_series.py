@@ -1,4 +1,4 @@
-"""Series shorter than a window: padded on the left, left out or refused; all others keep their windows."""
+"""Series shorter than a window are padded on the left, excluded or refused; all others keep their windows."""
 
 import itertools
 
@@ -14,8 +14,8 @@ from seqmodels.errors import InputError
 from seqmodels.window import check
 
 
-def rich(lengths, past, horizon, missing, **windows) -> SeriesData:
-    """Random series with two channels, covariates of both kinds, and a tenth of the values missing where wanted."""
+def build_random_data(lengths, past, horizon, missing, **windows) -> SeriesData:
+    """Random series with two channels and both kinds of covariates; a tenth of the values is missing if wanted."""
     random, rows = np.random.default_rng(sum(lengths)), sum(lengths)
     observed = random.random((rows, 2)) > 0.1
     values = random.normal(3, 2, size=(rows, 2)).astype(np.float32)
@@ -34,8 +34,8 @@ def rich(lengths, past, horizon, missing, **windows) -> SeriesData:
     return data
 
 
-def first_targets(data, stage, number):
-    """The rule in plain words: where the targets of each window of one series begin, and how much past there is."""
+def reference_targets(data, stage, number):
+    """Reference rule: first target row and number of past rows of each window of one series."""
     start, stop = (int(side[number]) for side in data.spans[stage])
     inside = stage == "train" or data.context == "inside"
     earliest = start if inside else int(data.series.offsets[number])
@@ -48,11 +48,11 @@ def first_targets(data, stage, number):
     return [(row, past) for row, past in found if past >= 1]
 
 
-def slowly(data, stage):
-    """All windows of a stage, one value after the other; padding is added to the left of what there is."""
+def reference_windows(data, stage):
+    """Reference implementation: all windows of a stage, one by one, padded on the left."""
     series, spec, windows = data.series, data.spec, []
     for number in range(len(series)):
-        for target, past in first_targets(data, stage, number):
+        for target, past in reference_targets(data, stage, number):
             there = slice(target - min(past, spec.past_steps), target + spec.horizon)
             lacking = max(0, spec.past_steps - past)
             mask = np.ones_like(series.values, dtype=bool) if series.observed is None else series.observed
@@ -66,11 +66,11 @@ def slowly(data, stage):
     return windows
 
 
-def check_against_the_slow_construction(data, stage):
-    wanted, given = slowly(data, stage), list(data.loaders[stage])
-    assert sum(len(window.origin) for window in given) == len(wanted) == data.windows[stage]
+def check_against_reference(data, stage):
+    wanted, loaded = reference_windows(data, stage), list(data.loaders[stage])
+    assert sum(len(window.origin) for window in loaded) == len(wanted) == data.windows[stage]
     by_place = {(number, origin): rest for *rest, number, origin in wanted}
-    for window in given:
+    for window in loaded:
         check(window, data.spec)
         for row, place in enumerate(zip(window.inputs.series.tolist(), window.origin.tolist(), strict=True)):
             values, observed, past_covariates, known_covariates = by_place.pop(place)  # and each exactly once
@@ -105,19 +105,20 @@ SPLITS = st.sampled_from([(0.6, 0.2, 0.2), (0.5, 0.5), (0.5, 0.3, 0.1), (-9, -4)
 @example([20, 23], 2, 3, "inside", (0.6, 0.2, 0.2), "time", 0, "pad", False)  # long, but not in validation
 @example([45, 35], 5, 2, "inside", (-30, -3), "time", 0, "pad", False)  # short, but not in validation
 @settings(max_examples=150, deadline=None)
-def test_batches_are_what_a_slow_construction_gives(
+def test_batches_match_the_reference_implementation(
     lengths, past, horizon, context, split, split_by, fold, short_series, missing
 ):
     try:
-        data = rich(lengths, past, horizon, missing, context=context, split=split, split_by=split_by, fold=fold,
-                    short_series=short_series, batch_size=7, evaluation_batch_size=5)  # fmt: skip
+        data = build_random_data(lengths, past, horizon, missing, context=context, split=split, split_by=split_by,
+                                 fold=fold, short_series=short_series, batch_size=7,
+                                 evaluation_batch_size=5)  # fmt: skip
     except InputError as error:
         assert "\n" not in str(error) and "data." in str(error)
         return
     for stage in STAGES:
-        check_against_the_slow_construction(data, stage)
+        check_against_reference(data, stage)
     padded = [
-        past > there for stage in STAGES for i in range(len(lengths)) for _, there in first_targets(data, stage, i)
+        past > there for stage in STAGES for i in range(len(lengths)) for _, there in reference_targets(data, stage, i)
     ]
     assert data.spec.missing == (data.series.missing > 0 or any(padded))
     assert any("padded on the left" in note for note in data.series.notes) == any(padded)
@@ -131,7 +132,7 @@ def test_batches_are_what_a_slow_construction_gives(
     short_series=st.sampled_from(["pad", "exclude"]),
 )
 @settings(max_examples=60, deadline=None)
-def test_law_6_nothing_but_the_training_span_decides_statistics_and_no_target_is_in_two_parts(
+def test_law_6_statistics_use_the_training_span_only_and_no_target_is_in_two_parts(
     lengths, split, context, fold, short_series
 ):
     choice = {"split": split, "context": context, "fold": fold, "short_series": short_series, "season": 3}
@@ -149,7 +150,7 @@ def test_law_6_nothing_but_the_training_span_decides_statistics_and_no_target_is
     outside = np.ones(len(series.values), dtype=bool)
     for start, stop in zip(train.start, train.stop, strict=True):
         outside[start:stop] = False
-    # A series that nobody trains on measures its unit on the history before its first target.
+    # The seasonal error of a series without training rows comes from the rows before its first target.
     trained = np.repeat(train.lengths > 0, lengths)
     series.values[outside & trained] *= -17
     changed = SeriesData(series, past_steps=5, horizon=2, **choice)
@@ -165,7 +166,7 @@ def test_law_6_nothing_but_the_training_span_decides_statistics_and_no_target_is
     split=SPLITS,
 )
 @settings(max_examples=60, deadline=None)
-def test_law_7_alignment_holds_and_padding_stands_only_at_the_left(lengths, context, split):
+def test_law_7_targets_follow_the_past_and_padding_is_on_the_left(lengths, context, split):
     try:
         data = build_data(*lengths, context=context, split=split)
     except InputError:
@@ -173,14 +174,14 @@ def test_law_7_alignment_holds_and_padding_stands_only_at_the_left(lengths, cont
     for window in itertools.chain(*(data.loaders[stage] for stage in STAGES)):
         past, observed = window.inputs.past_target[..., 0], window.inputs.past_observed[..., 0]
         torch.testing.assert_close(past[:, -1:] + 1, window.targets.target[:, :1, 0])
-        assert observed[:, -1].all(), "at least one past step is there"
+        assert observed[:, -1].all(), "at least one past step exists"
         assert (observed[:, 1:] >= observed[:, :-1]).all() and not past[~observed].any()
         steps = past.diff(dim=1)[observed[:, :-1]]
         assert (steps == 1).all()
         assert window.targets.observed.all() and window.inputs.reset.all()
 
 
-def test_windows_of_long_series_are_the_same_with_and_without_a_short_one():
+def test_windows_of_long_series_do_not_depend_on_short_ones():
     alone = build_data(60, 80, split=[-20, -10], batch_size=16)
     beside = build_data(60, 80, 9, 25, split=[-20, -10], batch_size=16)
     assert not alone.spec.missing and beside.spec.missing and alone.series.notes == ()
@@ -191,7 +192,7 @@ def test_windows_of_long_series_are_the_same_with_and_without_a_short_one():
         assert torch.equal(mine[key[0]], theirs[long][key[1]])
 
 
-def test_what_becomes_of_short_series_is_said():
+def test_notes_count_padded_and_excluded_series():
     def notes(rule, *lengths, **more):
         return build_data(*lengths, short_series=rule, **{"split": [-8, -4], **more}).series.notes
 
@@ -208,18 +209,18 @@ def test_what_becomes_of_short_series_is_said():
 
 
 @pytest.mark.parametrize("rule", ["pad", "exclude", "refuse"])
-def test_a_series_that_no_part_takes_is_not_short(rule):
+def test_a_series_in_no_part_of_the_split_is_not_short(rule):
     assert build_data(40, 40, 40, split=[1, 1], split_by="series", short_series=rule).series.notes == ()
 
 
-def test_padding_is_offered_where_it_gives_the_windows_that_are_missing():
+def test_the_error_suggests_padding_if_it_gives_the_missing_windows():
     choice = {"split": [1, 1], "split_by": "series"}
     with pytest.raises(InputError, match="the validation part .* no window.*, or data.short_series=pad"):
         build_data(40, 5, short_series="exclude", **choice)
     assert build_data(40, 5, short_series="pad", **choice).windows["validation"] == 3
 
 
-def test_excluded_series_have_no_part_in_anything():
+def test_excluded_series_affect_neither_windows_nor_statistics():
     data = build_data(40, 12, 2, short_series="exclude", split=[-8, -4])
     assert data.windows == build_data(40, split=[-8, -4]).windows
     assert (
@@ -229,14 +230,14 @@ def test_excluded_series_have_no_part_in_anything():
     assert lanes.windows == build_data(40, split=[-8, -4], lanes=2).windows and not lanes.spec.missing
 
 
-def test_a_new_short_series_has_the_unit_of_its_one_past_row_and_not_of_another_series():
+def test_seasonal_error_of_a_short_series_without_training_rows_is_the_size_of_its_first_row():
     data = build_data(30, 30, 4, 30, split=[2, 1, 1], split_by="series", season=1)
     data.input_series.values[:60] *= 2
     data.input_series.values[60:] *= 1000
     data.loaders = {}
     data.setup()
     error = data.loaders["validation"].tensors.seasonal_error[:, 0]
-    assert error[2].item() == 2_000_000, "no difference is known, but the size of its one past row"
+    assert error[2].item() == 2_000_000, "its one past row has a size, but no difference"
     assert error[:2].tolist() == [2, 2] and error[3].item() == pytest.approx(1000, rel=1e-3)
 
 
@@ -262,10 +263,10 @@ def test_a_new_short_series_has_the_unit_of_its_one_past_row_and_not_of_another_
         ((), {}, "there are no rows"),
     ],
 )
-def test_what_cannot_be_padded_is_refused_in_one_sentence(lengths, change, words):
-    with pytest.raises(InputError, match=words) as refusal:
+def test_series_too_short_for_the_rule_raise_an_error_of_one_sentence(lengths, change, words):
+    with pytest.raises(InputError, match=words) as error:
         series = (
             integers(*lengths) if lengths else SeriesSet(np.zeros((0, 1), np.float32), np.zeros(1, np.int64), ("a",))
         )
         SeriesData(series, past_steps=5, horizon=2, **{"split": [0.7, 0.15, 0.15], **change}).setup()
-    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 300
+    assert "\n" not in str(error.value) and len(str(error.value)) < 300

@@ -1,4 +1,4 @@
-"""Stores: the data of their source whatever interrupts their writing, refused where damaged, read in little memory."""
+"""Stores: equal to their source after any interruption, checked for damage, read in little memory."""
 
 import json
 import sys
@@ -37,7 +37,7 @@ PLAIN = ("channels", "names", "past_covariate_names", "known_covariate_names", "
 
 
 def table(series: int = 12, seed: int = 0) -> pl.DataFrame:
-    """Series of 20 to 60 days with absent days, missing cells, and categories that appear late."""
+    """Series of 20 to 60 days with absent days, missing cells, and categories that appear only in later series."""
     random = np.random.default_rng(seed)
     frames = []
     for number in range(series):
@@ -61,7 +61,7 @@ def table(series: int = 12, seed: int = 0) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def converted(data: Any, output: Path, part_rows: int = 100, **settings: Any) -> StoredSeries:
+def convert(data: Any, output: Path, part_rows: int = 100, **settings: Any) -> StoredSeries:
     list(Conversion(output=str(output), part_rows=part_rows).run(data, settings))
     return open_store(output)
 
@@ -100,7 +100,7 @@ def test_a_store_holds_what_the_reader_reads(name: str, order: str, part_rows: i
         "none": table().sample(fraction=1, shuffle=True, seed=1),
     }
     data = Table(path=write(frame[order], tmp_path / name), **COLUMNS, **WINDOWS)
-    found = converted(data, tmp_path / "a.store", part_rows)
+    found = convert(data, tmp_path / "a.store", part_rows)
     assert_same(found, data.read())
     assert sorted(path.name for path in tmp_path.iterdir()) == [name, "a.store"]
     assert verify(tmp_path / "a.store") > 0
@@ -109,46 +109,46 @@ def test_a_store_holds_what_the_reader_reads(name: str, order: str, part_rows: i
 
 
 @pytest.mark.parametrize("part_rows", [7, 50])
-def test_a_series_longer_than_memory_is_cut_and_joined_again(part_rows: int, tmp_path: Path) -> None:
-    """Also where days are absent just where it is cut: every third day is, here and there."""
+def test_a_series_of_several_shards_is_joined_again(part_rows: int, tmp_path: Path) -> None:
+    """Also if days are absent at the border of two shards."""
     frame = table(1, seed=3).drop("id").filter(pl.int_range(pl.len()) % 3 != 2)
     data = Table(path=write(frame, tmp_path / "a.csv"), **{**COLUMNS, "id": None}, **WINDOWS)
-    assert_same(converted(data, tmp_path / "a.store", part_rows), data.read())
+    assert_same(convert(data, tmp_path / "a.store", part_rows), data.read())
     plain = Table(path=tmp_path / "a.csv", target=["z"], past_covariates="load", **WINDOWS)
-    assert_same(converted(plain, tmp_path / "plain.store", part_rows), plain.read())
+    assert_same(convert(plain, tmp_path / "plain.store", part_rows), plain.read())
 
 
-def test_absent_steps_between_shards_repeat_the_category_before(tmp_path: Path) -> None:
+def test_absent_steps_between_shards_repeat_the_last_category(tmp_path: Path) -> None:
     weather = ["sun"] * 10 + ["fog", "sun"] * 10 + ["rain"] * 10
     for cut in (10, 20, 30):  # where three days are absent
         frame = days(40, s=weather).with_columns(pl.col("t") + pl.duration(days=3 * (pl.int_range(pl.len()) >= cut)))
         data = Table(path=write(frame, tmp_path / "a.parquet"), target="y", time="t", past_covariates="s", **WINDOWS)
-        assert_same(converted(data, tmp_path / f"{cut}.store", 10), data.read())
+        assert_same(convert(data, tmp_path / f"{cut}.store", 10), data.read())
 
 
-def test_long_and_short_series_stand_beside_one_another(tmp_path: Path) -> None:
+def test_long_and_short_series_in_one_store(tmp_path: Path) -> None:
     long = table(1, seed=5).with_columns(id=pl.lit("long"))
     frame = pl.concat([table(3), long, table(2, seed=9).with_columns(pl.col("id") + "x")])
     data = Table(path=write(frame, tmp_path / "a.parquet"), **COLUMNS, **WINDOWS)
-    assert_same(converted(data, tmp_path / "a.store", len(long) // 2), data.read())
+    assert_same(convert(data, tmp_path / "a.store", len(long) // 2), data.read())
 
 
-def test_partitions_and_several_columns_of_names(tmp_path: Path) -> None:
+def test_partitions_and_several_id_columns(tmp_path: Path) -> None:
     for region, seed in (("north", 1), ("south", 2)):
         (tmp_path / "data" / f"region={region}").mkdir(parents=True)
         table(6, seed).write_parquet(tmp_path / "data" / f"region={region}" / "part.parquet")
     data = Table(path=tmp_path / "data", **{**COLUMNS, "id": ["region", "id"]}, **WINDOWS)
-    found = converted(data, tmp_path / "a.store", 70)
+    found = convert(data, tmp_path / "a.store", 70)
     assert_same(found, data.read())
     assert found.names[:2] == ("north/s0", "north/s1") and found.names[-1] == "south/s5"
 
 
-def test_what_is_no_long_table_in_files_is_converted_as_a_whole(tmp_path: Path) -> None:
+def test_wide_tables_and_data_frames_are_converted_as_one_shard(tmp_path: Path) -> None:
     wide = pl.DataFrame({"a": range(30), "b": range(30, 60)})
     data = Table(path=write(wide, tmp_path / "wide.csv"), target="*", **WINDOWS)
-    assert_same(converted(data, tmp_path / "wide.store", 5), data.read())
+    assert_same(convert(data, tmp_path / "wide.store", 5), data.read())
     frame = Table(path=table(), **COLUMNS, **WINDOWS)
-    assert_same(converted(frame, tmp_path / "frame.store", 5), frame.read())
+    assert_same(convert(frame, tmp_path / "frame.store", 5), frame.read())
 
 
 def test_a_generated_panel_is_converted_shard_by_shard(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ class Interrupted(Exception):
 
 
 def interrupted_at(shard: int, monkeypatch) -> None:
-    """The process dies while a shard is half written."""
+    """Raise in the middle of writing this shard."""
     commit = StoreWriter._commit
 
     def die(self: StoreWriter) -> None:
@@ -177,25 +177,25 @@ def interrupted_at(shard: int, monkeypatch) -> None:
 
 @pytest.mark.parametrize("shard", [0, 1, 4])
 @pytest.mark.parametrize("name", ["a.csv", "one.csv"])
-def test_an_interrupted_conversion_goes_on(shard: int, name: str, tmp_path: Path, monkeypatch) -> None:
+def test_an_interrupted_conversion_continues(shard: int, name: str, tmp_path: Path, monkeypatch) -> None:
     one = name == "one.csv"
     path = write(table(1, seed=2) if one else table(), tmp_path / name)
     rows = 6 if one else 60
-    converted(Table(path=path, **COLUMNS, **WINDOWS), tmp_path / "whole.store", rows)
+    convert(Table(path=path, **COLUMNS, **WINDOWS), tmp_path / "whole.store", rows)
     with monkeypatch.context() as patched:
         interrupted_at(shard, patched)
         with pytest.raises(Interrupted):
-            converted(Table(path=path, **COLUMNS, **WINDOWS), tmp_path / "a.store", rows)
+            convert(Table(path=path, **COLUMNS, **WINDOWS), tmp_path / "a.store", rows)
     with pytest.raises(InputError, match="a.store is not finished: run the same convert.py command again"):
         open_store(tmp_path / "a.store")
     read = []
-    monkeypatch.setattr(StoreWriter, "append", _recorded(StoreWriter.append, read))
-    converted(Table(path=path, **COLUMNS, **WINDOWS), tmp_path / "a.store", rows)
+    monkeypatch.setattr(StoreWriter, "append", _record(StoreWriter.append, read))
+    convert(Table(path=path, **COLUMNS, **WINDOWS), tmp_path / "a.store", rows)
     assert files_of(tmp_path / "a.store") == files_of(tmp_path / "whole.store")
     assert read[0] == shard and read == list(range(shard, len(read) + shard)), "finished shards are not read again"
 
 
-def _recorded(append, read: list[int]):
+def _record(append, read: list[int]):
     def recorded(self: StoreWriter, shard: Shard) -> None:
         read.append(self.done)
         append(self, shard)
@@ -204,10 +204,10 @@ def _recorded(append, read: list[int]):
 
 
 @pytest.mark.parametrize("step", ["_meta", "write_json", "publish"])
-def test_an_interruption_at_the_very_end_costs_nothing(step: str, tmp_path: Path, monkeypatch) -> None:
+def test_an_interruption_while_finishing_is_harmless(step: str, tmp_path: Path, monkeypatch) -> None:
     path = write(table(), tmp_path / "a.csv")
     data = Table(path=path, **COLUMNS, **WINDOWS)
-    converted(data, tmp_path / "whole.store", 60)
+    convert(data, tmp_path / "whole.store", 60)
 
     def die(*arguments: Any) -> None:
         if step != "write_json" or arguments[0].name == "store.json":
@@ -218,13 +218,13 @@ def test_an_interruption_at_the_very_end_costs_nothing(step: str, tmp_path: Path
         write_json = writer.write_json
         patched.setattr(StoreWriter if step == "_meta" else writer, step, die)
         with pytest.raises(Interrupted):
-            converted(data, tmp_path / "a.store", 60)
+            convert(data, tmp_path / "a.store", 60)
     assert not (tmp_path / "a.store").exists()
-    converted(data, tmp_path / "a.store", 60)
+    convert(data, tmp_path / "a.store", 60)
     assert files_of(tmp_path / "a.store") == files_of(tmp_path / "whole.store")
 
 
-def test_a_store_that_is_there_is_checked_and_belongs_to_its_source(tmp_path: Path) -> None:
+def test_an_existing_store_is_verified_and_tied_to_its_source(tmp_path: Path) -> None:
     path, output = write(table(), tmp_path / "a.csv"), tmp_path / "a.store"
     settings = {"target": ["y"], "seed": 1, "past_steps": 3}
 
@@ -233,7 +233,7 @@ def test_a_store_that_is_there_is_checked_and_belongs_to_its_source(tmp_path: Pa
         return list(Conversion(output=str(output)).run(data, {**settings, **changed}))
 
     assert run()[-1].startswith("Written:")
-    (line,) = run(past_steps=17, seed=0)  # what concerns windows only is no matter
+    (line,) = run(past_steps=17, seed=0)  # keys of windows are ignored
     assert line.startswith(f"{output} already exists: ") and line.endswith("all checksums correct.")
     with pytest.raises(InputError, match=r"was made from other settings.target \(\['y'\] then, \['z'\] now\)"):
         run(target=["z"])
@@ -245,24 +245,24 @@ def test_a_store_that_is_there_is_checked_and_belongs_to_its_source(tmp_path: Pa
         run()
 
 
-def test_an_unfinished_store_of_another_table_is_not_gone_on_with(tmp_path: Path, monkeypatch) -> None:
+def test_an_unfinished_store_with_other_settings_is_refused(tmp_path: Path, monkeypatch) -> None:
     data = Table(path=write(table(), tmp_path / "a.csv"), **COLUMNS, **WINDOWS)
     with monkeypatch.context() as patched:
         interrupted_at(2, patched)
         with pytest.raises(Interrupted):
-            converted(data, tmp_path / "a.store", 60)
+            convert(data, tmp_path / "a.store", 60)
     with pytest.raises(InputError, match=r"a.store.partial was started with other part_rows \(60 then, 70 now\)"):
-        converted(data, tmp_path / "a.store", 70)
+        convert(data, tmp_path / "a.store", 70)
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    converted(Table(path=write(table(), tmp_path / "a.csv"), **COLUMNS, **WINDOWS), tmp_path / "a.store")
+    convert(Table(path=write(table(), tmp_path / "a.csv"), **COLUMNS, **WINDOWS), tmp_path / "a.store")
     return tmp_path / "a.store"
 
 
 @pytest.mark.parametrize("file", ["values.bin", "time.bin", "lengths.bin", "known_covariates.bin"])
-def test_a_truncated_or_absent_file_is_named(file: str, small: Path) -> None:
+def test_the_error_names_a_truncated_or_absent_file(file: str, small: Path) -> None:
     size = (small / file).stat().st_size
     with (small / file).open("r+b") as opened:
         opened.truncate(size - 3)
@@ -274,7 +274,7 @@ def test_a_truncated_or_absent_file_is_named(file: str, small: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["values.bin", "observed.bin", "names.jsonl"])
-def test_a_changed_byte_is_found_by_the_checksum(file: str, small: Path) -> None:
+def test_checksums_detect_a_changed_byte(file: str, small: Path) -> None:
     content = bytearray((small / file).read_bytes())
     content[len(content) // 2] ^= 1
     (small / file).write_bytes(content)
@@ -299,24 +299,24 @@ def test_another_format_is_refused(content: str, words: str, small: Path) -> Non
         open_store(small)
 
 
-def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
+def test_other_paths_than_stores_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist .* make a store with convert.py"):
         open_store(tmp_path / "a.store")
     with pytest.raises(InputError, match="is a directory without store.json"):
         open_store(tmp_path)
 
 
-def test_a_message_names_the_line_of_the_table_and_not_of_the_shard(tmp_path: Path) -> None:
+def test_errors_name_the_line_of_the_table_and_not_of_the_shard(tmp_path: Path) -> None:
     lines = table().write_csv().splitlines()
     lines[250] = lines[250].replace(lines[250].split(",")[3], "3,5".replace(",", ";"))
     (tmp_path / "a.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     data = Table(path=tmp_path / "a.csv", **COLUMNS, **WINDOWS)
     with pytest.raises(InputError, match=r"a.csv, line 251: '3;5' in column 'z' is not a number"):
-        converted(data, tmp_path / "a.store", 60)
+        convert(data, tmp_path / "a.store", 60)
     lines[250] = lines[250] + ",1"
     (tmp_path / "b.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     with pytest.raises(InputError, match="b.csv, line 251 has 9 fields, but the header names 8 columns"):
-        converted(Table(path=tmp_path / "b.csv", **COLUMNS, **WINDOWS), tmp_path / "b.store", 60)
+        convert(Table(path=tmp_path / "b.csv", **COLUMNS, **WINDOWS), tmp_path / "b.store", 60)
 
 
 def days(count: int, **columns: Any) -> pl.DataFrame:
@@ -350,12 +350,12 @@ def days(count: int, **columns: Any) -> pl.DataFrame:
 )
 def test_shards_that_do_not_fit_together_are_refused(frame, roles, words: str, tmp_path: Path) -> None:
     data = Table(path=write(frame, tmp_path / "a.parquet"), target="y", time="t", **roles, **WINDOWS)
-    with pytest.raises(InputError, match=words) as refusal:
-        converted(data, tmp_path / "a.store", 10)
-    assert "\n" not in str(refusal.value)
+    with pytest.raises(InputError, match=words) as error:
+        convert(data, tmp_path / "a.store", 10)
+    assert "\n" not in str(error.value)
 
 
-def test_a_column_of_texts_in_one_part_of_the_data_and_of_numbers_in_another_is_refused(tmp_path: Path) -> None:
+def test_a_column_with_text_in_one_shard_and_numbers_in_another_is_refused(tmp_path: Path) -> None:
     def series(column: float, **more: Any) -> SeriesSet:
         return SeriesSet(
             np.ones((3, 1), np.float32), np.array([0, 3]), ("y",), past_covariates=np.full((3, 1), column, np.float32),
@@ -368,14 +368,14 @@ def test_a_column_of_texts_in_one_part_of_the_data_and_of_numbers_in_another_is_
         writer.append(Shard(series(1, categories={"s": ("b",)})))
 
 
-def test_a_long_series_may_be_absent_amid_the_table(tmp_path: Path) -> None:
+def test_rows_of_a_long_series_need_not_be_adjacent(tmp_path: Path) -> None:
     one, other = days(30).with_columns(id=pl.lit("a")), days(60).with_columns(id=pl.lit("b"))
     data = Table(path=tmp_path / "a.parquet", target="y", time="t", id="id", **WINDOWS)
     write(pl.concat([one[:15], other, one[15:]]), tmp_path / "a.parquet")
-    assert_same(converted(data, tmp_path / "a.store", 10), data.read())
+    assert_same(convert(data, tmp_path / "a.store", 10), data.read())
 
 
-def test_long_series_are_cut_into_shards_of_equal_size_also_between_batches(tmp_path: Path, monkeypatch) -> None:
+def test_long_series_are_cut_into_shards_of_equal_size_across_read_batches(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("datamodules.tables.shards.BATCH", 7)
     one, other = days(30).with_columns(id=pl.lit("a")), days(60).with_columns(id=pl.lit("b"))
     data = Table(path=tmp_path / "a.csv", target="y", time="t", id="id", **WINDOWS)
@@ -388,23 +388,23 @@ def test_long_series_are_cut_into_shards_of_equal_size_also_between_batches(tmp_
 @pytest.mark.parametrize("role", ["past_covariates", "statics"])
 @pytest.mark.parametrize("rare", [["1", "2"], ["true", "false"], ["-7", "-7"]])
 @pytest.mark.parametrize("turn", [1, -1])
-def test_whether_texts_are_categories_is_decided_from_the_whole_table(
+def test_the_whole_table_decides_if_a_column_is_categorical(
     role: str, rare: list[str], turn: int, tmp_path: Path
 ) -> None:
-    """Though all that one shard has of them are numbers, the texts true and false, or marks of missing values."""
+    """Even if one shard holds only numbers, true and false, or missing values."""
     values = [*rare, "A", "B", "C"][::turn]
     frame = pl.concat([days(20, s=[value] * 20, id=[str(place)] * 20) for place, value in enumerate(values)])
     roles = {role: "s", "target": "y", "time": "t", "id": "id", "missing_values": {"s": [-7]}}
     for name, kind in (("a.csv", pl.String), ("a.parquet", pl.String), ("b.parquet", pl.Categorical)):
         data = Table(path=write(frame.with_columns(pl.col("s").cast(kind)), tmp_path / name), **roles, **WINDOWS)
-        found = converted(data, tmp_path / f"{name}.store", 20)
+        found = convert(data, tmp_path / f"{name}.store", 20)
         assert_same(found, data.read())
         assert found.categories == {"s": tuple(sorted({*values} - {"-7"}))}
 
 
 @pytest.mark.parametrize(("missing", "value"), [(None, 5.0), ("", "x"), ("", "5")])
 @pytest.mark.parametrize("part_rows", [10, 20])
-def test_a_static_that_only_some_rows_of_a_long_series_have_is_theirs(
+def test_a_static_value_in_some_rows_of_a_long_series_holds_for_all(
     missing: Any, value: Any, part_rows: int, tmp_path: Path
 ) -> None:
     long = days(40, s=[missing] * 20 + [value] * 10 + [missing] * 10, id=["a"] * 40)
@@ -413,33 +413,33 @@ def test_a_static_that_only_some_rows_of_a_long_series_have_is_theirs(
         frame = pl.concat([part.with_columns(pl.col("id") + str(place)) for place, part in enumerate(frames)])
         path = write(frame, tmp_path / f"{order}.parquet")
         data = Table(path=path, target="y", time="t", id="id", statics="s", **WINDOWS)
-        assert_same(converted(data, tmp_path / f"{order}.store", part_rows), data.read())
+        assert_same(convert(data, tmp_path / f"{order}.store", part_rows), data.read())
 
 
-def test_offsets_that_change_between_shards_have_no_zone_but_utc(tmp_path: Path) -> None:
-    """As with summer time in Europe, for which one hour follows another at two offsets."""
+def test_utc_offsets_that_differ_between_shards(tmp_path: Path) -> None:
+    """As at the end of summer time in Europe."""
     hours = pl.Series("t", [datetime(2020, 10, 20) + timedelta(hours=hour) for hour in range(288)])
     local = hours.dt.replace_time_zone("UTC").dt.convert_time_zone("Europe/Berlin").dt.strftime("%Y-%m-%d %H:%M%:z")
     data = Table(path=tmp_path / "a.csv", target="y", time="t", **WINDOWS)
-    for times in (local, local[:120]):  # the second one of one offset alone
+    for times in (local, local[:120]):  # two offsets, one offset
         write(pl.DataFrame({"t": times, "y": range(len(times))}), tmp_path / "a.csv")
-        found = converted(data, tmp_path / f"{len(times)}.store", 48)
+        found = convert(data, tmp_path / f"{len(times)}.store", 48)
         assert_same(found, data.read())
     assert found.zone == "Etc/GMT-2"
 
 
-def test_series_of_one_row_do_not_tell_the_frequency(tmp_path: Path) -> None:
+def test_the_frequency_comes_from_series_of_several_rows(tmp_path: Path) -> None:
     dots = pl.DataFrame({"t": [START] * 20, "y": [1.0] * 20, "id": [f"dot {number}" for number in range(20)]})
     line = days(30).with_columns(id=pl.lit("line"))
     for order, frames in {"first": [dots, line], "last": [line, dots]}.items():
         path = write(pl.concat(frames), tmp_path / f"{order}.parquet")
         data = Table(path=path, target="y", time="t", id="id", **WINDOWS)
-        found = converted(data, tmp_path / f"{order}.store", 10)
+        found = convert(data, tmp_path / f"{order}.store", 10)
         assert_same(found, data.read())
         assert (found.frequency, found.season) == ("day", 7)
 
 
-def test_a_column_that_is_empty_in_some_shards_takes_the_kind_of_the_others(tmp_path: Path) -> None:
+def test_a_column_empty_in_some_shards_takes_its_type_from_the_others(tmp_path: Path) -> None:
     blank: list[str | None] = [None] * 20
     for values in (["b", "a"] * 10, ["2", "1"] * 10):
         for column in (blank + values, values + blank):
@@ -448,10 +448,10 @@ def test_a_column_that_is_empty_in_some_shards_takes_the_kind_of_the_others(tmp_
                 path=write(frame, tmp_path / "a.csv"), target=["y", "w"], time="t", past_covariates="s", **WINDOWS
             )
             output = tmp_path / f"{''.join(map(str, column)).replace('None', '-')}.store"
-            assert_same(converted(data, output, 10), data.read())
+            assert_same(convert(data, output, 10), data.read())
 
 
-def test_a_mapped_store_is_no_warning_to_torch_and_cannot_be_changed(small: Path) -> None:
+def test_a_mapped_store_is_writable_for_torch_and_its_files_never_change(small: Path) -> None:
     before = files_of(small)
     series = open_store(small)
     tensor = torch.from_numpy(series.values)
@@ -459,10 +459,10 @@ def test_a_mapped_store_is_no_warning_to_torch_and_cannot_be_changed(small: Path
     tensor += 1
     assert files_of(small) == before and not torch.equal(tensor, expected)
     series.release()
-    assert torch.equal(tensor, expected), "what is given back is read anew from the file"
+    assert torch.equal(tensor, expected), "released rows are read from the file again"
 
 
-def by_origin(loader) -> dict[int, list[list[float]]]:
+def fields_by_origin(loader) -> dict[int, list[list[float]]]:
     found = {}
     for window in loader:
         for row, origin in enumerate(window.origin.tolist()):
@@ -472,57 +472,58 @@ def by_origin(loader) -> dict[int, list[list[float]]]:
     return found
 
 
-def test_windows_are_those_of_the_table(small: Path) -> None:
-    data, again = Table(path=small.parent / "a.csv", **COLUMNS, **WINDOWS), Stored(path=str(small), **WINDOWS)
+def test_windows_of_a_store_equal_those_of_its_table(small: Path) -> None:
+    data, stored_data = Table(path=small.parent / "a.csv", **COLUMNS, **WINDOWS), Stored(path=str(small), **WINDOWS)
     data.setup()
-    again.setup()
-    assert again.spec == data.spec and again.windows == data.windows
+    stored_data.setup()
+    assert stored_data.spec == data.spec and stored_data.windows == data.windows
     for stage, loader in data.loaders.items():
-        assert by_origin(loader) == by_origin(again.loaders[stage])
-    origins = [torch.cat([window.origin for window in again.train_dataloader()]).tolist() for _ in range(2)]
+        assert fields_by_origin(loader) == fields_by_origin(stored_data.loaders[stage])
+    loader = stored_data.train_dataloader()
+    origins = [torch.cat([window.origin for window in loader]).tolist() for _ in range(2)]
     assert origins[0] == origins[1] != sorted(origins[0])
-    again.train_dataloader().sampler.set_epoch(1)
-    other = torch.cat([window.origin for window in again.train_dataloader()]).tolist()
+    loader.sampler.set_epoch(1)
+    other = torch.cat([window.origin for window in loader]).tolist()
     assert other != origins[0] and sorted(other) == sorted(origins[0])
 
 
-def test_a_run_that_is_trained_from_a_store_resumes_amid_an_epoch(small: Path) -> None:
-    data, again = (Stored(path=str(small), batch_size=16, **WINDOWS) for _ in range(2))
+def test_training_from_a_store_resumes_within_an_epoch(small: Path) -> None:
+    data, resumed = (Stored(path=str(small), batch_size=16, **WINDOWS) for _ in range(2))
     data.setup()
     fit(small_module(data), data, [], max_epochs=2, max_steps=len(data.train_dataloader()) + 3, limit_val_batches=0)
     assert data.state_dict()["epoch"] == 1 and data.state_dict()["position"] >= 3
-    again.setup()
-    again.load_state_dict({"epoch": 1, "position": 3})
+    resumed.setup()
+    resumed.load_state_dict({"epoch": 1, "position": 3})
     data.load_state_dict({"epoch": 1, "position": 0})
     whole = [window.origin.tolist() for window in data.train_dataloader()]
-    assert [window.origin.tolist() for window in again.train_dataloader()] == whole[3:]
+    assert [window.origin.tolist() for window in resumed.train_dataloader()] == whole[3:]
 
 
-def test_training_windows_come_blockwise_unless_in_order(small: Path) -> None:
-    order = Stored(path=str(small), block=8, blocks_together=3, **WINDOWS)
-    order.setup()
-    found = order.train_dataloader().sampler.sampler
-    assert isinstance(found, BlockShuffleSampler) and (found.block, found.together) == (8, 3)
-    plain = Stored(path=str(small), shuffle=False, **WINDOWS)
-    plain.setup()
-    origins = torch.cat([window.origin for window in plain.train_dataloader()]).tolist()
+def test_training_windows_are_block_shuffled_unless_shuffle_is_false(small: Path) -> None:
+    blocks = Stored(path=str(small), block=8, blocks_together=3, **WINDOWS)
+    blocks.setup()
+    sampler = blocks.train_dataloader().sampler.sampler
+    assert isinstance(sampler, BlockShuffleSampler) and (sampler.block, sampler.together) == (8, 3)
+    sequential = Stored(path=str(small), shuffle=False, **WINDOWS)
+    sequential.setup()
+    origins = torch.cat([window.origin for window in sequential.train_dataloader()]).tolist()
     assert origins == sorted(origins)
     with pytest.raises(InputError, match="data.block is 0"):
         Stored(path=str(small), block=0, **WINDOWS)
 
 
-def test_batches_go_to_the_device_and_the_series_do_not(small: Path) -> None:
+def test_batches_move_to_the_device_and_the_series_do_not(small: Path) -> None:
     data = Stored(path=str(small), **WINDOWS)
     data.setup()
     data._set_device(torch.device("meta"))
     window = next(iter(data.train_dataloader()))
     assert {field.device.type for field in (*window.inputs, *window.targets)} == {"meta"}
-    store = data.train_dataloader().tensors
-    assert isinstance(store, SeriesTensors) and store.values is not None and store.values.device.type == "cpu"
+    tensors = data.train_dataloader().tensors
+    assert isinstance(tensors, SeriesTensors) and tensors.values is not None and tensors.values.device.type == "cpu"
 
 
 def resident(file: Path) -> int:
-    """Bytes of a file that this process has in memory."""
+    """Bytes of a file that are in the memory of this process."""
     total, inside = 0, False
     for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
         if "-" in line.split(" ")[0]:
@@ -532,9 +533,9 @@ def resident(file: Path) -> int:
     return total
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which file takes which memory")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports the memory of each file")
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_little_of_a_large_store_is_in_memory_at_a_time(shuffle: bool, tmp_path: Path, monkeypatch) -> None:
+def test_a_large_store_is_read_in_little_memory(shuffle: bool, tmp_path: Path, monkeypatch) -> None:
     output, most = (tmp_path / "large.store").resolve(), 2**23
     values = np.random.default_rng(0).standard_normal((2**24, 1), np.float32)
     writer = StoreWriter(output, {})
@@ -544,7 +545,7 @@ def test_little_of_a_large_store_is_in_memory_at_a_time(shuffle: bool, tmp_path:
     data = Stored(path=str(output), past_steps=50, horizon=10, shuffle=shuffle, batch_size=1024, blocks_together=4)
     data.setup()
     file = output / "values.bin"
-    assert resident(file) == 0, "what was read for the statistics has been given back"
+    assert resident(file) == 0, "rows read for the statistics are released"
     peak, loader = 0, data.train_dataloader()
     for number, _ in enumerate(loader):
         if number % 50 == 49:
@@ -554,7 +555,7 @@ def test_little_of_a_large_store_is_in_memory_at_a_time(shuffle: bool, tmp_path:
     assert 0 < peak < 3 * most < file.stat().st_size / 2
 
 
-def test_a_series_that_no_window_can_be_made_of_is_refused_as_from_a_table(tmp_path: Path) -> None:
+def test_a_store_with_too_short_series_is_refused(tmp_path: Path) -> None:
     writer = StoreWriter(tmp_path / "a.store", {})
     writer.append(Shard(integers(4)))
     writer.finish()
@@ -562,7 +563,7 @@ def test_a_series_that_no_window_can_be_made_of_is_refused_as_from_a_table(tmp_p
         Stored(path=str(tmp_path / "a.store"), **WINDOWS).setup()
 
 
-def test_the_command_converts_and_checks(tmp_path: Path) -> None:
+def test_convert_command_writes_and_verifies(tmp_path: Path) -> None:
     write(table(), tmp_path / "a.csv")
     keys = ["data.path=a.csv", "data.id=id", "data.time=t", "data.target=[y,z]", "conversion.part_rows=100"]
     first = forked(tmp_path, *keys, "output=a.store", script=ROOT / "convert.py")
@@ -574,14 +575,14 @@ def test_the_command_converts_and_checks(tmp_path: Path) -> None:
     assert again.code == 0 and "all checksums correct" in again.out and not (tmp_path / "a.store.partial").exists()
 
 
-def test_a_command_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_refused_convert_command_leaves_no_files(tmp_path: Path) -> None:
     for keys, words in (([], "output has no value: give one with output=..."), (["output=a.store"], "does not exist")):
         ended = forked(tmp_path, "data.path=a.csv", "data.target=[y]", *keys, script=ROOT / "convert.py")
         assert ended.code == 2 and words in ended.err and ended.err.count("\n") == 1
         assert list(tmp_path.iterdir()) == []
 
 
-def test_store_json_tells_people_what_the_store_was_made_from(small: Path) -> None:
+def test_store_json_records_the_source(small: Path) -> None:
     meta = json.loads((small / "store.json").read_text(encoding="utf-8"))
     assert meta["made_from"]["part_rows"] == 100
     ((path, seen),) = meta["made_from"]["files"].items()

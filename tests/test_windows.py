@@ -1,4 +1,4 @@
-"""Windows: alignment, borders, order, masks, and the contract of every batch."""
+"""Windows of a DataModule: alignment, splits, masks, statistics, batches and error messages."""
 
 import itertools
 
@@ -60,14 +60,14 @@ def test_law_6_each_target_lies_in_one_split_and_one_series(lengths, past, horiz
     assert not (seen["train"] & seen["validation"] or seen["train"] & seen["test"] or seen["validation"] & seen["test"])
 
 
-def test_the_number_of_windows_is_what_counting_by_hand_gives():
+def test_window_counts_match_counts_by_hand():
     inside = build_data(100, split=[60, 20, 20], context="inside")
     across = build_data(100, split=[60, 20, 20], context="across")
     assert inside.windows == {"train": 54, "validation": 14, "test": 14}
     assert across.windows == {"train": 54, "validation": 19, "test": 19}
 
 
-def test_statistics_come_from_the_training_span_only():
+def test_statistics_use_the_training_span_only():
     data = build_data(100, split=[60, 20, 20])
     assert data.spec.target_statistics.mean[0] == pytest.approx(np.arange(60).mean())
     assert data.spec.target_statistics.deviation[0] == pytest.approx(np.arange(60).std())
@@ -79,7 +79,7 @@ def test_statistics_come_from_the_training_span_only():
     assert torch.equal(changed.loaders["train"].tensors.seasonal_error, data.loaders["train"].tensors.seasonal_error)
 
 
-def test_an_unobserved_value_counts_nowhere():
+def test_unobserved_values_are_masked_and_enter_no_statistic():
     observed = np.ones((60, 1), dtype=bool)
     observed[[7, 8, 30]] = False
     data = build_data(60, observed=observed, split=[40, 10, 10])
@@ -93,7 +93,7 @@ def test_an_unobserved_value_counts_nowhere():
         assert (window.inputs.past_target[window.inputs.past_observed] > 0).any()
 
 
-def test_winsorise_pulls_in_training_values_and_leaves_what_forecasts_are_compared_with():
+def test_winsorise_changes_training_values_only():
     data = build_data(60, 60, split=[40, 10, 10], winsorise=0.05)
     data.input_series.values[[3, 7, 55, 70]] = [[-1e6], [1e6], [1e6], [1e6]]
     data.loaders = {}
@@ -120,28 +120,28 @@ def test_seasonal_error_is_the_mean_seasonal_difference_and_never_zero():
     constant.input_series.values[:] = 5.0
     constant.loaders = {}
     constant.setup()
-    assert constant.loaders["train"].tensors.seasonal_error.tolist() == [[5.0]], "its size"
+    assert constant.loaders["train"].tensors.seasonal_error.tolist() == [[5.0]], "the mean size of the values"
 
 
-def test_rounding_noise_is_no_unit_of_measurement():
+def test_seasonal_error_ignores_rounding_noise():
     data = build_data(70, split=[42, 14, 14], season=7)
     data.input_series.values[:, 0] = np.sin(2 * np.pi * np.arange(70) / 7)
     data.loaders = {}
     data.setup()
     changes = np.abs(np.diff(data.input_series.values[:42, 0].astype(np.float64))).mean()
-    assert data.loaders["train"].tensors.seasonal_error.item() == pytest.approx(changes), "from step to step, then"
+    assert data.loaders["train"].tensors.seasonal_error.item() == pytest.approx(changes), "the mean change per step"
 
 
-def test_a_series_outside_the_training_part_uses_its_history_only():
+def test_seasonal_error_of_a_series_without_training_rows_uses_the_rows_before_its_first_target():
     data = build_data(10, 10, 10, split=[1, 1, 1], split_by="series", past_steps=8)
     values = data.input_series.values.reshape(3, 10)
-    values[1, 8:] = 1e6  # targets of the validation series must not show in its unit
+    values[1, 8:] = 1e6  # targets of the validation series must not affect its seasonal error
     data.loaders = {}
     data.setup()
     assert data.loaders["validation"].tensors.seasonal_error[1].item() == pytest.approx(1.0)
 
 
-def test_an_epoch_hands_out_every_window_once_and_keeps_the_last_partial_batch():
+def test_an_epoch_has_every_window_once_and_keeps_the_last_partial_batch():
     data = build_data(100, split=[60, 20, 20], batch_size=16)
     loader = data.loaders["train"]
     sizes = [len(window.origin) for window in loader]
@@ -153,19 +153,19 @@ def test_an_epoch_hands_out_every_window_once_and_keeps_the_last_partial_batch()
     assert evaluated.tolist() == sorted(evaluated.tolist())
 
 
-def test_a_resumed_position_continues_with_the_very_next_batch():
-    data, again = (build_data(100, split=[60, 20, 20], batch_size=16, seed=5) for _ in range(2))
+def test_a_resumed_data_module_continues_with_the_next_batch():
+    data, resumed = (build_data(100, split=[60, 20, 20], batch_size=16, seed=5) for _ in range(2))
     data.loaders["train"].sampler.set_epoch(3)
     whole = [window.origin for window in data.loaders["train"]]
     started = iter(data.loaders["train"])
     next(started), next(started)
-    again.load_state_dict(data.state_dict())
-    rest = [window.origin for window in again.loaders["train"]]
+    resumed.load_state_dict(data.state_dict())
+    rest = [window.origin for window in resumed.loaders["train"]]
     assert [r.tolist() for r in rest] == [w.tolist() for w in whole[2:]]
-    assert len(list(again.loaders["train"])) == 4, "the next epoch is whole again"
+    assert len(list(resumed.loaders["train"])) == 4, "the next epoch is whole again"
 
 
-def test_locating_windows_agrees_with_a_list_of_all_of_them():
+def test_locate_agrees_with_a_list_of_all_windows():
     data = build_data(30, 12, 45, split=[0.8, 0.1, 0.1], past_steps=3, horizon=1)
     span = data.spans["train"]
     index = SlidingIndex.from_span(data.series, *span, 3, 1, "inside")
@@ -184,7 +184,7 @@ def test_examples_are_always_the_same_windows():
     assert torch.equal(first.origin, second.origin) and len(set(first.origin.tolist())) == 4
 
 
-def test_spec_survives_the_way_through_plain_primitives():
+def test_spec_survives_a_round_trip_through_a_dictionary():
     spec = build_data(100, channels=2, split=[60, 20, 20]).spec
     assert WindowSpec.from_dict(spec.to_dict()) == spec
     assert isinstance(hash(WindowSpec.from_dict(spec.to_dict())), int)
@@ -216,7 +216,7 @@ def test_spec_survives_the_way_through_plain_primitives():
         ({"split": [98, 1, 1]}, "the validation part .* has 1 rows and no window; a series needs at least 2"),
     ],
 )
-def test_what_cannot_be_windowed_is_refused_in_one_sentence(change, words):
-    with pytest.raises(ValueError, match=words) as refusal:
+def test_data_without_windows_raise_an_error_of_one_sentence(change, words):
+    with pytest.raises(ValueError, match=words) as error:
         build_data(100, **{"split": [60, 20, 20], **change})
-    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 300
+    assert "\n" not in str(error.value) and len(str(error.value)) < 300
