@@ -1,14 +1,16 @@
-"""The DataModule: reads series, splits them, and hands out windows; it knows no model."""
+"""Base of all DataModules: from series, with their covariates, to batches of windows."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
+from torch import Tensor
 
 from datamodules.covariates.prepare import build_transforms, prepare_covariates
-from datamodules.series import STAGES, SeriesSet
+from datamodules.series import STAGES, SeriesSet, Span
 from datamodules.split import split_spans
 from datamodules.statistics import check_winsorise, merge_ranges, winsorise_targets
 from datamodules.windows.checks import (
@@ -25,40 +27,42 @@ from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader
 from datamodules.windows.samplers import Sampler, TruncatedSampler, WeightedSampler, build_sampler, check_sampling
 from datamodules.windows.spec import measure_spec, seasonal_units, sizes_differ
 from seqmodels.errors import InputError, require_at_least, require_choice
-from seqmodels.window import Window
+from seqmodels.window import Window, WindowSpec
 
 Loader = WindowLoader | ConsecutiveLoader
 
 
 class WindowDataModule(pl.LightningDataModule, ABC):
-    """Shuffled training windows, ordered validation and test windows, from whatever ``read`` returns.
+    """DataModule of windows: a subclass reads the series; ``setup`` splits and prepares them and indexes the windows.
 
-    ``past_steps`` T, ``horizon`` H. ``split``: see ``datamodules.split``. ``context``: whether the past of an
-    evaluation window may reach back over the border of its split ("across") or must lie within it ("inside").
-    ``season``: seasonal period in steps, or "auto" for the usual one of the data's frequency.
-    ``batch_size`` counts training windows per step; evaluation uses ``evaluation_batch_size``.
-    ``shuffle``: training windows in a new order every epoch, else always in the order of time.
-    ``fold``: 0 for the split as given, or how many test parts back in time; see ``datamodules.split``.
+    Everything estimated from data, such as means, categories and seasonal errors, comes from the training rows.
 
-    ``short_series``: what becomes of a series that has fewer than T + H rows in the part where it begins, usually its
-    training part. "pad": it gives windows from its second row on, of which at least one past step is there and those
-    before its first row are neither observed nor anything but the mean of a covariate; an evaluation window reaches
-    back as far as there are rows. "exclude": it gives none. "refuse": InputError.
+    Windows: ``past_steps`` T and ``horizon`` H are the steps of the past and of the future of a window. With
+    ``context="across"`` the past of an evaluation window may reach into the part before its own, with "inside" not.
+    ``season`` is the seasonal period in steps, or "auto" for the usual one of the frequency.
 
-    ``winsorise``: a share, such as 0.01: of each channel's training values that many at either end are pulled in to
-    the value that limits them. All other rows, which forecasts are compared with, stay as measured.
+    Parts: ``split``, ``split_by`` and ``fold`` are explained in ``datamodules.split.split_spans``.
 
-    ``sampling``: an epoch holds every training window once ("window"), or windows drawn with replacement, from every
-    series equally often ("series") or in proportion to its training rows ("length"). ``epoch_windows``: how many; null
-    for as many as there are windows. With "window" these are the first of the new order.
+    Batches: training batches have ``batch_size`` windows, evaluation batches ``evaluation_batch_size``. ``shuffle``
+    draws a new order of the training windows, from ``seed``, in every epoch; otherwise they come in time order.
+    ``sampling``: "window" takes every training window once per epoch; "series" and "length" draw windows with
+    replacement, from all series equally often or in proportion to their training rows. ``epoch_windows`` is the number
+    of windows per epoch, None for all there are; with "window" these are the first ones of the order.
 
     ``lanes``: None, or the number of lanes for training with a state: every batch has one window of each lane, which
     continues the window of the batch before, without overlap; see ``datamodules.windows.consecutive``. Batches are the
     same in every epoch whatever ``batch_size`` and ``shuffle``, and evaluation goes through each series in time order
     too. A run that is resumed within an epoch continues with the next windows, but from the initial state.
 
-    ``calendar``, ``holidays``, ``lags``, ``rolling``: covariates that are made from the series, one value or several;
-    see ``Calendar``, ``Holidays``, ``Lags`` and ``Rolling`` in ``datamodules.covariates``.
+    ``short_series``: rule for a series with fewer than T + H rows in its first part, usually the training part. "pad"
+    takes windows from its second row on, with at least one past step; the missing steps before them are unobserved, and
+    their covariates have the training mean. "exclude" takes no windows from it. "refuse" raises InputError.
+
+    ``winsorise``: None, or a share such as 0.01: the training targets of each channel are clipped to these quantiles at
+    both ends. All other rows stay as measured, because forecasts are compared with them.
+
+    ``calendar``, ``holidays``, ``lags``, ``rolling``: covariates to compute from the series, one value or several; see
+    ``Calendar``, ``Holidays``, ``Lags`` and ``Rolling`` in ``datamodules.covariates``.
     """
 
     def __init__(
@@ -98,7 +102,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             raise InputError(f"data.lanes is {lanes}; it must be null or at least 1.")
         if season != "auto" and not (isinstance(season, int) and season >= 1):
             raise InputError(f"data.season is {season!r}; it must be 'auto' or a number of steps of at least 1.")
-        self.past_steps, self.horizon = self.extent = past_steps, horizon  # of a window
+        self.past_steps, self.horizon, self.window_steps = past_steps, horizon, past_steps + horizon
         self.split, self.split_by, self.context, self.season = tuple(split), split_by, context, season
         self.batch_size, self.evaluation_batch_size = batch_size, evaluation_batch_size
         self.shuffle, self.lanes, self.seed = shuffle, lanes, seed
@@ -110,33 +114,28 @@ class WindowDataModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def read(self) -> SeriesSet:
-        """All series, in raw units."""
+        """Read all series, with the covariates of the source."""
 
     def training_sampler(self, windows: int) -> Sampler:
         """Sampler of the training windows, each once per epoch; data read from a disk override it."""
         return build_sampler(windows, self.seed, self.shuffle)
 
     def setup(self, stage: str | None = None) -> None:
-        """Read, split and index once; later calls only move the series to the trainer's device."""
+        """Build the loaders on the first call; on every call, rewind them for "fit" and move them to the device."""
         if not self.loaders:
             self.series = self.read()
-            check_lengths(self.series, self.short_series, *self.extent)
-            check_split_by(self.series, self.split_by)
-            self._divide()
-            self.indexes = {stage: self._index(stage) for stage in STAGES}
-            excluding = self.short_series == "exclude" and self.lanes is None and bool(self.short.any())
-            check_windows(self.series, self.split, self.spans, self.indexes, self.context, *self.extent, excluding)
-            self._prepare()
-            self.loaders = self._build_loaders()
-            self._say_what_is_left_out()
-        if stage == "fit":  # a second fit begins anew; a resumed one loads its position after this
+            self.spans, self.short = self._split_series()
+            self.indexes = self._index_windows()
+            self.series, self.spec, seasonal_error = self._prepare_series()
+            self.loaders = self._build_loaders(self._build_tensors(seasonal_error))
+        if stage == "fit":  # a second fit starts again; a resumed one loads its position after this
             self.train_dataloader().load_state_dict({"epoch": 0, "position": 0})
         if self.trainer is not None:
             if self.lanes is not None and self.trainer.world_size > 1:
                 raise InputError(
                     f"data.lanes is {self.lanes}; lanes carry a state in one process: set trainer.devices=1."
                 )
-            # Every process evaluates all windows, so that its figures are whole without asking the others.
+            # Only training is distributed: every process evaluates all windows, which needs no communication.
             self.train_dataloader().sampler.set_rank(self.trainer.global_rank, self.trainer.world_size)
             self._set_device(self.trainer.strategy.root_device)
 
@@ -157,66 +156,86 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         return {stage: loader.windows for stage, loader in self.loaders.items()}
 
     def state_dict(self) -> dict[str, int]:
-        """Position in the order of training windows, which is a pure function of (seed, epoch)."""
+        """Epoch and position of the training windows, whose order depends on nothing but the seed and the epoch."""
         return self.train_dataloader().state_dict()
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self.train_dataloader().load_state_dict(state_dict)
 
     def examples(self, stage: str, count: int) -> Window:
-        """``count`` windows spread evenly over a stage, always the same ones: for figures.
+        """``count`` windows spread evenly over a stage, for figures: always the same ones.
 
-        With ``lanes``, their past is longer, so that a state has something to begin with.
+        With ``lanes``, their past is longer, so that a state can warm up.
         """
         loader = self.loaders[stage]
-        numbers = torch.linspace(0, loader.windows - 1, min(count, loader.windows), dtype=torch.float64).round().long()
-        return loader.examples(numbers)
+        indices = torch.linspace(0, loader.windows - 1, min(count, loader.windows), dtype=torch.float64).round().long()
+        return loader.examples(indices)
 
-    def _divide(self) -> None:
-        """Find the rows of each stage, those of short series only where they are wanted."""
-        spans = split_spans(self.series, self.split, self.split_by, self.fold, sum(self.extent))
-        self.short = find_short_series(spans, sum(self.extent))
-        self.spans = drop_short_series(self.series, spans, self.short, self.short_series, sum(self.extent), self.split)
+    def _split_series(self) -> tuple[dict[str, Span], np.ndarray]:
+        """Span of each stage, and which series are short, (series,) bool."""
+        check_lengths(self.series, self.short_series, self.past_steps, self.horizon)
+        check_split_by(self.series, self.split_by)
+        spans = split_spans(self.series, self.split, self.split_by, self.fold, self.window_steps)
+        short = find_short_series(spans, self.window_steps)
+        return drop_short_series(self.series, spans, short, self.short_series, self.window_steps, self.split), short
 
-    def _index(self, stage: str) -> SlidingIndex | LaneIndex:
+    def _index_windows(self) -> dict[str, SlidingIndex | LaneIndex]:
+        indexes = {stage: self._build_index(stage) for stage in STAGES}
+        excluding = self.short_series == "exclude" and self.lanes is None and bool(self.short.any())
+        steps = self.past_steps, self.horizon
+        check_windows(self.series, self.split, self.spans, indexes, self.context, *steps, excluding)
+        return indexes
+
+    def _build_index(self, stage: str) -> SlidingIndex | LaneIndex:
         if stage == "train" and self.lanes is not None:
-            return LaneIndex(self.spans["train"], *self.extent, self.lanes)
+            return LaneIndex(self.spans["train"], self.past_steps, self.horizon, self.lanes)
         context = "inside" if stage == "train" else self.context
         short = self.short if self.short_series == "pad" else None
-        return SlidingIndex.from_span(self.series, *self.spans[stage], *self.extent, context, short)
+        return SlidingIndex.from_span(self.series, *self.spans[stage], self.past_steps, self.horizon, context, short)
 
-    def _prepare(self) -> None:
-        """Bring the series into the form that models get, and measure them, by the training rows alone."""
-        train = self.spans["train"]
+    def _prepare_series(self) -> tuple[SeriesSet, WindowSpec, Tensor]:
+        """Series as models get them, their window spec, and the seasonal error of each series (series, C)."""
+        series, train = self.series, self.spans["train"]
         if self.winsorise is not None:
-            self.series = winsorise_targets(self.series, merge_ranges(train.start, train.stop), self.winsorise)
-        prepared = prepare_covariates(self.series, train, self.horizon, self.covariate_transforms)
-        self.series = prepared.series
-        self.spec = measure_spec(prepared, train)._replace(
+            series = winsorise_targets(series, merge_ranges(train.start, train.stop), self.winsorise)
+        prepared = prepare_covariates(series, train, self.horizon, self.covariate_transforms)
+        series = replace(prepared.series, notes=(*prepared.series.notes, *self._notes()))
+        spec = measure_spec(prepared, train)._replace(
             past_steps=self.past_steps,
             horizon=self.horizon,
-            season=self.series.season if self.season == "auto" else int(self.season),
-            missing=self.series.missing > 0 or any(index.unpadded < len(index) for index in self.indexes.values()),
+            season=series.season if self.season == "auto" else int(self.season),
+            missing=series.missing > 0 or any(index.unpadded < len(index) for index in self.indexes.values()),
             stateful=self.lanes is not None,
         )
-        self.units = seasonal_units(self.series, train, self.short, self.spec)
-        trained = torch.from_numpy(train.stop > train.start)  # the others must not tell anything
-        self.spec = self.spec._replace(sizes_differ=sizes_differ(self.units[trained]))
+        seasonal_error = seasonal_units(series, train, self.short, spec)
+        trained = torch.from_numpy(train.stop > train.start)
+        return series, spec._replace(sizes_differ=sizes_differ(seasonal_error[trained])), seasonal_error
 
-    def _build_loaders(self) -> dict[str, Loader]:
-        tensors = SeriesTensors(self.series, self.spec, self.units)
-        loaders: dict[str, Loader] = {"train": self._training_loader(tensors)}
+    def _notes(self) -> list[str]:
+        """Notes on training rows that no window uses."""
+        index = self.indexes["train"]
+        notes = short_series_notes(self.short_series, self.short, self.indexes, self.window_steps, self.split_by)
+        if isinstance(index, LaneIndex) and index.unused_rows:
+            rows = f"{index.unused_rows:,} of {index.rows:,} training rows"
+            notes.append(f"{rows} fill no window of a lane and are left out")
+        return notes
+
+    def _build_tensors(self, seasonal_error: Tensor) -> SeriesTensors:
+        return SeriesTensors(self.series, self.spec, seasonal_error)
+
+    def _build_loaders(self, tensors: SeriesTensors) -> dict[str, Loader]:
+        loaders: dict[str, Loader] = {"train": self._build_training_loader(tensors)}
         for stage in STAGES[1:]:
             index, size = self.indexes[stage], self.evaluation_batch_size
-            begin = self.spans[stage].start if self.context == "inside" else self.series.offsets[:-1]
             if self.lanes is None:
                 loaders[stage] = WindowLoader(tensors, index, size)
             else:
                 assert isinstance(index, SlidingIndex)
-                loaders[stage] = ConsecutiveLoader(tensors, index, begin, size)
+                earliest = self.spans[stage].start if self.context == "inside" else self.series.offsets[:-1]
+                loaders[stage] = ConsecutiveLoader(tensors, index, earliest, size)
         return loaders
 
-    def _training_loader(self, tensors: SeriesTensors) -> WindowLoader:
+    def _build_training_loader(self, tensors: SeriesTensors) -> WindowLoader:
         index = self.indexes["train"]
         if isinstance(index, LaneIndex):
             return WindowLoader(tensors, index, index.lanes)
@@ -228,15 +247,6 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             rows = self.spans["train"].lengths if self.sampling == "length" else None
             sampler = WeightedSampler(index.counts.numpy(), rows, self.epoch_windows or len(index), self.seed)
         return WindowLoader(tensors, index, self.batch_size, sampler)
-
-    def _say_what_is_left_out(self) -> None:
-        index = self.indexes["train"]
-        notes = short_series_notes(self.short_series, self.short, self.indexes, sum(self.extent), self.split_by)
-        if isinstance(index, LaneIndex) and index.unused_rows:
-            notes.append(
-                f"{index.unused_rows:,} of {index.rows:,} training rows fill no window of a lane and are left out"
-            )
-        self.series = replace(self.series, notes=(*self.series.notes, *notes))
 
     def _set_device(self, device: torch.device) -> None:
         tensors = self.loaders["train"].tensors

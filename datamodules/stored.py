@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datamodules.base import Loader, WindowDataModule
+from datamodules.base import WindowDataModule
 from datamodules.store.format import StoredSeries, open_store, verify
 from datamodules.windows.loader import SeriesTensors
 from datamodules.windows.samplers import BlockShuffleSampler, Sampler
@@ -81,14 +81,11 @@ class Stored(WindowDataModule):
         block = self.block or max(1, BLOCK_BYTES // self.series.row_bytes)
         return BlockShuffleSampler(windows, self.seed, block, self.blocks_together)
 
-    def _build_loaders(self) -> dict[str, Loader]:
-        loaders = super()._build_loaders()
+    def _build_tensors(self, seasonal_error: Tensor) -> MappedTensors:
         assert isinstance(self.series, StoredSeries)
-        tensors = MappedTensors(self.series, self.spec, loaders["train"].tensors.seasonal_error)
-        for loader in loaders.values():
-            loader.tensors = tensors
+        tensors = MappedTensors(self.series, self.spec, seasonal_error)
         self.series.release()
-        return loaders
+        return tensors
 
     def _set_device(self, device: torch.device) -> None:
         """Batches go to the device; the series stay on the disk."""
