@@ -120,7 +120,7 @@ def test_it_ends_where_training_is_no_longer_stable() -> None:
 def test_a_loss_that_is_never_finite_is_refused() -> None:
     sweep = LearningRateFinder(1e-3, 1.0, steps=20)
     sweep.losses = [1.0, 2.0, math.nan]
-    with pytest.raises(InputError, match="rates.lowest is 0.001; already there"):
+    with pytest.raises(InputError, match="rates.lowest is 0.001, at which training is already unstable"):
         sweep.curve()
 
 

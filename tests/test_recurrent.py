@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -14,7 +13,7 @@ from seqmodels.backbones.cells import Cell, GatedCell, GruCell, LstmCell, RnnCel
 from seqmodels.backbones.recurrent import CellLayer, CustomRecurrent, Gru, Lstm, Recurrent, RecurrentState, Rnn
 from seqmodels.dropout import DROPOUT_MODULES
 from seqmodels.report.summary import summarise_model
-from seqmodels.window import Origins, WindowSpec
+from seqmodels.window import Origins
 
 KINDS = pytest.mark.parametrize("kind", [Rnn, Lstm, Gru])
 DOUBLE = torch.float64
@@ -441,11 +440,11 @@ def test_a_custom_cell_has_the_options_of_recurrent_layers() -> None:
 
 def test_a_warning_before_training_advises_against_relu_in_an_rnn() -> None:
     assert Rnn(3, 9).warnings == ()
-    backbone, spec = Rnn(3, 9, activation="relu"), WindowSpec(past_steps=9, horizon=1)
+    backbone = Rnn(3, 9, activation="relu")
     (warning,) = backbone.warnings
     forecaster = nn.Module()
     forecaster.backbone, forecaster.origins = backbone, Origins(0, 1)
-    shown = summarise_model(SimpleNamespace(forecaster=forecaster, spec=spec))
+    shown = summarise_model(forecaster, 9, "rnn")
     assert [str(line) for line in shown.renderables[1:]] == [f"warning: {warning}"]
     assert "relu" in warning and warning.endswith(".") and ". " not in warning, "one sentence"
 

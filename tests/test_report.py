@@ -113,16 +113,15 @@ def test_what_an_epoch_draws_is_summed_up(asked: dict[str, Any], said: str) -> N
 
 def test_model_is_summed_up() -> None:
     module = small_module(small_waves())
-    text = text_of(summarise_model(module, "wavenet"))
+    text = text_of(summarise_model(module.forecaster, 20, "wavenet"))
     backbone = 4 * (2 * 1) + 4 + 4 * (2 * 4) + 4  # two convolutions of kernel 2 to 4 filters, with biases
     readout = 4 * 5 + 5
     parts = f"(backbone: WaveNet {backbone} parameters, readout: SeqToSeq {readout} parameters)"
     assert f"{backbone + readout} {parts}" in text
     assert "4 steps; the window has 20" in text and "20 forecasts per window" in text
     assert "warning: the model sees 4 steps, less than half of the window's 20" in text
-    module.forecaster = Naive(module.spec)
-    text = text_of(summarise_model(module))
-    assert "Naive" in text and "parameters  0" in text and "1 forecast per window" in text
+    text = text_of(summarise_model(Naive(module.spec), 20, "naive"))
+    assert "model       naive" in text and "parameters  0" in text and "1 forecast per window" in text
 
 
 def test_receptive_field_is_compared_with_the_window() -> None:

@@ -74,7 +74,7 @@ def prepare(config: DictConfig, name: str) -> tuple[Any, ForecastModule]:
         scheduler=build(config.scheduler),
         monitor=config.monitor,
     )
-    show(summarise_model(module, name))
+    show(summarise_model(module.forecaster, data.spec.past_steps, name))
     if config.dropout_passes and any(parameter.requires_grad for parameter in module.parameters()):
         with dropout_on(module.forecaster):  # refuses a model without dropout before it is trained
             pass

@@ -14,8 +14,8 @@ from seqmodels.description.decomposition import Behaviour, analyse_channel, mini
 from seqmodels.description.seasons import Correlogram, correlogram, find_season, last_relevant_lag, usual_periods
 from seqmodels.description.summaries import ChannelSummary, ColumnSummary, summarise_channels, summarise_columns
 from seqmodels.errors import InputError, require_at_least
-from seqmodels.report.formatting import format_time, join_names, pluralise
-from seqmodels.report.summary import format_size, format_span
+from seqmodels.report.formatting import join_names, pluralise
+from seqmodels.report.summary import format_size, format_span, format_time_range
 
 DEFAULT_LAGS, MAX_LAGS = 40, 1_000  # of the autocorrelation, if the curves are long enough
 
@@ -110,11 +110,10 @@ def list_facts(data: WindowDataModule, curves: Sequence[Sequence[Curve]]) -> Ite
     if names:
         yield "covariates", join_names(names)
     if series.time is not None:
-        first, last = series.offsets[:-1], series.offsets[1:] - 1
-        begin, end = format_time(series.local_time(first).min()), format_time(series.local_time(last).max())
+        times = format_time_range(series, series.offsets[:-1], series.offsets[1:] - 1)
         zone = f", time zone {series.zone}" if series.zone else ""
         step = f", one step per {series.frequency}" if series.frequency else ""
-        yield "time", f"{begin} ... {end}{zone}{step}"
+        yield "time", f"{times}{zone}{step}"
     for stage in data.spans:
         yield stage, format_span(data, stage)
     if series.missing:

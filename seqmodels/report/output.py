@@ -1,4 +1,4 @@
-"""Output to the terminal and to files: summaries, single lines, and files that appear whole or not at all."""
+"""Output to the terminal, and atomic writing of files."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-WIDTH = 100  # columns where the output is no terminal
+WIDTH = 100  # columns if the output is no terminal
 
 
 def show(renderable: RenderableType) -> None:
@@ -21,12 +21,12 @@ def show(renderable: RenderableType) -> None:
 
 
 def echo(text: str) -> None:
-    """Print one line, in one piece however long it is."""
+    """Print one line without wrapping it."""
     Console(highlight=False).print(text, markup=False, soft_wrap=True)
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file as a whole: whoever reads it, at any time, finds the old or the new content."""
+    """Write a file atomically: a reader finds the old or the new content at any time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -45,7 +45,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def to_primitives(value: Any) -> Any:
-    """Tensors, arrays and paths as primitives; NaN and infinity, which JSON lacks, as None."""
+    """Convert tensors, arrays and paths to primitives; NaN and infinity, which JSON lacks, to None."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):

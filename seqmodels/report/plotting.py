@@ -1,6 +1,6 @@
 """Colours, axes and themes of all figures, and the figures of forecasts and errors.
 
-Figures are made without pyplot: there is no global state, so nothing stays open over a sweep.
+Figures are made without pyplot, whose global state would keep them open over a sweep.
 """
 
 import io
@@ -19,7 +19,7 @@ from seqmodels.report.output import write_file
 
 WIDTH, HEIGHT, DOTS_PER_INCH = 12.0, 7.0, 100  # 1200 x 700 pixels
 PAST, TRUTH, FORECAST, REFERENCE, OTHER = "#7f93ab", "#1f2933", "#e4572e", "#8a8a8a", "#b9a44c"
-MARKER_LIMIT = 60  # up to so many points each one gets a marker, so that a value between two gaps can be seen
+MARKER_LIMIT = 60  # up to this number of points each has a marker, which shows a value between two gaps
 FONT_SIZE = 11
 GRID = "#e6eaee"
 PAGE_WIDTH, PAGE_DOTS_PER_INCH = 8.0, 150  # figures of an HTML page: 1200 pixels
@@ -45,32 +45,32 @@ DARK = Theme("#14181d", "#dde3ea", "#2b333c", soft="#8fa6c2")
 
 
 class Panel(NamedTuple):
-    """One window in the data's own units; NaN where nothing was observed."""
+    """One window in the data's own units, NaN if not observed."""
 
     title: str
     past: np.ndarray  # (shown,)
     truth: np.ndarray  # (H,)
     forecast: np.ndarray  # (H,)
-    reference: np.ndarray  # (H,)
-    deviation: np.ndarray | None = None  # (H,), standard deviation of the forecast where it was measured
+    naive: np.ndarray  # (H,)
+    deviation: np.ndarray | None = None  # (H,) standard deviation of the forecast
 
 
-def plot_forecasts(panels: Sequence[Panel], heading: str, step: str, value: str, model: str, reference: str) -> Figure:
-    """A grid of windows: past, truth, forecast and the named reference, around the origin at 0.
+def plot_forecasts(panels: Sequence[Panel], heading: str, step: str, value: str, model: str, naive: str) -> Figure:
+    """Plot a grid of windows with past, truth and the forecasts called ``model`` and ``naive``; the origin is at 0.
 
-    ``step`` and ``value`` label the axes; all panels share the time axis, each has its own scale of values.
+    ``step`` and ``value`` label the axes. All panels share the time axis; each has its own scale of values.
     """
     columns = min(3, math.ceil(math.sqrt(len(panels))))
     rows = -(-len(panels) // columns)
     height = HEIGHT * max(1, rows / 2)
     figure = Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH)
-    # Margins in inches, since a layout engine takes twice as long as the drawing itself.
+    # Margins in inches, because a layout engine takes twice as long as drawing.
     figure.subplots_adjust(0.07, 0.6 / height, 0.99, 1 - 0.75 / height, wspace=0.2, hspace=0.18)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
     for axes in grid[len(panels) :]:
         axes.remove()
     for index, (axes, panel) in enumerate(zip(grid, panels, strict=False)):
-        plot_panel(axes, panel, model, reference)
+        plot_panel(axes, panel, model, naive)
         axes.set_ylabel(value if index % columns == 0 else "", fontsize=FONT_SIZE)
         axes.set_xlabel(step if index + columns >= len(panels) else "", fontsize=FONT_SIZE)
         axes.tick_params(labelbottom=index + columns >= len(panels))
@@ -78,8 +78,8 @@ def plot_forecasts(panels: Sequence[Panel], heading: str, step: str, value: str,
     return figure
 
 
-def plot_panel(axes: Axes, panel: Panel, model: str, reference: str) -> None:
-    """One window; the truth starts at the origin so that it continues the past without a gap."""
+def plot_panel(axes: Axes, panel: Panel, model: str, naive: str) -> None:
+    """Plot one window; the truth starts at the origin, so that it continues the past without a gap."""
     before, after = np.arange(1 - len(panel.past), 1), np.arange(1, len(panel.truth) + 1)
     small: dict[str, Any] = {"marker": ".", "markersize": 4} if len(before) + len(after) <= MARKER_LIMIT else {}
     single: dict[str, Any] = {"marker": "o", "markersize": 4} if len(after) <= MARKER_LIMIT // 2 else {}
@@ -88,7 +88,7 @@ def plot_panel(axes: Axes, panel: Panel, model: str, reference: str) -> None:
     truth = np.concatenate([panel.past[-1:], panel.truth])
     axes.plot(np.arange(len(truth)), truth, color=TRUTH, linewidth=1.5, label="truth", **small)
     dash = "_" if len(after) == 1 else ""  # one point makes no line
-    axes.plot(after, panel.reference, color=REFERENCE, linewidth=1.2, linestyle="--", marker=dash, label=reference)
+    axes.plot(after, panel.naive, color=REFERENCE, linewidth=1.2, linestyle="--", marker=dash, label=naive)
     axes.plot(after, panel.forecast, color=FORECAST, linewidth=2, label=model, **single)
     if panel.deviation is not None:
         axes.errorbar(after, panel.forecast, panel.deviation, fmt="none", ecolor=FORECAST, elinewidth=1, capsize=2.5)
@@ -97,7 +97,7 @@ def plot_panel(axes: Axes, panel: Panel, model: str, reference: str) -> None:
 
 
 def plot_errors(curves: Mapping[str, Mapping[str, np.ndarray]], value: str, model: str) -> Figure:
-    """Error by lead: one panel for each stage, one curve (H,) for each row; the model's row is called ``model``."""
+    """Plot errors by lead: a panel for each stage, a curve (H,) for each row; ``model`` names the model's row."""
     figure = Figure(figsize=(WIDTH, HEIGHT * 0.6), dpi=DOTS_PER_INCH)
     figure.subplots_adjust(0.07, 0.14, 0.99, 0.82, wspace=0.06)
     grid = figure.subplots(1, len(curves), squeeze=False, sharey=True).ravel()
@@ -111,26 +111,26 @@ def plot_errors(curves: Mapping[str, Mapping[str, np.ndarray]], value: str, mode
         axes.set_title(stage, fontsize=FONT_SIZE, loc="left")
         axes.set_xlabel("steps ahead", fontsize=FONT_SIZE)
         style_axes(axes)
-    grid[0].set_ylim(bottom=0)  # shared by all; not before the last curve, or the scale would be that of the first
+    grid[0].set_ylim(bottom=0)  # after the last curve, because it ends the automatic scaling of all panels
     grid[0].set_ylabel(value, fontsize=FONT_SIZE)
     add_title_and_legend(figure, "Mean absolute error by step", grid[0])
     return figure
 
 
 def style_axes(axes: Axes) -> None:
-    """What all axes have in common: light grid, no frame above and on the right, few ticks, whole steps."""
+    """Set the style of all axes: light grid, no frame above and on the right, few ticks, whole steps."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     if max(map(abs, axes.get_ylim())) >= 1000:
-        axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 750k: as wide for every size
+        axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 750k: about the same width for all magnitudes
     axes.tick_params(labelsize=FONT_SIZE - 1)
 
 
 def add_title_and_legend(figure: Figure, heading: str, axes: Axes) -> None:
-    """Heading on the left, the legend of all panels on the right of the same line."""
+    """Put the heading on the left, and the legend of ``axes`` on the right of the same line."""
     top = 1 - 0.12 / figure.get_figheight()
     figure.suptitle(heading, x=0.012, y=top, ha="left", va="top", fontsize=FONT_SIZE + 2, fontweight="bold")
     handles, labels = axes.get_legend_handles_labels()
@@ -141,14 +141,14 @@ def add_title_and_legend(figure: Figure, heading: str, axes: Axes) -> None:
 
 
 def render(figure: Figure) -> np.ndarray:
-    """The picture, (height, width, 3) uint8."""
+    """Pixels of the figure, (height, width, 3) uint8."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def png(figure: Figure) -> bytes:
-    """The picture as PNG."""
+    """The figure as a PNG file."""
     FigureCanvasAgg(figure)
     content = io.BytesIO()
     figure.savefig(content, format="png")
@@ -156,7 +156,7 @@ def png(figure: Figure) -> bytes:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write the picture as PNG, as a whole."""
+    """Write the figure as PNG."""
     write_file(path, png(figure))
 
 

@@ -1,4 +1,7 @@
-"""Learning-rate finder: train with rising rates, and read a suggestion from the curve of losses."""
+"""Learning-rate range test: train while the learning rate rises, and suggest a rate from the curve of losses.
+
+Source: Smith 2017, with another rule for the suggestion, see ``suggest``.
+"""
 
 import io
 import math
@@ -18,37 +21,37 @@ from seqmodels.training.module import ForecastModule, Gathered, mean
 
 
 class LossCurve(NamedTuple):
-    """Training loss of a batch right after an optimizer step of each rate, the rates ascending."""
+    """Training loss of a batch right after an optimizer step at each learning rate, in ascending order of the rates."""
 
     rates: np.ndarray  # (N,)
     losses: np.ndarray  # (N,) finite
     smooth_losses: np.ndarray  # (N,)
 
 
-class Suggestion(NamedTuple):
-    """What was read from a curve, as learning rates; the loss is the smooth one."""
+class SuggestedRate(NamedTuple):
+    """Suggested learning rate, and the points of the curve it follows from; metrics.json has the same names."""
 
     rate: float
-    lowest: float
-    steepest: float
-    loss: float
+    lowest: float  # rate with the lowest smooth loss
+    steepest: float  # rate at which the smooth loss falls fastest
+    loss: float  # the lowest smooth loss
 
 
 def moving_average(losses: np.ndarray, half: int) -> np.ndarray:
-    """Mean of each loss with up to ``half`` neighbours on either side: (N,) -> (N,), not shifted as a running one."""
+    """Centred moving average over up to ``half`` neighbours on either side: (N,) -> (N,)."""
     kernel = np.ones(2 * half + 1)
     padded, ones = np.pad(losses, half), np.pad(np.ones(len(losses)), half)
     return np.convolve(padded, kernel, "valid") / np.convolve(ones, kernel, "valid")
 
 
-def suggest(curve: LossCurve) -> Suggestion | None:
-    """The geometric mean of two rates: where the loss falls fastest, and where it is lowest.
+def suggest(curve: LossCurve) -> SuggestedRate | None:
+    """Geometric mean of the rate at which the loss falls fastest and the rate at which it is lowest.
 
-    Beside the lowest loss training is hardly stable any more, and at the steepest fall it is slower than need be.
-    LSTM and WaveNet on the waves, three epochs of one cycle, ended 16 and 11 % lower with this rate than with a tenth
-    of that of the lowest loss; on trend and season both did equally well, to 1.5 %.
+    Training is barely stable close to the lowest loss, and slower than necessary at the steepest descent. On the
+    waves, three epochs of one cycle ended with a loss 16 % (LSTM) and 11 % (WaveNet) lower than with a tenth of the
+    rate of the lowest loss; on trend and season the two rules differed by 1.5 % at most.
 
-    None where the loss never fell by more than the deviation of its first tenth.
+    None if the loss never falls by more than the standard deviation of its first tenth.
     """
     lowest = int(np.argmin(curve.smooth_losses))
     noise = np.std(curve.losses[: max(2, len(curve.losses) // 10)])
@@ -56,28 +59,28 @@ def suggest(curve: LossCurve) -> Suggestion | None:
         return None
     slope = np.gradient(curve.smooth_losses[: lowest + 1], np.log(curve.rates[: lowest + 1]))
     steepest, best = float(curve.rates[int(np.argmin(slope))]), float(curve.rates[lowest])
-    rate = float(f"{math.sqrt(steepest * best):.2g}")  # more digits would promise too much
-    return Suggestion(rate, best, steepest, float(curve.smooth_losses[lowest]))
+    rate = float(f"{math.sqrt(steepest * best):.2g}")  # the curve does not support more digits
+    return SuggestedRate(rate, best, steepest, float(curve.smooth_losses[lowest]))
 
 
 def no_suggestion(curve: LossCurve) -> str:
-    """What to do where no rate lowers the loss, as one sentence."""
+    """Error message for a curve on which no rate lowers the loss."""
     return (
         f"rates: the training loss fell at no learning rate from {curve.rates[0]:.2g} to {curve.rates[-1]:.2g}; change"
         " rates.lowest or rates.highest, or choose another optimizer or model.scaler."
     )
 
 
-def explain(curve: LossCurve, found: Suggestion) -> str:
-    """Where the suggestion comes from, in one sentence or two."""
-    told = f"The loss falls fastest at {found.steepest:.2g} and is lowest at {found.lowest:.2g}."
+def explain(curve: LossCurve, found: SuggestedRate) -> str:
+    """One or two sentences on what the suggestion follows from."""
+    text = f"The loss falls fastest at {found.steepest:.2g} and is lowest at {found.lowest:.2g}."
     if found.lowest >= curve.rates[-1]:
-        told += " That is the end of the sweep: with a higher rates.highest it may fall further."
-    return told
+        text += " That is the end of the sweep: with a higher rates.highest it may fall further."
+    return text
 
 
-def write_curve(curve: LossCurve, found: Suggestion | None, directory: Path, run: Mapping[str, Any]) -> None:
-    """Write ``learning_rate.csv``, one row for each step, and ``metrics.json``: what ``run`` holds and was found."""
+def write_curve(curve: LossCurve, found: SuggestedRate | None, directory: Path, run: Mapping[str, Any]) -> None:
+    """Write ``learning_rate.csv``, one row for each step, and ``metrics.json`` with ``run`` and the suggestion."""
     table = io.BytesIO()
     names = ("learning_rate", "loss", "smooth_loss")
     polars.DataFrame(dict(zip(names, curve, strict=True))).write_csv(table)
@@ -88,18 +91,18 @@ def write_curve(curve: LossCurve, found: Suggestion | None, directory: Path, run
     write_json(directory / "metrics.json", summary)
 
 
-FEWEST_STEPS = 20
-WORSE = 4.0  # times the best loss: there the sweep ends
+MIN_STEPS = 20
+STOP_FACTOR = 4.0  # times the best loss: training stops there
 
 
 class LearningRateFinder(pl.Callback):
-    """Raises the rate from ``lowest`` to ``highest`` in ``steps`` optimizer steps, by the same factor each time.
+    """Raises the learning rate exponentially from ``lowest`` to ``highest`` in ``steps`` optimizer steps.
 
-    The loss after step k is that of the next batch, so one more step is taken than there are rates. Training ends
-    early where the loss is not finite, or its mean over a few steps lies beyond 4 times the best and above the first.
+    The loss after step k is that of the next batch, so training takes one more step than there are rates. It stops
+    early if the loss is not finite, or if its mean over a few steps exceeds both the first mean and 4 times the best.
 
-    With momentum, torch multiplies the whole velocity by the present rate, as constant training at that rate would;
-    where a rate enters the velocity when its gradient does (Keras), the same sweep looks shifted to higher rates.
+    With momentum, torch multiplies the whole velocity by the current rate, as in training at that constant rate. In
+    Keras, a gradient enters the velocity with the rate of its own step, so the same curve is shifted to higher rates.
 
     Raises InputError unless 0 < lowest < highest and there are at least 20 steps.
     """
@@ -109,17 +112,17 @@ class LearningRateFinder(pl.Callback):
             raise InputError(
                 f"rates.lowest is {lowest} and rates.highest is {highest}; it must be 0 < lowest < highest."
             )
-        if steps < FEWEST_STEPS:
-            raise InputError(f"rates.steps is {steps}; it must be at least {FEWEST_STEPS}.")
+        if steps < MIN_STEPS:
+            raise InputError(f"rates.steps is {steps}; it must be at least {MIN_STEPS}.")
         self.steps = steps
         self.rates = np.geomspace(lowest, highest, steps)
-        self.half = max(1, steps // 40)  # neighbours on either side in a smooth loss
+        self.half = max(1, steps // 40)  # neighbours on either side in the moving average
         self.losses: list[float] = []  # before step 0, before step 1, ...
         self.first = self.best = float("inf")
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, ForecastModule)
-        module.progresses = False  # a sweep is no training: scheduled sampling, for one, stays where training begins
+        module.progresses = False  # scheduled sampling stays as at the start of training
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
         rate = float(self.rates[min(trainer.global_step, self.steps - 1)])
@@ -130,7 +133,7 @@ class LearningRateFinder(pl.Callback):
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         assert isinstance(module, ForecastModule)
-        if trainer.global_step > len(self.losses):  # several batches make one step where gradients are accumulated
+        if trainer.global_step > len(self.losses):  # with accumulated gradients, a step takes several batches
             loss = mean(module.gathered.losses)
             module.gathered = Gathered()
             self.losses.append(loss)
@@ -144,22 +147,19 @@ class LearningRateFinder(pl.Callback):
             self.first = recent
         if len(self.losses) >= self.half:
             self.best = min(self.best, recent)
-        return len(self.losses) > self.half and recent > max(WORSE * self.best, self.first)
+        return len(self.losses) > self.half and recent > max(STOP_FACTOR * self.best, self.first)
 
     def curve(self) -> LossCurve:
-        """What was measured; a last loss that is not finite is left out.
-
-        Raises InputError where too little remains to read anything from it.
-        """
+        """The losses that are finite; raises InputError if there are too few for a suggestion."""
         losses = np.array([loss for loss in self.losses if np.isfinite(loss)])
-        if len(losses) < FEWEST_STEPS // 2:
-            raise InputError(f"rates.lowest is {self.rates[0]:.2g}; already there training is not stable, so lower it.")
-        after = losses[1:]
-        return LossCurve(self.rates[: len(after)], after, moving_average(after, self.half))
+        if len(losses) < MIN_STEPS // 2:
+            raise InputError(f"rates.lowest is {self.rates[0]:.2g}, at which training is already unstable; lower it.")
+        losses = losses[1:]  # the first is the loss before the first step
+        return LossCurve(self.rates[: len(losses)], losses, moving_average(losses, self.half))
 
 
-def plot_curve(curve: LossCurve, suggestion: Suggestion | None, heading: str) -> Figure:
-    """Loss against the rate on a logarithmic axis, with the suggestion, if any, marked."""
+def plot_curve(curve: LossCurve, suggestion: SuggestedRate | None, heading: str) -> Figure:
+    """Plot the loss over a logarithmic axis of rates, and mark the suggestion, if any."""
     figure = Figure(figsize=(plotting.WIDTH, plotting.HEIGHT * 0.7), dpi=plotting.DOTS_PER_INCH)
     figure.subplots_adjust(0.07, 0.12, 0.98, 0.86)
     axes = figure.subplots()
@@ -168,7 +168,7 @@ def plot_curve(curve: LossCurve, suggestion: Suggestion | None, heading: str) ->
     low, start = float(curve.smooth_losses.min()), float(curve.smooth_losses[0])
     height = max(start - low, 1e-12)
     plotting.style_axes(axes)
-    axes.set_xscale("log")  # after the decoration, whose ticks are those of a linear axis
+    axes.set_xscale("log")  # after style_axes, which sets the ticks of a linear axis
     axes.set_ylim(low - 0.1 * height, start + 0.4 * height)
     if suggestion is not None:
         axes.axvline(suggestion.rate, color=plotting.FORECAST, linewidth=2, label=f"suggested: {suggestion.rate:g}")
