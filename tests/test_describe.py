@@ -1,4 +1,4 @@
-"""The description of data before training: what is counted, what is suggested, and what its command leaves behind."""
+"""Description of data: summaries, behaviour, suggested settings, figures, and the files of the command."""
 
 import re
 import time
@@ -30,7 +30,7 @@ DAY = np.datetime64("2024-01-01", "us")  # a Monday
 
 
 def ragged(seed: int = 0) -> SeriesSet:
-    """Series of very different lengths, one of them empty, with zeros, missing values, and constant ones among them."""
+    """Series of very different lengths, one of them empty, one constant, with zeros and missing values."""
     random = np.random.default_rng(seed)
     lengths = [40, 3, 0, 25, 1, 31]
     rows = sum(lengths)
@@ -62,9 +62,9 @@ def described(series: SeriesSet, options: DescriptionOptions | None = None, **wi
     return describe(data, options or DescriptionOptions(), seed=0)
 
 
-@pytest.mark.parametrize("at_once", [1, 7, 64, 2**22])
-def test_ranges_are_those_of_all_values_at_once(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(summaries, "BLOCK_VALUES", at_once)
+@pytest.mark.parametrize("block", [1, 7, 64, 2**22])
+def test_channel_summaries_do_not_depend_on_the_block_size(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summaries, "BLOCK_VALUES", block)
     series = ragged()
     span = training(series)
     assert series.observed is not None
@@ -83,20 +83,21 @@ def test_ranges_are_those_of_all_values_at_once(at_once: int, monkeypatch: pytes
     assert summarise_channels(series, span, seed=0)[0].constant == 1
 
 
-@pytest.mark.parametrize("at_once", [1, 5, 2**22])
-def test_gaps_end_where_a_series_ends(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(summaries, "BLOCK_VALUES", at_once)
+@pytest.mark.parametrize("block", [1, 5, 2**22])
+def test_gaps_end_at_the_end_of_their_series(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summaries, "BLOCK_VALUES", block)
     series = ragged()
     assert series.observed is not None
     for channel in range(2):
         expected: list[list[int]] = []
         for begin, end in zip(series.offsets[:-1], series.offsets[1:], strict=True):
             for row in range(begin, end):
-                if not series.observed[row, channel]:
-                    goes_on = row > begin and not series.observed[row - 1, channel]
-                    expected = (
-                        [*expected[:-1], [expected[-1][0], expected[-1][1] + 1]] if goes_on else [*expected, [row, 1]]
-                    )
+                if series.observed[row, channel]:
+                    continue
+                if row > begin and not series.observed[row - 1, channel]:
+                    expected[-1][1] += 1
+                else:
+                    expected.append([row, 1])
         starts, steps = find_gaps(series.observed[:, channel], series.offsets)
         assert np.stack([starts, steps], axis=1).tolist() == expected
         found = summaries._gap_fields(series, channel)
@@ -106,7 +107,7 @@ def test_gaps_end_where_a_series_ends(at_once: int, monkeypatch: pytest.MonkeyPa
     assert complete == {"missing": 0, "gaps": 0, "longest": None}
 
 
-def test_many_values_are_drawn_from_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_values_are_sampled_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(summaries, "SAMPLE_SIZE", 2000)
     monkeypatch.setattr(summaries, "LEAST_SAMPLE", 500)
     monkeypatch.setattr(summaries, "BLOCK_VALUES", 3000)
@@ -117,7 +118,7 @@ def test_many_values_are_drawn_from_evenly(monkeypatch: pytest.MonkeyPatch) -> N
     assert found.median == pytest.approx(10_000, abs=800) and found.mean == pytest.approx(9999.5)
 
 
-def test_columns_of_numbers_and_of_categories() -> None:
+def test_summaries_of_numbers_and_categories() -> None:
     series = SeriesSet(
         np.zeros((6, 1), np.float32),
         np.array([0, 3, 6]),
@@ -136,7 +137,7 @@ def test_columns_of_numbers_and_of_categories() -> None:
 
 
 @pytest.mark.parametrize(("candidates", "count"), [(1000, 10), (11, 10), (9, 10)])
-def test_the_sample_is_spread_evenly_and_depends_on_the_seed_only(candidates: int, count: int) -> None:
+def test_the_sample_is_stratified_and_depends_on_the_seed_only(candidates: int, count: int) -> None:
     found = stratified_sample(np.arange(candidates) * 2, count, seed=1)
     assert len(found) == min(candidates, count) == len(set(found.tolist()))
     assert np.array_equal(found, stratified_sample(np.arange(candidates) * 2, count, seed=1))
@@ -146,7 +147,7 @@ def test_the_sample_is_spread_evenly_and_depends_on_the_seed_only(candidates: in
     assert candidates < 1000 or not np.array_equal(found, stratified_sample(np.arange(candidates) * 2, count, seed=2))
 
 
-def test_close_looks_are_shared_among_channels_and_see_the_training_part_only() -> None:
+def test_sampled_curves_are_shared_among_channels_and_training_values_only() -> None:
     series = integers(30, 20, 10, channels=3)
     span = Span(series.offsets[:-1], series.offsets[:-1] + np.array([20, 0, 7]))
     for count, channels, each in ((9, 3, 2), (3, 3, 1), (2, 2, 1)):
@@ -157,7 +158,7 @@ def test_close_looks_are_shared_among_channels_and_see_the_training_part_only() 
             assert one.values == pytest.approx(expected, abs=1e-4) and one.series != 1
 
 
-def test_of_very_long_curves_the_newest_steps_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_very_long_curves_are_cut_to_the_newest_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(curves, "SAMPLED_VALUES", 100)
     monkeypatch.setattr(curves, "LEAST_PER_CURVE", 20)
     found = described(integers(300, 30))
@@ -166,16 +167,12 @@ def test_of_very_long_curves_the_newest_steps_are_held(monkeypatch: pytest.Monke
     assert found.channels[0].values == 231
 
 
-def test_strengths_tell_trend_and_season_from_noise() -> None:
+def test_strengths_distinguish_trend_and_season_from_noise() -> None:
     steps, noise = np.arange(280), np.random.default_rng(0).normal(size=280)
     season = np.sin(2 * np.pi * steps / 7)
     figures = {}
-    for name, values in {
-        "both": 0.1 * steps + 5 * season,
-        "season": 5 * season,
-        "trend": 0.1 * steps,
-        "": 0 * steps,
-    }.items():
+    curves = {"both": 0.1 * steps + 5 * season, "season": 5 * season, "trend": 0.1 * steps, "": 0 * steps}
+    for name, values in curves.items():
         found = analyse_channel("y", [Curve(0, 0, 0, values + 0.5 * noise)], 7)
         figures[name] = (found.trend, found.season, found.seasonal_differences)
     assert all(figures[name][0] > 0.97 for name in ("both", "trend")) and figures[""][0] < 0.3 > figures["season"][0]
@@ -192,19 +189,15 @@ def test_a_decomposition_adds_up(season: int) -> None:
     assert decompose(values[: max(9, 2 * season)], season) is None
 
 
-def test_differences_are_counted_until_the_level_stays() -> None:
+def test_differencing_order_is_that_of_the_integrated_process() -> None:
     random = np.random.default_rng(1)
     noise = random.normal(size=400)
-    assert [differencing_order(values) for values in (noise, noise.cumsum(), noise.cumsum().cumsum(), np.ones(50))] == [
-        0,
-        1,
-        2,
-        0,
-    ]
+    curves = (noise, noise.cumsum(), noise.cumsum().cumsum(), np.ones(50))
+    assert [differencing_order(values) for values in curves] == [0, 1, 2, 0]
 
 
 @pytest.mark.parametrize("season", [1, 7])
-def test_outliers_are_found_where_they_are_and_only_there(season: int) -> None:
+def test_outliers_are_found_at_their_rows_only(season: int) -> None:
     steps = np.arange(300)
     values = 3 * np.sin(2 * np.pi * steps / 7) * (season > 1) + np.random.default_rng(0).uniform(-1, 1, 300)
     assert analyse_channel("y", [Curve(0, 0, 0, values)], season).outliers == ()
@@ -215,7 +208,7 @@ def test_outliers_are_found_where_they_are_and_only_there(season: int) -> None:
     assert all(abs(one.value - one.expected) > 10 for one in found.outliers)
 
 
-def test_outliers_keep_their_rows_where_the_newest_steps_begin_with_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outliers_keep_their_rows_if_the_newest_steps_begin_with_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decomposition, "NEWEST_STEPS", 200)
     values = np.random.default_rng(0).uniform(-1, 1, 300)
     values[100:105] = np.nan
@@ -235,7 +228,9 @@ def test_outliers_keep_their_rows_where_the_newest_steps_begin_with_a_gap(monkey
         (integers(9), {"split": [5, 2, 2]}, (1, 1, 1)),
     ],
 )
-def test_what_is_suggested_trains(series: SeriesSet, windows: dict[str, Any], expected: tuple[int | None, ...]) -> None:
+def test_suggested_settings_can_be_trained(
+    series: SeriesSet, windows: dict[str, Any], expected: tuple[int | None, ...]
+) -> None:
     found = described(series, **{**windows, "past_steps": 1, "horizon": 1}).advice
     values = (found.window.value, found.horizon.value, found.season.value)
     assert [wanted in (None, value) for value, wanted in zip(values, expected, strict=True)] == [True] * 3, values
@@ -246,29 +241,20 @@ def test_what_is_suggested_trains(series: SeriesSet, windows: dict[str, Any], ex
     assert all(one.reason.endswith(".") and "\n" not in one.reason for one in found)
 
 
-def test_advice_follows_season_memory_and_room() -> None:
+def test_advice_follows_season_relevant_lags_and_available_steps() -> None:
     wide = advice.AvailableSteps(training=10_000, evaluation=1000, inside=False, many=False)
     given = {"season": None, "found": [], "available": wide}
-    for season, far, expected in (
-        (7, 35, (35, 7)),
-        (7, 0, (14, 7)),
-        (24, 49, (72, 24)),
-        (365, 6, (365, 30)),
-        (1, 30, (60, 10)),
-    ):
-        found = advice.advise(last_lag=far, given=season, **given)
-        assert (found.window.value, found.horizon.value) == expected
-        assert found.overrides == [
-            f"data.past_steps={expected[0]}",
-            f"data.horizon={expected[1]}",
-            f"data.season={season}",
-        ]
+    for season, last_lag, window, horizon in ((7, 35, 35, 7), (7, 0, 14, 7), (24, 49, 72, 24), (365, 6, 365, 30),
+                                              (1, 30, 60, 10)):  # fmt: skip
+        found = advice.advise(last_lag=last_lag, given=season, **given)
+        assert (found.window.value, found.horizon.value) == (window, horizon)
+        assert found.overrides == [f"data.past_steps={window}", f"data.horizon={horizon}", f"data.season={season}"]
     narrow = wide._replace(training=60, evaluation=20)
     found = advice.advise(None, [], 35, narrow, 7)
     assert (found.window.value, found.horizon.value) == (21, 7) and "would be 35" in found.window.reason
 
 
-def test_rows_after_the_training_part_change_nothing_that_is_suggested() -> None:
+def test_rows_after_the_training_part_do_not_change_the_advice() -> None:
     series = daily(200)
     changed = series.values.copy()
     changed[140:] = np.random.default_rng(5).normal(size=(60, 1)) * 1e6
@@ -282,7 +268,7 @@ def test_rows_after_the_training_part_change_nothing_that_is_suggested() -> None
     assert before.channels[0].values == 140
 
 
-def test_usual_seasons_are_those_of_the_calendar() -> None:
+def test_usual_periods_are_those_of_the_calendar() -> None:
     def of(frequency: str, step: np.timedelta64, season: int) -> list[tuple[int, str]]:
         time = DAY + np.arange(50) * step
         return usual_periods(
@@ -299,12 +285,11 @@ def test_usual_seasons_are_those_of_the_calendar() -> None:
     assert usual_periods(one_row_first) == [(24, "a day"), (168, "a week")]
 
 
-def test_places_in_a_season_have_the_names_of_the_calendar() -> None:
+def test_positions_in_a_season_have_the_names_of_the_calendar() -> None:
     series = daily(70)
     found = plots.seasonal_profile(series, Curve(0, 0, 2, series.values[2:, 0].astype(np.float64)), 7)
-    assert found.ticks[0] == "Mon" and found.quantiles[2] == pytest.approx(
-        [11e3, 12e3, 13e3, 12e3, 11e3, 6e3, 5e3], abs=400
-    )
+    assert found.ticks[0] == "Mon"
+    assert found.quantiles[2] == pytest.approx([11e3, 12e3, 13e3, 12e3, 11e3, 6e3, 5e3], abs=400)
     hours = DAY + np.arange(48) * np.timedelta64(1, "h")
     values = np.arange(48.0) % 24
     abroad = SeriesSet(values[:, None], np.array([0, 48]), ("y",), time=hours, frequency="hour", zone="Asia/Tokyo")
@@ -312,12 +297,12 @@ def test_places_in_a_season_have_the_names_of_the_calendar() -> None:
     assert there.label == "hour of the day" and there.quantiles[2].tolist() == [(hour - 9) % 24 for hour in range(24)]
 
 
-def test_rows_are_named_as_people_know_them() -> None:
+def test_rows_are_described_by_series_and_time() -> None:
     assert describe_row(integers(5, 5), 7) == "series 1, step 2"
     assert describe_row(daily(9), 3) == "2024-01-04"
 
 
-def test_the_map_of_missing_values_shows_single_ones_and_where_series_end() -> None:
+def test_the_map_of_missing_values_shows_single_gaps_and_the_end_of_series() -> None:
     series = ragged()
     lines = plots.choose_map_rows(series, summarise_channels(series, training(series), 0))
     assert [line.series for line in lines] == [0, 1, 3, 4, 5]
@@ -355,7 +340,7 @@ def test_all_kinds_of_data_are_described_and_drawn(series: SeriesSet) -> None:
 
 
 def test_generated_data_are_described() -> None:
-    """A season that no frequency names, and series that begin anew after one window each."""
+    """A season that is not one of the calendar, and series of one window each."""
     course = TrendSeason(past_steps=30, horizon=1, split=[1000, 461])
     waves = Waves(series=100, past_steps=50, horizon=10, split_by="series", context="inside")
     for data, season in ((course, 365), (waves, 1)):
@@ -363,7 +348,7 @@ def test_generated_data_are_described() -> None:
         assert describe(data, DescriptionOptions(curves=20), seed=0).advice.season.value == season
 
 
-def test_what_cannot_be_said_is_said() -> None:
+def test_missing_results_are_explained() -> None:
     flat = described(SeriesSet(np.ones((60, 2), np.float32), np.array([0, 60]), channels=("a", "b")))
     assert flat.left_out == (
         "a is constant in the training part; constant curves are not analysed.",
@@ -375,7 +360,7 @@ def test_what_cannot_be_said_is_said() -> None:
     assert dict(described(integers(*[20] * 90)).facts)["a close look"] == "at 60 of 90 series, spread evenly over them"
 
 
-def test_senseless_settings_are_refused() -> None:
+def test_options_below_1_are_refused() -> None:
     for setting in ("curves", "drawn", "lags"):
         with pytest.raises(InputError, match=rf"description\.{setting} is 0; it must be at least 1"):
             DescriptionOptions(**{setting: 0})
@@ -395,7 +380,7 @@ def command(directory: Path, *arguments: str) -> Ended:
 
 
 class Page(HTMLParser):
-    """What a page holds: how often each tag, addresses, and its text."""
+    """Tags, addresses and text of an HTML page; ``open`` holds the tags that are not closed."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -419,7 +404,7 @@ class Page(HTMLParser):
 
 
 def write_rides(path: Path, steps: int = 120) -> None:
-    """Days in random order with a gap, an exact duplicate and a column name that is no good HTML."""
+    """Write days in random order with a gap, an exact duplicate and a column name with HTML characters."""
     series = daily(steps)
     assert series.time is not None
     rows = [f"{str(time)[:10]},{value:.1f},sun" for time, value in zip(series.time, series.values[:, 0], strict=True)]
@@ -428,7 +413,7 @@ def write_rides(path: Path, steps: int = 120) -> None:
     path.write_text("day,<b>rides & more</b>,sky\n" + "\n".join(rows) + "\n")
 
 
-def test_the_command_leaves_a_page_pictures_and_a_command_that_trains(directory: Path) -> None:
+def test_the_command_writes_a_page_figures_and_a_training_command(directory: Path) -> None:
     write_rides(directory / "rides.csv")
     given = ("data=csv", "data.path=rides.csv", "data.time=day", "data.target=['<b>rides & more</b>']",
              "data.past_covariates=[sky]", "data.past_steps=1000")  # fmt: skip
@@ -459,7 +444,7 @@ def test_the_command_leaves_a_page_pictures_and_a_command_that_trains(directory:
         (("data.series=20", "data.split=[20,0,0]", "data.split_by=series"), "validation"),
     ],
 )
-def test_what_cannot_be_described_is_refused_in_one_sentence(
+def test_data_that_cannot_be_described_are_refused_in_one_sentence(
     directory: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     ended = command(directory, *arguments)
@@ -467,7 +452,7 @@ def test_what_cannot_be_described_is_refused_in_one_sentence(
     assert files_in(directory) == []
 
 
-def test_help_is_answered_at_once_and_without_torch(directory: Path) -> None:
+def test_help_needs_neither_torch_nor_much_time(directory: Path) -> None:
     code = (
         "import runpy, sys\n"
         "for name in ('torch', 'lightning', 'polars', 'matplotlib', 'statsmodels'): sys.modules[name] = None\n"

@@ -1,4 +1,4 @@
-"""Autocorrelations and the season that is read from them, against formulas, published values and another method."""
+"""Autocorrelation and the season found in it, against formulas, published values and another method."""
 
 import numpy as np
 import pytest
@@ -18,18 +18,8 @@ from seqmodels.description.seasons import (
     usual_periods,
 )
 
-RAIL = {
-    1: 0.4557,
-    2: -0.0745,
-    3: -0.1509,
-    6: 0.4061,
-    7: 0.8638,
-    8: 0.4000,
-    14: 0.8394,
-    21: 0.8298,
-    28: 0.8392,
-    35: 0.8365,
-}
+RAIL = {1: 0.4557, 2: -0.0745, 3: -0.1509, 6: 0.4061, 7: 0.8638, 8: 0.4000, 14: 0.8394, 21: 0.8298, 28: 0.8392,
+        35: 0.8365}  # fmt: skip
 
 
 def curve(values: np.ndarray) -> Curve:
@@ -40,7 +30,7 @@ def noise(steps: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=steps)
 
 
-def remembering(steps: int, weight: float, seed: int = 0) -> np.ndarray:
+def autoregressive(steps: int, weight: float, seed: int = 0) -> np.ndarray:
     """y(t) = weight y(t - 1) + noise."""
     values = noise(steps, seed)
     for t in range(1, steps):
@@ -48,25 +38,25 @@ def remembering(steps: int, weight: float, seed: int = 0) -> np.ndarray:
     return values
 
 
-def by_formula(values: np.ndarray, lag: int) -> float:
-    """Sum of products of what lies ``lag`` apart, both observed, over the sum of squares; around the mean."""
-    apart = np.nan_to_num(values - np.nanmean(values))
-    return float((apart[lag:] * apart[: len(apart) - lag]).sum() / np.square(apart).sum())
+def formula(values: np.ndarray, lag: int) -> float:
+    """Sum of the products of observed deviations ``lag`` steps apart, divided by the sum of squares."""
+    deviations = np.nan_to_num(values - np.nanmean(values))
+    return float((deviations[lag:] * deviations[: len(deviations) - lag]).sum() / np.square(deviations).sum())
 
 
-def with_holes(values: np.ndarray) -> np.ndarray:
-    """A tenth of the values is missing."""
+def with_gaps(values: np.ndarray) -> np.ndarray:
+    """The values, a tenth of them missing."""
     return np.where(np.random.default_rng(1).random(len(values)) < 0.1, np.nan, values)
 
 
-@pytest.mark.parametrize("values", [noise(50), remembering(300, 0.8), with_holes(remembering(300, 0.8))])
-def test_autocorrelation_is_that_of_the_formula_with_missing_values_too(values: np.ndarray) -> None:
+@pytest.mark.parametrize("values", [noise(50), autoregressive(300, 0.8), with_gaps(autoregressive(300, 0.8))])
+def test_autocorrelation_equals_the_formula_also_with_missing_values(values: np.ndarray) -> None:
     found = autocorrelation(values, 20)
-    assert found == pytest.approx([by_formula(values, lag) for lag in range(21)], abs=1e-12)
+    assert found == pytest.approx([formula(values, lag) for lag in range(21)], abs=1e-12)
     assert len(autocorrelation(values[:5], 20)) == 5
 
 
-def test_autocorrelation_of_the_boardings_has_the_published_values() -> None:
+def test_autocorrelation_of_the_ridership_has_the_published_values() -> None:
     path = real("ridership/ridership.csv")
     series = read_table(path, target=["rail_boardings"], time="service_date")
     values = series.values[series.time < np.datetime64("2020-01-01"), 0].astype(np.float64)
@@ -78,9 +68,9 @@ def test_autocorrelation_of_the_boardings_has_the_published_values() -> None:
     assert [one.steps for one in seasons] == [7, 365]
 
 
-def test_partial_autocorrelation_is_the_last_weight_of_a_regression_on_all_lags_up_to_it() -> None:
-    """Yule and Walker's equations, solved one by one."""
-    acf = autocorrelation(remembering(400, 0.7), 12)
+def test_partial_autocorrelation_is_the_last_coefficient_of_an_autoregression() -> None:
+    """Compare with the solutions of the Yule-Walker equations."""
+    acf = autocorrelation(autoregressive(400, 0.7), 12)
     expected = []
     for lag in range(1, 13):
         matrix = np.array([[acf[abs(i - j)] for j in range(lag)] for i in range(lag)])
@@ -89,7 +79,7 @@ def test_partial_autocorrelation_is_the_last_weight_of_a_regression_on_all_lags_
     assert np.isnan(partial_autocorrelation(np.array([1.0, 0.9, -0.9, 0.9]))[2:]).all()  # no process has this one
 
 
-def test_bands_are_those_of_chance() -> None:
+def test_bands_hold_95_percent_of_white_noise() -> None:
     acf = np.array([1.0, 0.5, 0.25, 0.1])
     expected = [0.0, (1 / 100) ** 0.5, ((1 + 2 * 0.25) / 100) ** 0.5, ((1 + 2 * (0.25 + 0.0625)) / 100) ** 0.5]
     assert bartlett_band(acf, 100) == pytest.approx(BAND * np.array(expected))
@@ -101,20 +91,20 @@ def test_bands_are_those_of_chance() -> None:
     assert [np.mean(outside[0::2]), np.mean(outside[1::2])] == pytest.approx([0.05, 0.05], abs=0.02)
 
 
-def test_curves_are_averaged_as_far_as_each_one_reaches() -> None:
+def test_averages_use_each_curve_up_to_its_length() -> None:
     assert mean_by_position([np.array([1.0, 2.0, np.nan]), np.array([3.0])], 4) == pytest.approx(
         [2, 2, np.nan, np.nan], nan_ok=True
     )
-    curves = [curve(remembering(200, 0.9, seed)) for seed in range(3)] + [curve(noise(6)), curve(np.ones(50))]
+    curves = [curve(autoregressive(200, 0.9, seed)) for seed in range(3)] + [curve(noise(6)), curve(np.ones(50))]
     found = correlogram(curves, 20)
     assert found is not None and (found.curves, len(found.acf)) == (4, 21)
     for lag, count in ((2, 4), (10, 3)):
-        expected = np.mean([by_formula(one.values, lag) for one in curves[:count]])
+        expected = np.mean([formula(one.values, lag) for one in curves[:count]])
         assert found.acf[lag] == pytest.approx(expected)
     assert correlogram([curve(np.ones(50)), curve(np.full(9, np.nan))], 20) is None
 
 
-def test_what_matters_reaches_as_far_as_the_process_remembers() -> None:
+def test_last_relevant_lag_is_the_order_of_the_process() -> None:
     values = noise(3000)
     for t in range(3, 3000):
         values[t] += 0.3 * values[t - 1] + 0.4 * values[t - 3]
@@ -124,16 +114,16 @@ def test_what_matters_reaches_as_far_as_the_process_remembers() -> None:
 
 
 @pytest.mark.parametrize("period", [5, 12, 100])
-def test_a_period_that_nobody_named_is_found(period: int) -> None:
+def test_an_unusual_period_is_found(period: int) -> None:
     steps = np.arange(1000)
     values = np.sin(2 * np.pi * steps / period) ** 3 + 0.01 * steps + 0.5 * noise(1000)
-    for shown in (values, with_holes(values)):
+    for shown in (values, with_gaps(values)):
         season, found = find_season([curve(shown)], [(7, "a week")])
         assert season is not None and season.meaning == "" and found == [season]
         assert abs(season.steps - period) <= 0.02 * period and 0.3 < season.correlation < 1
 
 
-def test_the_shortest_of_several_usual_periods_is_the_season_unless_a_longer_one_is_much_stronger() -> None:
+def test_the_shortest_usual_period_is_the_season_unless_a_longer_one_is_much_stronger() -> None:
     steps = np.arange(24 * 60)
     day, week = np.sin(2 * np.pi * steps / 24), np.repeat(np.tile([1.0, 1, 1, 1, 1, 0, 0], 10), 24)[: 24 * 60]
     usual = [(24, "a day"), (168, "a week")]
@@ -143,23 +133,23 @@ def test_the_shortest_of_several_usual_periods_is_the_season_unless_a_longer_one
         assert 168 in [one.steps for one in found]
 
 
-def test_chance_makes_no_season() -> None:
-    """Noise, walks and slow processes, which wander up and down in waves of all lengths."""
-    makers = [noise, lambda n, seed: noise(n, seed).cumsum(), lambda n, seed: remembering(n, 0.9, seed)]
-    found = [find_season([curve(make(n, seed))], [])[0] for make in makers for n in (60, 500) for seed in range(20)]
+def test_no_season_is_found_in_random_processes() -> None:
+    """Noise, random walks and autoregressive processes, whose waves have all lengths."""
+    processes = [noise, lambda n, seed: noise(n, seed).cumsum(), lambda n, seed: autoregressive(n, 0.9, seed)]
+    found = [find_season([curve(make(n, seed))], [])[0] for make in processes for n in (60, 500) for seed in range(20)]
     assert sum(season is not None for season in found) <= 2
-    expected = [find_season([curve(make(500, seed))], [(12, "a year")])[0] for make in makers for seed in range(20)]
+    expected = [find_season([curve(make(500, seed))], [(12, "a year")])[0] for make in processes for seed in range(20)]
     assert sum(season is not None for season in expected) <= 6
 
 
-def test_many_short_series_show_a_season_that_one_alone_does_not() -> None:
+def test_many_short_series_show_a_season_together() -> None:
     curves = [curve(np.sin(2 * np.pi * np.arange(28) / 7) + noise(28, seed)) for seed in range(40)]
     season, _ = find_season(curves, [])
     assert season is not None and season.steps == 7
     assert measure_season(curves, 7).correlation == season.correlation and measure_season(curves, 12).correlation == 0.0
 
 
-def test_holes_are_bridged_and_means_are_centred() -> None:
+def test_gaps_are_interpolated_and_moving_averages_are_centred() -> None:
     assert interpolate_gaps(np.array([np.nan, 1.0, np.nan, np.nan, 4.0, np.nan])) == pytest.approx([1, 2, 3, 4])
     assert len(interpolate_gaps(np.full(3, np.nan))) == 0
     values = np.arange(20.0) ** 2
