@@ -1,4 +1,4 @@
-"""The table of recorded experiments: what runs, what was printed about it, and the figure it must reach here."""
+"""Table of the recorded experiments: command, published figure, and the limit that ours must reach."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,8 +7,8 @@ from typing import NamedTuple
 class Row(NamedTuple):
     """One line of the results: ``python train.py experiment=<experiment> <overrides>`` for each seed.
 
-    ``limit`` holds for the median over the seeds, or for the best of them where the source too kept the best. It is
-    on the validation windows of the source; ``printed`` is the source's figure, None where it has none.
+    ``limit`` applies to the median over the seeds, or to the best of them if the source also kept the best, on the
+    validation windows of the source. ``printed`` is the figure of the source, None if it has none.
     """
 
     experiment: str
@@ -21,32 +21,32 @@ class Row(NamedTuple):
     stage: str = "validation"
     channel: str = "all"  # or the name of one of several targets
     note: str = ""
-    trained: bool = True  # else there is one figure, and it is exact
+    trained: bool = True  # if False, there is one figure, and it is exact
 
     @property
     def name(self) -> str:
-        """Unique, and how pytest calls it."""
+        """Unique name, also the one of the test case."""
         return f"{self.experiment}-{self.model.replace(' ', '_')}"
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """With which the figure is taken."""
+        """Seeds of the runs."""
         return (0, 1, 2) if self.trained else (0,)
 
     @property
     def command(self) -> str:
-        """What a user types for one seed, given the data set's file in the current directory."""
+        """Command for one seed, with the file of the data set in the current directory."""
         names = [file.rpartition("/")[2] for file in FILES.get(self.experiment.split("/")[0], ())]
-        data = (f"data.path={names[0] if len(names) == 1 else as_list(names)}",) if names else ()
+        data = (f"data.path={names[0] if len(names) == 1 else format_list(names)}",) if names else ()
         return " ".join(["python train.py", f"experiment={self.experiment}", *self.overrides, *data])
 
 
-def as_list(names: Sequence[object]) -> str:
-    """As Hydra reads a list."""
+def format_list(names: Sequence[object]) -> str:
+    """Names as a list in the syntax of Hydra."""
     return f"[{','.join(map(str, names))}]"
 
 
-# Files of the data sets that are not generated, below the folder of real data
+# Files of the data sets, relative to the folder of real data; the others are generated
 FILES: dict[str, tuple[str, ...]] = {
     "ridership": ("ridership/ridership.csv",),
     "sunspots": ("sunspots/sunspots.csv",),
@@ -156,7 +156,7 @@ MEASURED = [
     Row("temperatures/naive", "naive", 2.0112, 2.0112, trained=False),
     Row("temperatures/conv_lstm", "conv_lstm", 1.78, 1.780626, note="least squares: 1.8009"),
 ]
-# Where others printed nothing to compare, the limit is the better one of the naive forecasts on the same test windows.
+# Without a comparable published figure, the limit is the better of the naive forecasts on the same test windows.
 AS_IT_IS = [
     Row("m4/hourly", "conv_gru", 0.85, 0.893, metric="M4 MASE", stage="test", note="printed: the competition's winner"),
     Row(
@@ -177,12 +177,12 @@ ROWS = [*WAVES, *RIDERSHIP, *COURSE, *MEASURED, *AS_IT_IS]
 
 TRAPS = (
     "Iterated forecast of the waves, printed 0.0275: the network was trained on steps of 1/50 and run on steps of 1/59;"
-    " on one step size even least squares gives 0.0157. Here both have the same.",
+    " with one step size even least squares gives 0.0157. Here both have the same.",
     "Naive forecast of the waves ten steps ahead, often quoted as 0.223: it repeated the last target, which lies in the"
-    " future; the last value known gives 0.257.",
+    " future; the last known value gives 0.257.",
     "Linear regression on the waves, printed 0.0042 and 0.0187: training ended too early; least squares gives 0.0029"
     " and 0.0155.",
-    "Gated WaveNet on the waves, printed 0.1189: its last layer is a softmax, which cannot give negative values.",
+    "Gated WaveNet on the waves, printed 0.1189: its last layer is a softmax, whose outputs cannot be negative.",
     "Simple RNN whose output layer is one more RNN unit, printed 102,787 on the ridership: tanh bounds the forecast to"
     " (-1, 1); here a weight and a bias follow, as in every model.",
     "Layer normalisation, LSTM, GRU, convolution + GRU and WaveNet on the ridership, printed 95,349 to 171,689: after"

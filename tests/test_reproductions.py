@@ -1,4 +1,4 @@
-"""Published and promised figures: exact ones of the baselines, and (slow) those of all recorded experiments."""
+"""Figures that must be reached: exact ones of the baselines, and (slow) those of all recorded experiments."""
 
 from collections import Counter
 from pathlib import Path
@@ -62,55 +62,55 @@ def test_hand_made_baselines_on_the_course_series(series, model, settings, mae):
     assert validation_mae(data, model(data.spec, **settings)) == (data.split[1], pytest.approx(mae, abs=5.1e-5))
 
 
-def test_the_table_is_in_order():
+def test_every_experiment_has_a_row_and_a_unique_name():
     repeated = [name for name, count in Counter(row.name for row in ROWS).items() if count > 1]
     assert repeated == []
     assert {row.experiment.split("/")[0] for row in ROWS} == set(TITLES)
     assert {row.experiment for row in ROWS} == {
         path.relative_to(results.CONF).with_suffix("").as_posix() for path in results.CONF.rglob("*.yaml")
     }
-    assert set(results.recorded()) <= {row.name for row in ROWS}, "figures of rows that are no more"
+    assert set(results.load_figures()) <= {row.name for row in ROWS}, "figures of rows that no longer exist"
 
 
-def test_page_and_headers_show_what_is_recorded():
-    kept = results.recorded()
-    assert results.PAGE.read_text(encoding="utf-8") == results.page(kept), "docs/results.md was edited by hand"
+def test_page_and_headers_show_the_recorded_figures():
+    kept = results.load_figures()
+    assert results.PAGE.read_text(encoding="utf-8") == results.render_page(kept), "docs/results.md was edited by hand"
     for experiment in {row.experiment for row in ROWS}:
         text = (results.CONF / f"{experiment}.yaml").read_text(encoding="utf-8")
-        assert results.with_header(text, experiment, kept) == text, f"the header of {experiment} was edited by hand"
+        assert results.update_header(text, experiment, kept) == text, f"the header of {experiment} was edited by hand"
 
 
-def test_recorded_figures_keep_their_limits():
-    kept = results.recorded()
+def test_recorded_figures_reach_their_limits():
+    kept = results.load_figures()
     broken = {
-        row.name: results.figure(row, kept[row.name])
+        row.name: results.decisive_figure(row, kept[row.name])
         for row in ROWS
-        if row.name in kept and results.figure(row, kept[row.name]) > allowed(row)
+        if row.name in kept and results.decisive_figure(row, kept[row.name]) > allowed(row)
     }
     assert broken == {}
 
 
 @pytest.fixture(scope="module")
 def sweeps() -> dict[str, Path]:
-    """Directories of what has been run, by command: rows may differ only in the channel they show."""
+    """Directories of the runs by command, as rows may differ only in the channel they show."""
     return {}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_experiment_reaches_its_figure(row: Row, sweeps, tmp_path):
-    files = [real(file) for file in results.files_of(row)]
+    files = [real(file) for file in results.data_files(row)]
     if row.command not in sweeps:
-        results.run(row, tmp_path / "sweep", files)
+        results.run_experiment(row, tmp_path / "sweep", files)
         sweeps[row.command] = tmp_path / "sweep"
-    figures = results.read(row, sweeps[row.command], files)
-    results.record(row, figures)
+    figures = results.read_figures(row, sweeps[row.command], files)
+    results.save_figures(row, figures)
     assert len(figures["values"]) == len(row.seeds)
-    assert results.figure(row, figures) <= allowed(row)
+    assert results.decisive_figure(row, figures) <= allowed(row)
     if not row.trained:
-        assert results.figure(row, figures) == pytest.approx(row.limit, rel=1e-4)
+        assert results.decisive_figure(row, figures) == pytest.approx(row.limit, rel=1e-4)
 
 
 def allowed(row: Row) -> float:
-    """The limit; exact figures are given with the digits that were printed."""
+    """The limit; that of an exact figure has only the printed digits."""
     return row.limit if row.trained else row.limit * 1.0001
