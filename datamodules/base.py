@@ -109,7 +109,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         self.fold, self.winsorise = fold, winsorise
         self.short_series = "exclude" if short_series == "pad" and lanes is not None else short_series
         self.sampling, self.epoch_windows = sampling, epoch_windows
-        self.covariate_transforms = build_transforms(calendar, holidays, lags, rolling)
+        self.covariate_transforms = build_transforms(calendar=calendar, holidays=holidays, lags=lags, rolling=rolling)
         self.loaders: dict[str, Loader] = {}
 
     @abstractmethod

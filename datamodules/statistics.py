@@ -3,7 +3,7 @@
 Arrays are read a million values at a time, and memory-mapped files released on the way, so that memory stays bounded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +22,14 @@ def merge_ranges(starts: np.ndarray, stops: np.ndarray) -> list[slice]:
     first, last = np.ones(len(starts), bool), np.ones(len(starts), bool)
     first[1:] = last[:-1] = starts[1:] != stops[:-1]
     return [slice(*ends) for ends in zip(starts[first].tolist(), stops[last].tolist(), strict=True)]
+
+
+def range_mask(starts: Sequence[int] | np.ndarray, stops: Sequence[int] | np.ndarray, rows: int) -> np.ndarray:
+    """Mask (rows,) of disjoint ranges ``starts[i]:stops[i]``."""
+    change = np.zeros(rows + 1, np.int8)
+    change[starts] += 1
+    change[stops] -= 1
+    return change[:-1].cumsum(dtype=np.int8).view(bool)
 
 
 def compute_statistics(values: np.ndarray | None, rows: list[slice], observed: np.ndarray | None = None) -> Statistics:
@@ -74,10 +82,7 @@ def _row_blocks(shape: tuple[int, ...], rows: list[slice]) -> Iterator[tuple[sli
         low, high = starts[first:last].clip(start, stop) - start, stops[first:last].clip(start, stop) - start
         if len(low) == 0:
             continue
-        change = np.zeros(stop - start + 1, np.int8)
-        change[low] += 1
-        change[high] -= 1
-        inside = change.cumsum(dtype=np.int8)[:-1].astype(bool)
+        inside = range_mask(low, high, stop - start)
         yield slice(start, stop), None if inside.all() else inside
 
 

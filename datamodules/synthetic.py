@@ -1,6 +1,7 @@
 """Generated data: waves of a textbook, the trend-and-season series of a course, and a panel of daily series."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -150,22 +151,20 @@ class PanelGenerator:
         self.correlation = correlation
 
     def parts(self, rows: int = ROWS_AT_ONCE) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Generate whole series, about ``rows`` rows at a time: values (n,) float32 and days before the last (n,)."""
+        """Generate whole series, about ``rows`` rows at a time: their lengths (series,) and values (n,) float32."""
         ends = np.cumsum(self.lengths)
         borders = np.searchsorted(ends, np.arange(rows, ends[-1] + rows, rows))
-        first = 0
-        for last in np.minimum(borders + 1, len(ends)).tolist():
-            if last > first:
-                yield self._generate(np.arange(first, last))
-            first = last
+        lasts = np.unique(np.minimum(borders + 1, len(ends))).tolist()
+        for first, last in pairwise([0, *lasts]):
+            yield self.lengths[first:last], self._generate(np.arange(first, last))
 
-    def _generate(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _generate(self, chosen: np.ndarray) -> np.ndarray:
         lengths = self.lengths[chosen]
         series = chosen.repeat(lengths)
         step = np.arange(len(series)) - (np.cumsum(lengths) - lengths).repeat(lengths)
-        before = self.lengths[series] - 1 - step
-        relative = 1 + self.trend[series] * step + self.week[series, before % DAYS_PER_WEEK] + self._noise(step)
-        return (self.level[series] * relative).astype(np.float32), before
+        weekday = (self.lengths[series] - 1 - step) % DAYS_PER_WEEK  # counted back from the last day
+        relative = 1 + self.trend[series] * step + self.week[series, weekday] + self._noise(step)
+        return (self.level[series] * relative).astype(np.float32)
 
     def _noise(self, step: np.ndarray) -> np.ndarray:
         """Autoregressive noise (n,), restarted at step 0 of each series; the sum of past e(t) doubles in each pass."""
@@ -206,31 +205,28 @@ class Panel(WindowDataModule):
 
     def shards(self, folder: Path, rows: int, done: int) -> Iterator[Shard]:
         """The series of ``read``, some at a time."""
-        generator, first = PanelGenerator(*self.settings), 0
-        for number, (values, before) in enumerate(generator.parts(rows)):
-            last = first + int((before == 0).sum())
+        first = 0
+        for number, (lengths, values) in enumerate(PanelGenerator(*self.settings).parts(rows)):
             if number >= done:
-                yield Shard(self._series_set(values, before, generator.lengths[first:last], first))
-            first = last
+                yield Shard(self._series_set(values, lengths, first))
+            first += len(lengths)
 
     def read(self) -> SeriesSet:
         generator = PanelGenerator(*self.settings)
-        values = np.empty(generator.lengths.sum(), np.float32)
-        before = np.empty(len(values) if self.dates else 0, np.int64)
-        done = 0
-        for part, days in generator.parts():
+        values, done = np.empty(generator.lengths.sum(), np.float32), 0
+        for _, part in generator.parts():
             values[done : done + len(part)] = part
-            if self.dates:
-                before[done : done + len(part)] = days
             done += len(part)
-        return self._series_set(values, before, generator.lengths, 0)
+        return self._series_set(values, generator.lengths, 0)
 
-    def _series_set(self, values: np.ndarray, before: np.ndarray, lengths: np.ndarray, first: int) -> SeriesSet:
+    def _series_set(self, values: np.ndarray, lengths: np.ndarray, first: int) -> SeriesSet:
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        remaining = offsets[1:].repeat(lengths) - 1 - np.arange(len(values)) if self.dates else None
         return SeriesSet(
             values[:, None],
-            np.concatenate([[0], np.cumsum(lengths)]),
+            offsets,
             channels=("value",),
-            time=LAST_DAY - before * DAY if self.dates else None,
+            time=None if remaining is None else LAST_DAY - remaining * DAY,
             names=tuple(f"series {number}" for number in range(first, first + len(lengths))),
             frequency="day",
             season=DAYS_PER_WEEK,

@@ -1,4 +1,4 @@
-"""Small data sets for tests: made of what is being checked, or real where real data is at hand."""
+"""Small data sets for tests, and the real ones if they are present."""
 
 from pathlib import Path
 
@@ -40,10 +40,13 @@ def integers(*lengths: int, channels: int = 1, observed: np.ndarray | None = Non
     )
 
 
-def build_data(*lengths: int, channels: int = 1, observed: np.ndarray | None = None, **windows) -> SeriesData:
-    """A DataModule over ``integers`` after ``setup``."""
-    data = SeriesData(
-        integers(*lengths, channels=channels, observed=observed), **{"past_steps": 5, "horizon": 2, **windows}
-    )
+def prepare(series: SeriesSet, **windows) -> SeriesData:
+    """A DataModule of these series after ``setup``, with T = 5 and H = 2 unless given."""
+    data = SeriesData(series, **{"past_steps": 5, "horizon": 2, **windows})
     data.setup()
     return data
+
+
+def build_data(*lengths: int, channels: int = 1, observed: np.ndarray | None = None, **windows) -> SeriesData:
+    """A DataModule of ``integers`` after ``setup``."""
+    return prepare(integers(*lengths, channels=channels, observed=observed), **windows)

@@ -42,32 +42,17 @@ def columns(transform: Calendar | Holidays, series: SeriesSet) -> dict[str, np.n
     return {column.name: column.values for column in made}
 
 
-def phase(name: str, when: datetime) -> float:
-    """Share of the cycle that has passed, from the standard library."""
-    week_of_28_december = date(when.isocalendar().year, 12, 28).isocalendar().week
+def number_and_period(name: str, when: datetime) -> tuple[int, int]:
+    """Number of a cyclic part of the date, from 0 on, and the length of its cycle, from the standard library."""
     return {
-        "minute": when.minute / 60,
-        "hour": when.hour / 24,
-        "weekday": when.weekday() / 7,
-        "day": (when.day - 1) / calendar.monthrange(when.year, when.month)[1],
-        "day_of_year": (when.timetuple().tm_yday - 1) / (366 if calendar.isleap(when.year) else 365),
-        "week": (when.isocalendar().week - 1) / week_of_28_december,
-        "month": (when.month - 1) / 12,
-        "quarter": (when.month - 1) // 3 / 4,
-    }[name]
-
-
-def code(name: str, when: datetime) -> int:
-    """Code of the category, from 1 on."""
-    return {
-        "minute": when.minute + 1,
-        "hour": when.hour + 1,
-        "weekday": when.isoweekday(),
-        "day": when.day,
-        "day_of_year": when.timetuple().tm_yday,
-        "week": when.isocalendar().week,
-        "month": when.month,
-        "quarter": (when.month + 2) // 3,
+        "minute": (when.minute, 60),
+        "hour": (when.hour, 24),
+        "weekday": (when.weekday(), 7),
+        "day": (when.day - 1, calendar.monthrange(when.year, when.month)[1]),
+        "day_of_year": (when.timetuple().tm_yday - 1, 366 if calendar.isleap(when.year) else 365),
+        "week": (when.isocalendar().week - 1, date(when.isocalendar().year, 12, 28).isocalendar().week),
+        "month": (when.month - 1, 12),
+        "quarter": ((when.month - 1) // 3, 4),
     }[name]
 
 
@@ -80,7 +65,8 @@ def test_date_parts_equal_those_of_datetime(zone):
     local = [when.replace(tzinfo=UTC).astimezone(place) for when in time.tolist()]
     found = columns(Calendar(list(DATE_PARTS)), at(time, zone))
     for name in CYCLIC:
-        angles = [2 * pi * phase(name, when) for when in local]
+        positions = [number_and_period(name, when) for when in local]
+        angles = [2 * pi * number / period for number, period in positions]
         np.testing.assert_allclose(found[f"{name} (sin)"], [sin(angle) for angle in angles], atol=2e-6)
         np.testing.assert_allclose(found[f"{name} (cos)"], [cos(angle) for angle in angles], atol=2e-6)
     assert found["year"].tolist() == [when.year for when in local]
@@ -92,14 +78,15 @@ def test_date_parts_equal_those_of_datetime(zone):
 def test_categories_have_the_codes_and_names_of_datetime(name):
     time = hours("2019-12-28T00:07", 500, np.timedelta64(1777, "m"))
     (column,) = Calendar([f"{name}:category"])(at(time), horizon=1)
-    assert column.name == name and column.values.tolist() == [code(name, when) for when in time.tolist()]
+    numbers = [number_and_period(name, when)[0] for when in time.tolist()]
+    assert column.name == name and column.values.tolist() == [number + 1 for number in numbers]
     named = [column.categories[int(value) - 1] for value in column.values]
     spelt = {"weekday": "%A", "month": "%B"}.get(name)
     if spelt is not None:
         assert named == [when.strftime(spelt) for when in time.tolist()]
     else:
         first = 0 if name in ("minute", "hour") else 1
-        assert [int(value) for value in named] == [code(name, when) - 1 + first for when in time.tolist()]
+        assert [int(value) for value in named] == [number + first for number in numbers]
 
 
 def test_days_of_23_and_25_hours_have_local_hours():
@@ -134,11 +121,7 @@ def test_invalid_names_are_refused_before_reading(given, message):
             "hour",
             r"hour is 0 in every row of a\.csv, whose step is one day, and carries no information; leave it out\.",
         ),
-        (
-            at(hours("2020-01-06", 60, 7 * DAY)),
-            "weekday:category",
-            r"is 1 in every row of a\.csv and carries no",
-        ),
+        (at(hours("2020-01-06", 60, 7 * DAY)), "weekday:category", r"is 1 in every row of a\.csv and carries no"),
         (at(hours("2020-01-01", 60)), "year", r"year is 2020 in every row"),
     ],
 )

@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise, product
+from statistics import fmean, pstdev
 
 import numpy as np
 import pytest
 import torch
-from data import SeriesData, integers
+from data import SeriesData, integers, prepare
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,15 +21,7 @@ from seqmodels.window import Category, check
 
 NAN = float("nan")
 ROLLING = ["mean_3", "deviation_4", "min_2", "max_5", "sum_3"]
-FORMULAS = {
-    "mean": lambda seen: math.fsum(seen) / len(seen),
-    "deviation": lambda seen: math.sqrt(
-        math.fsum((one - math.fsum(seen) / len(seen)) ** 2 for one in seen) / len(seen)
-    ),
-    "min": min,
-    "max": max,
-    "sum": math.fsum,
-}
+FORMULAS = {"mean": fmean, "deviation": pstdev, "min": min, "max": max, "sum": math.fsum}
 
 
 def random_series(lengths: list[int], seed: int, channels: int = 2) -> SeriesSet:
@@ -37,17 +31,6 @@ def random_series(lengths: list[int], seed: int, channels: int = 2) -> SeriesSet
     observed = random.random(values.shape) > 0.25
     values[~observed] = 0
     return replace(integers(*lengths, channels=channels, observed=observed), values=values)
-
-
-def first_row(series: SeriesSet, row: int) -> int:
-    """First row of the series that this row belongs to."""
-    return int(series.offsets[np.searchsorted(series.offsets, row, side="right") - 1])
-
-
-def observed_values(series: SeriesSet, first: int, last: int, channel: int) -> list[float]:
-    """Observed values of rows ``first`` to ``last`` that belong to the series of the last one."""
-    rows = range(max(first, first_row(series, last)), last + 1)
-    return [float(series.values[row, channel]) for row in rows if series.observed[row, channel]]
 
 
 lengths_of_series = st.lists(st.integers(1, 12), min_size=1, max_size=5)
@@ -65,19 +48,18 @@ def test_lags_and_rolling_features_equal_slow_formulas(lengths, seed, rows_at_on
         ("a lag 1", False), ("b lag 1", False), ("a lag 3", True), ("b lag 3", True)
     ]  # fmt: skip
     assert not any(column.known for column in rolled.values()) and len(rolled) == 2 * len(ROLLING)
-    for row in range(len(series.values)):
-        for channel, name in enumerate("ab"):
+    known = np.where(series.observed, series.values, NAN)
+    for first, last in pairwise(series.offsets):
+        for step, (channel, name) in product(range(last - first), enumerate("ab")):
+            values = known[first:last, channel].tolist()
             for lag in (1, 3):
-                before = observed_values(series, row - lag, row, channel) if row - lag >= first_row(series, row) else []
-                there = bool(before) and series.observed[row - lag, channel]
-                assert lagged[f"{name} lag {lag}"].values[row] == pytest.approx(
-                    before[0] if there else NAN, nan_ok=True
-                )
+                wanted = values[step - lag] if step >= lag else NAN
+                assert lagged[f"{name} lag {lag}"].values[first + step] == pytest.approx(wanted, nan_ok=True)
             for asked in ROLLING:
                 statistic, steps = asked.split("_")
-                values = observed_values(series, row - int(steps) + 1, row, channel)
-                wanted = FORMULAS[statistic](values) if values else NAN
-                found = rolled[f"{name} {statistic} {steps}"].values[row]
+                window = [one for one in values[max(0, step - int(steps) + 1) : step + 1] if not math.isnan(one)]
+                wanted = FORMULAS[statistic](window) if window else NAN
+                found = rolled[f"{name} {statistic} {steps}"].values[first + step]
                 assert found == pytest.approx(wanted, rel=1e-5, abs=1e-5, nan_ok=True)
 
 
@@ -89,14 +71,14 @@ def test_nothing_looks_ahead(lengths, seed, share):
     series = random_series(lengths, seed)
     series.observed[:10] = True  # so that every column has a value in training
     train = Span(np.array([0, *series.offsets[1:-1]]), np.array([10, *series.offsets[1:-1]]))
-    made = build_transforms([], None, [1, 2, 6], ROLLING)
+    transforms = build_transforms(lags=[1, 2, 6], rolling=ROLLING)
     index = seed % len(lengths)
     first = int(series.offsets[index]) + (10 if index == 0 else 0)  # what the training rows say fills gaps: they stay
     last = min(first + int(share * (series.offsets[index + 1] - first)), series.offsets[index + 1] - 1)
     after = slice(last + 1, series.offsets[index + 1])
     values, observed = series.values.copy(), series.observed.copy()
     values[after], observed[after] = 1e4, True
-    one, two = (prepare_covariates(given, train, 2, made).series
+    one, two = (prepare_covariates(given, train, 2, transforms).series
                 for given in (series, replace(series, values=values, observed=observed)))  # fmt: skip
     changed = (one.past_covariates != two.past_covariates).any(axis=1)
     assert not changed[: last + 1].any() and not changed[after.stop :].any()
@@ -111,8 +93,7 @@ def test_nothing_looks_ahead(lengths, seed, share):
 
 
 def test_lags_line_up_with_the_steps_of_a_window():
-    data = SeriesData(integers(80, 90), past_steps=5, horizon=3, lags=[3, 10, 2], split=[0.6, 0.2, 0.2])
-    data.setup()
+    data = prepare(integers(80, 90), horizon=3, lags=[3, 10, 2], split=[0.6, 0.2, 0.2])
     assert data.spec.known_covariates[::2] == ("a lag 3", "a lag 10") and data.spec.past_covariates[0] == "a lag 2"
     for window in data.loaders["validation"]:
         check(window, data.spec)
@@ -132,8 +113,7 @@ def with_covariates(**columns: list[float]) -> SeriesSet:
 def test_missing_numbers_are_forward_filled_and_marked():
     wind = [NAN, NAN, 1, 2, NAN, NAN, 3, *[3] * 13, NAN, 5, *[5] * 17, NAN]
     full = [float(row) for row in range(40)]
-    data = SeriesData(with_covariates(wind=wind, full=full), past_steps=5, horizon=2, split=[10, 5, 5])
-    data.setup()
+    data = prepare(with_covariates(wind=wind, full=full), split=[10, 5, 5])
     mean = np.nanmean([*wind[:10], *wind[20:30]])
     assert data.spec.past_covariates == ("wind", "wind missing", "full")
     imputed, indicator, same = data.series.past_covariates.T
@@ -150,10 +130,7 @@ def test_missing_numbers_are_forward_filled_and_marked():
 
 
 def test_no_missing_indicator_without_missing_training_values():
-    data = SeriesData(
-        with_covariates(wind=[*range(18), NAN, NAN, *range(20)]), past_steps=5, horizon=2, split=[10, 5, 5]
-    )
-    data.setup()
+    data = prepare(with_covariates(wind=[*range(18), NAN, NAN, *range(20)]), split=[10, 5, 5])
     assert data.spec.past_covariates == ("wind",)
     assert data.series.past_covariates[17:21, 0].tolist() == [17, 17, 17, 0]
     (note,) = data.series.notes
@@ -162,8 +139,7 @@ def test_no_missing_indicator_without_missing_training_values():
 
 def test_statics_reach_the_windows_and_missing_ones_become_the_mean():
     series = replace(integers(30, 30, 30), static=np.float32([[4, 7], [NAN, 8], [6, 9]]), static_names=("size", "age"))
-    data = SeriesData(series, past_steps=5, horizon=2)
-    data.setup()
+    data = prepare(series)
     assert data.spec.statics == ("size", "age")
     assert data.spec.static_statistics.mean == (pytest.approx(5.0), pytest.approx(8.0))
     assert data.spec.static_statistics.deviation[1] == pytest.approx(math.sqrt(2 / 3))
@@ -177,8 +153,7 @@ def test_statics_reach_the_windows_and_missing_ones_become_the_mean():
 
 def test_statistics_of_statics_use_training_series_only():
     series = replace(integers(*[30] * 4), static=np.float32([[1], [3], [100], [1000]]), static_names=("size",))
-    data = SeriesData(series, past_steps=5, horizon=2, split=[2, 1, 1], split_by="series")
-    data.setup()
+    data = prepare(series, split=[2, 1, 1], split_by="series")
     assert data.spec.static_statistics == ((2.0,), (1.0,))
 
 
@@ -188,18 +163,15 @@ def test_arrays_that_need_no_change_are_not_copied():
     assert prepared.series.values is series.values and prepared.categories == prepared.indicators == ()
     assert prepared.series.past_covariates is prepared.series.known_covariates is prepared.series.static is None
     full = with_covariates(wind=list(range(40)))
-    assert (
-        prepare_covariates(full, Span(full.offsets[:-1], full.offsets[1:]), 2, []).series.past_covariates
-        is full.past_covariates
-    )
+    prepared = prepare_covariates(full, Span(full.offsets[:-1], full.offsets[1:]), 2, [])
+    assert prepared.series.past_covariates is full.past_covariates
 
 
 def test_covariates_of_an_unobserved_step():
     time = np.datetime64("2020-01-01", "us") + np.arange(40) * np.timedelta64(1, "D")
     values, observed = np.arange(40, dtype=np.float32)[:, None], np.arange(40)[:, None] != 9
     series = SeriesSet(values * observed, np.array([0, 40]), ("y",), observed=observed, time=time)
-    data = SeriesData(series, past_steps=5, horizon=2, calendar=["weekday:category"], lags=[1, 7], rolling=["max_3"])
-    data.setup()
+    data = prepare(series, calendar=["weekday:category"], lags=[1, 7], rolling=["max_3"])
     past = dict(zip(data.spec.past_covariates, data.series.past_covariates.T, strict=True))
     known = dict(zip(data.spec.known_covariates, data.series.known_covariates.T, strict=True))
     assert known["weekday"][8:12].tolist() == [4, 5, 6, 7]
@@ -217,10 +189,10 @@ def test_a_spike_does_not_affect_later_rolling_features():
 
 
 def test_a_single_value_equals_a_list_of_one():
-    single = build_transforms("hour", "US", 24, "mean_24")
-    several = build_transforms(["hour"], ["US"], [24], ["mean_24"])
+    single = build_transforms(calendar="hour", holidays="US", lags=24, rolling="mean_24")
+    several = build_transforms(calendar=["hour"], holidays=["US"], lags=[24], rolling=["mean_24"])
     assert [vars(one) for one in single] == [vars(one) for one in several] and len(single) == 4
-    assert build_transforms((), None, (), ()) == []
+    assert build_transforms(calendar=(), holidays=None, lags=(), rolling=()) == []
 
 
 @pytest.mark.parametrize(
@@ -262,7 +234,7 @@ def test_invalid_settings_are_refused_before_reading(asked, message):
 )
 def test_columns_without_a_training_value_or_with_a_duplicate_name_are_refused(series, asked, message):
     with pytest.raises(InputError, match=message):
-        SeriesData(series, past_steps=5, horizon=2, **asked).setup()
+        prepare(series, **asked)
 
 
 COLOURS = ("blue", "green", "red", "white")
@@ -280,15 +252,12 @@ def coloured(codes: list[int], **others) -> SeriesSet:
     )
 
 
-def prepare(series: SeriesSet, **windows) -> SeriesData:
-    data = SeriesData(series, **{"past_steps": 5, "horizon": 2, "split": [10, 10, 10], **windows})
-    data.setup()
-    return data
+SPLIT = [10, 10, 10]
 
 
 def test_categories_not_in_training_become_unknown():
     given = [RED, RED, BLUE, 0, RED, BLUE, 0, RED, RED, RED, *[WHITE, GREEN, RED, BLUE, 0] * 4]
-    data = prepare(coloured(given))
+    data = prepare(coloured(given), split=SPLIT)
     assert data.spec.categories == (Category("colour", ("blue", "red"), (0.2, 0.6)),)  # two of ten rows have no value
     number = {RED: 2, BLUE: 1}
     assert data.series.past_covariates[:, 0].tolist() == [number.get(one, 0) for one in given]
@@ -304,27 +273,27 @@ def test_categories_not_in_training_become_unknown():
 
 def test_nothing_changes_if_training_has_all_categories():
     series = coloured([BLUE, GREEN, RED, WHITE, *[RED] * 26])
-    data = prepare(series)
+    data = prepare(series, split=SPLIT)
     assert data.spec.categories == (Category("colour", COLOURS, (0.1, 0.1, 0.7, 0.1)),)
     assert data.series.past_covariates is series.past_covariates and data.series.notes == ()
 
 
 def test_later_rows_do_not_change_the_codes():
     before = [BLUE, RED] * 5
-    one, two = (prepare(coloured([*before, *later])) for later in ([RED] * 20, [GREEN] * 20))
+    one, two = (prepare(coloured([*before, *later]), split=SPLIT) for later in ([RED] * 20, [GREEN] * 20))
     assert one.spec == two.spec
     assert (one.series.past_covariates[:10] == two.series.past_covariates[:10]).all()
 
 
 def test_no_note_on_a_category_that_no_row_has():
-    data = prepare(coloured([BLUE, RED] * 15))
+    data = prepare(coloured([BLUE, RED] * 15), split=SPLIT)
     assert data.spec.categories[0].values == ("blue", "red") and data.series.notes == ()
 
 
 def test_the_note_names_the_first_unknown_categories():
     values = tuple(f"shop {number}" for number in range(9))
     series = coloured([1] * 10 + [2, 3, 4, 5, 6, 7, 8, 9, 9, 9] * 2)
-    data = prepare(replace(series, categories={"colour": values}))
+    data = prepare(replace(series, categories={"colour": values}), split=SPLIT)
     (note,) = data.series.notes
     assert note.endswith("'shop 1', 'shop 2', 'shop 3' and 5 more not in the training part: unknown in 20 rows.")
 
@@ -344,7 +313,7 @@ def test_a_static_category_counts_series_not_rows():
 
 def test_a_category_without_a_training_value_is_refused():
     with pytest.raises(InputError, match=r"column 'colour' has no value in the training part \(data\.split\)"):
-        prepare(coloured([*[0] * 10, *[RED] * 20]))
+        prepare(coloured([*[0] * 10, *[RED] * 20]), split=SPLIT)
 
 
 def test_calendar_categories_not_in_training_become_unknown():

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from data import SeriesData, build_data, integers, real
+from data import build_data, integers, prepare, real
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -238,8 +238,7 @@ def test_a_fold_needs_a_training_window():
 def test_rows_after_the_test_part_do_not_affect_a_fold():
     given, changed = integers(100), integers(100)
     changed.values[80:] = 1e6
-    first, second = (SeriesData(s, past_steps=5, horizon=2, split=[-20, -10], fold=2) for s in (given, changed))
-    first.setup(), second.setup()
+    first, second = (prepare(series, split=[-20, -10], fold=2) for series in (given, changed))
     assert first.spec == second.spec
     for stage in STAGES:
         for one, other in zip(first.loaders[stage], second.loaders[stage], strict=True):

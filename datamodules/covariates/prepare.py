@@ -13,7 +13,7 @@ from datamodules.covariates.column import CovariateColumn, CovariateTransform
 from datamodules.covariates.impute import RowSelection, impute, recode_categories
 from datamodules.covariates.lags import Lags, Rolling
 from datamodules.series import SeriesSet, Span
-from datamodules.statistics import compute_statistics, has_nan, merge_ranges
+from datamodules.statistics import compute_statistics, has_nan, merge_ranges, range_mask
 from seqmodels.window import Category, InputError, Statistics
 
 
@@ -37,24 +37,21 @@ class PreparedSeries(NamedTuple):
         )
 
 
-def build_transforms(
-    calendar: str | Sequence[str],
-    holidays: str | Sequence[str] | None,
-    lags: int | Sequence[int],
-    rolling: str | Sequence[str],
-) -> list[CovariateTransform]:
-    """Build the transforms that these config keys ask for, each key with one value, several or none.
+TRANSFORMS: dict[str, Callable[[list], CovariateTransform]] = {
+    "calendar": Calendar,
+    "holidays": Holidays,
+    "lags": Lags,
+    "rolling": Rolling,
+}
+
+
+def build_transforms(**settings: Any) -> list[CovariateTransform]:
+    """Build the transforms that config keys ask for, in the order of the keys, each with one value, several or none.
 
     Raises InputError for an invalid setting.
     """
-    settings: list[tuple[str, Callable[[list], CovariateTransform], Any]] = [
-        ("calendar", Calendar, calendar),
-        ("holidays", Holidays, holidays),
-        ("lags", Lags, lags),
-        ("rolling", Rolling, rolling),
-    ]
-    listed = [(transform, _as_list(key, given)) for key, transform, given in settings]
-    return [transform(values) for transform, values in listed if values]
+    listed = {key: _as_list(key, given) for key, given in settings.items()}
+    return [TRANSFORMS[key](values) for key, values in listed.items() if values]
 
 
 def _as_list(key: str, given: Any) -> list[Any]:
@@ -119,10 +116,7 @@ class _Preparation:
         """The training rows as one index, much faster than thousands of ranges; built only if a column needs it."""
         if len(self.ranges) == 1:
             return self.ranges[0]
-        change = np.zeros(self.rows + 1, np.int8)
-        change[[part.start for part in self.ranges]] += 1
-        change[[part.stop for part in self.ranges]] -= 1
-        return np.cumsum(change[:-1], dtype=np.int8).view(bool)
+        return range_mask([part.start for part in self.ranges], [part.stop for part in self.ranges], self.rows)
 
     def prepare(
         self, given: np.ndarray | None, names: tuple[str, ...], added: Sequence[CovariateColumn] = ()
