@@ -1,4 +1,4 @@
-"""Averaged weights: their formula, and that they are what is validated, kept, tested and resumed."""
+"""Averaged weights: their formula, and their use in validation, checkpoints, tests and resumed runs."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def weights(module: torch.nn.Module) -> torch.Tensor:
 
 
 class Record(pl.Callback):
-    """Notes the weights after each optimizer step, those that are validated, and those seen when validation ends."""
+    """Records the weights after each optimizer step, during validation, and at its end."""
 
     def __init__(self, stop: int | None = None) -> None:
         self.trained: list[torch.Tensor] = []
@@ -45,16 +45,16 @@ class Record(pl.Callback):
         self.drawn.append(weights(module))
 
 
-def averages(trained: list[torch.Tensor]) -> list[torch.Tensor]:
+def expected_averages(trained: list[torch.Tensor]) -> list[torch.Tensor]:
     """The formula, in float64."""
-    found = [trained[0]]
+    averages = [trained[0]]
     for now in trained[1:]:
-        found.append(DECAY * found[-1] + (1 - DECAY) * now)
-    return found
+        averages.append(DECAY * averages[-1] + (1 - DECAY) * now)
+    return averages
 
 
-def keeper(directory: Path, every: int | None = None) -> pl.callbacks.ModelCheckpoint:
-    """Writes last.ckpt every so many steps; with None after each validation."""
+def checkpoint_callback(directory: Path, every: int | None = None) -> pl.callbacks.ModelCheckpoint:
+    """Checkpoint callback that writes last.ckpt every ``every`` steps; after each validation if None."""
     return pl.callbacks.ModelCheckpoint(
         directory, "last", save_top_k=1, every_n_train_steps=every, enable_version_counter=False
     )
@@ -65,18 +65,18 @@ def close(given: torch.Tensor, wanted: torch.Tensor) -> bool:
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_the_average_is_validated_and_kept_and_the_trained_weights_go_on(fast: bool, tmp_path: Path) -> None:
+def test_the_average_is_validated_and_kept_while_training_continues_unchanged(fast: bool, tmp_path: Path) -> None:
     data, record = small_waves(), Record()
     module = small_module(data)
-    fit(module, data, [record, AveragedWeights(DECAY), keeper(tmp_path)], fast=fast, max_epochs=2)
+    fit(module, data, [record, AveragedWeights(DECAY), checkpoint_callback(tmp_path)], fast=fast, max_epochs=2)
     plain, unaveraged = Record(), small_module(data)
     fit(unaveraged, small_waves(), [plain], fast=fast, max_epochs=2)
     assert all(map(torch.equal, record.trained, plain.trained)) and len(record.trained) == 10
-    wanted = averages(record.trained)
+    wanted = expected_averages(record.trained)
     assert not close(wanted[-1], record.trained[-1])
     validated = record.validated[-2:]
     assert close(validated[0], wanted[4]) and close(validated[1], wanted[9])
-    assert all(map(torch.equal, record.drawn[-2:], validated)), "what is drawn is what is measured"
+    assert all(map(torch.equal, record.drawn[-2:], validated)), "figures show the weights that are measured"
     assert close(weights(module), wanted[9])
     last = torch.load(tmp_path / "last.ckpt", weights_only=True)
     kept = torch.cat([last["state_dict"][name].double().flatten() for name, _ in module.named_parameters()])
@@ -85,11 +85,11 @@ def test_the_average_is_validated_and_kept_and_the_trained_weights_go_on(fast: b
 
 @pytest.mark.parametrize(("every", "stop"), [(1, 7), (1, 5), (None, 5)])
 @pytest.mark.filterwarnings("ignore:Checkpoint directory:UserWarning")
-def test_resuming_changes_nothing(every: int | None, stop: int, tmp_path: Path) -> None:
+def test_a_resumed_run_ends_with_the_same_weights(every: int | None, stop: int, tmp_path: Path) -> None:
     def run(name: str, stop: int | None = None, resume: bool = False) -> torch.Tensor:
         data = small_waves()
         module = small_module(data, dropout=0.3)
-        callbacks = [Record(stop), AveragedWeights(DECAY), keeper(tmp_path / name, every), RandomState()]
+        callbacks = [Record(stop), AveragedWeights(DECAY), checkpoint_callback(tmp_path / name, every), RandomState()]
         fit(module, data, callbacks, str(tmp_path / name / "last.ckpt") if resume else None)
         return weights(module)
 
@@ -99,7 +99,7 @@ def test_resuming_changes_nothing(every: int | None, stop: int, tmp_path: Path) 
     assert torch.equal(run("parts", resume=True), whole)
 
 
-def test_a_decay_of_one_would_never_move() -> None:
+def test_a_decay_of_one_is_refused() -> None:
     with pytest.raises(InputError, match="callbacks.ema.decay is 1.0; it must be at least 0 and less than 1"):
         AveragedWeights(1.0)
 
@@ -108,7 +108,7 @@ SMALL = {"series": 200, "past_steps": 20, "horizon": 3}
 COMMAND = (*(f"data.{key}={value}" for key, value in SMALL.items()), "logger=none", "trainer.max_epochs=2")
 
 
-def test_a_run_tests_the_average_and_loads_without_it(tmp_path: Path) -> None:
+def test_the_average_is_tested_and_loaded(tmp_path: Path) -> None:
     place = tmp_path / "work"
     place.mkdir()
     ended = forked(place, *COMMAND, "callbacks=ema", "callbacks.ema.decay=0.9", "model=lstm")
@@ -127,7 +127,7 @@ def test_a_run_tests_the_average_and_loads_without_it(tmp_path: Path) -> None:
     assert len(window.origin) == row["windows"] == 20 and row["mae"] == pytest.approx(float(error), rel=1e-5)
 
 
-def test_a_misspelt_key_is_refused_and_the_average_comes_last(tmp_path: Path) -> None:
+def test_a_misspelt_key_is_refused_and_the_callback_comes_last(tmp_path: Path) -> None:
     place = tmp_path / "work"
     place.mkdir()
     ended = forked(place, *COMMAND, "callbacks=ema", "+callbacks.ema.decai=0.9")

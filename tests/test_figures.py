@@ -1,4 +1,4 @@
-"""Figures show the right numbers at the right moments, as pictures of the promised size, and leave nothing open."""
+"""Figures: their curves, labels, sizes and times, and that none stays open."""
 
 import gc
 import weakref
@@ -20,7 +20,7 @@ from seqmodels.report.plotting import Panel, plot_errors, plot_forecasts, render
 from seqmodels.training.callbacks.figures import ForecastFigures, draw_errors, draw_forecasts, save_final_figures
 
 
-class Dated(WindowDataModule):
+class DailySeries(WindowDataModule):
     """Two daily series of two channels that count upwards by one and by ten; every ninth value is missing."""
 
     def read(self) -> SeriesSet:
@@ -36,20 +36,20 @@ class Dated(WindowDataModule):
 
 
 def lines(figure: Figure, panel: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Curves of one panel by their label: (x, y)."""
+    """Curves (x, y) of one panel by label."""
     drawn = figure.axes[panel].get_lines()
     return {str(line.get_label()): (np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in drawn}
 
 
-def picture_size(path: Path) -> tuple[int, int]:
-    """Width and height from the header of a PNG file."""
+def png_size(path: Path) -> tuple[int, int]:
+    """Width and height in the header of a PNG file."""
     header = path.read_bytes()[:24]
     assert header[:8] == b"\x89PNG\r\n\x1a\n"
     return int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")
 
 
 def test_curves_are_the_windows_of_the_data() -> None:
-    data = Dated(past_steps=60, horizon=3, context="across")
+    data = DailySeries(past_steps=60, horizon=3, context="across")
     module = small_module(data)
     figure = draw_forecasts(module, data, "validation", 4, "heading")
     window = data.examples("validation", 4)
@@ -73,8 +73,8 @@ def test_curves_are_the_windows_of_the_data() -> None:
         assert found["seasonal naive"][1] == pytest.approx(np.where(leads % 9, leads, leads - 7))
 
 
-def test_labels_say_which_series_when_and_what() -> None:
-    data = Dated(past_steps=60, horizon=3)
+def test_titles_and_labels() -> None:
+    data = DailySeries(past_steps=60, horizon=3)
     figure = draw_forecasts(small_module(data), data, "test", 2, "Test forecasts")
     window = data.examples("test", 2)
     first = np.datetime64("2020-01-01") + np.timedelta64(int(window.origin[0]), "D")
@@ -88,7 +88,7 @@ def test_labels_say_which_series_when_and_what() -> None:
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, (700, 1200)), (6, (700, 1200)), (9, (1050, 1200))])
-def test_any_number_of_windows_fits(count: int, size: tuple[int, int]) -> None:
+def test_size_for_any_number_of_windows(count: int, size: tuple[int, int]) -> None:
     panel = Panel("title", np.arange(5.0), np.ones(1), np.zeros(1), np.full(1, np.nan))
     picture = render(plot_forecasts([panel] * count, "heading", "step", "value", "model", "naive"))
     assert picture.shape == (*size, 3) and picture.dtype == np.uint8
@@ -96,10 +96,10 @@ def test_any_number_of_windows_fits(count: int, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(("share", "steps"), [(1.0, [5, 25, 35]), (0.0, [5, 35])])
-def test_pictures_come_at_the_first_every_fifth_and_the_last_validation(
+def test_figures_are_drawn_at_the_first_every_fifth_and_the_last_validation(
     share: float, steps: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fifth is left out where drawing would take a larger share of the time than it may."""
+    """The fifth is skipped if drawing takes more than its share of the time."""
     monkeypatch.setattr("seqmodels.training.callbacks.figures.MAX_TIME_SHARE", share)
     data = small_waves()
     logger = TensorBoardLogger(tmp_path, name="", version="")
@@ -109,10 +109,10 @@ def test_pictures_come_at_the_first_every_fifth_and_the_last_validation(
     assert found.Images("forecast/validation")[0].width == 1200
 
 
-def test_a_run_without_tensorboard_keeps_the_latest_picture(tmp_path: Path) -> None:
+def test_a_run_without_tensorboard_keeps_the_latest_figure(tmp_path: Path) -> None:
     data = small_waves()
     fit(small_module(data), data, [ForecastFigures(windows=1, directory=str(tmp_path))], max_epochs=1)
-    assert picture_size(tmp_path / "forecast_validation.png") == (1200, 700)
+    assert png_size(tmp_path / "forecast_validation.png") == (1200, 700)
     fit(small_module(data), data, [ForecastFigures(windows=1)], max_epochs=1)
 
 
@@ -125,7 +125,7 @@ def test_drawing_changes_neither_training_nor_random_numbers() -> None:
     assert all(part.training for part in module.forecaster.modules())
 
 
-def test_final_figures_and_their_errors(tmp_path: Path) -> None:
+def test_final_figures(tmp_path: Path) -> None:
     data = small_waves()
     module = small_module(data)
     files = save_final_figures(module, data, tmp_path)
@@ -134,7 +134,7 @@ def test_final_figures_and_their_errors(tmp_path: Path) -> None:
     worse = table._replace(absolute=table.absolute * 4)
     module.results = {"validation": {"model": table, "naive": worse}, "test": {"model": worse, "naive": table}}
     files = save_final_figures(module, data, tmp_path)
-    assert files[-1] == tmp_path / "error_by_step.png" and picture_size(files[-1]) == (1200, 420)
+    assert files[-1] == tmp_path / "error_by_step.png" and png_size(files[-1]) == (1200, 420)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(file.name for file in files)
     figure = draw_errors(module)
     assert lines(figure, 0)["model"][1].tolist() == [1, 2, 3]
@@ -143,7 +143,7 @@ def test_final_figures_and_their_errors(tmp_path: Path) -> None:
     assert low == 0 and high > 12
 
 
-def test_no_figure_stays_alive(tmp_path: Path) -> None:
+def test_no_figure_stays_open(tmp_path: Path) -> None:
     figure = plot_errors({"test": {"model": np.ones(3)}}, "MAE", "model")
     render(figure)
     save_figure(figure, tmp_path / "figure.png")

@@ -1,4 +1,4 @@
-"""The short way through a training step does exactly what Lightning's own does."""
+"""The fast training step against Lightning's own, bit by bit."""
 
 import lightning.pytorch as pl
 import pytest
@@ -10,8 +10,8 @@ from seqmodels.training import loop
 from seqmodels.training.loop import FastEpochLoop
 
 
-class Counter(pl.Callback):
-    """What a callback sees of every batch."""
+class Recorder(pl.Callback):
+    """Records what a callback sees of each batch."""
 
     def __init__(self):
         self.seen = []
@@ -23,16 +23,16 @@ class Counter(pl.Callback):
         self.seen.append(("end", batch_idx, trainer.global_step, trainer.is_last_batch, float(outputs["loss"])))
 
 
-def trained(fast, **settings):
-    data, counter = small_waves(), Counter()
+def train(fast, **settings):
+    data, recorder = small_waves(), Recorder()
     module = small_module(data, dropout=0.2)
     torch.manual_seed(1)
-    trainer = fit(module, data, [counter], fast=fast, gradient_clip_val=0.5, **settings)
+    trainer = fit(module, data, [recorder], fast=fast, gradient_clip_val=0.5, **settings)
     assert isinstance(trainer.fit_loop.epoch_loop, FastEpochLoop) == fast
     rate = trainer.optimizers[0].param_groups[0]["lr"]
     return (
         [p.detach() for p in module.parameters()],
-        counter.seen,
+        recorder.seen,
         trainer.global_step,
         rate,
         trainer.fit_loop.state_dict(),
@@ -42,24 +42,24 @@ def trained(fast, **settings):
 @pytest.mark.parametrize(
     "settings", [{}, {"val_check_interval": 0.4}, {"limit_train_batches": 3}, {"max_steps": 7, "max_epochs": -1}]
 )
-def test_both_ways_give_the_same_bit_by_bit(settings):
-    fast, slow = trained(True, **settings), trained(False, **settings)
+def test_fast_and_general_step_give_the_same_bit_by_bit(settings):
+    fast, slow = train(True, **settings), train(False, **settings)
     assert all(torch.equal(a, b) for a, b in zip(fast[0], slow[0], strict=True))
     assert fast[1:4] == slow[1:4] and len(fast[1]) > 10
     assert fast[4] == slow[4], "progress, as a checkpoint keeps it"
 
 
-class Watching(pl.Callback):
+class InnerHook(pl.Callback):
     def on_before_optimizer_step(self, trainer, module, optimizer):
         pass
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"precision": "bf16-mixed"}, {"callbacks": [Watching()]}, {"profiler": "simple"}],
+    [{"precision": "bf16-mixed"}, {"callbacks": [InnerHook()]}, {"profiler": "simple"}],
     ids=["precision", "inner hook", "profiler"],
 )
-def test_what_is_not_plain_takes_the_long_way(settings, tmp_path):
+def test_other_settings_take_the_general_step(settings, tmp_path):
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, default_root_dir=tmp_path, **settings
     )
@@ -67,7 +67,7 @@ def test_what_is_not_plain_takes_the_long_way(settings, tmp_path):
     assert type(trainer.fit_loop.epoch_loop) is _TrainingEpochLoop
 
 
-def test_accumulated_gradients_take_the_long_way_too():
+def test_accumulated_gradients_take_the_general_step():
     results = []
     for fast in (True, False):
         data = small_waves()

@@ -1,4 +1,4 @@
-"""The learning-rate sweep: what it measures and suggests, and what its command leaves behind."""
+"""Learning-rate finder: losses, suggestion, and the files and messages of its command."""
 
 import csv
 import math
@@ -32,7 +32,7 @@ def curve(losses: np.ndarray, lowest: float = 1e-5, highest: float = 1.0) -> Los
     return LossCurve(np.geomspace(lowest, highest, len(losses)), losses, losses)
 
 
-def test_smoothing_is_the_mean_of_the_neighbours_there_are() -> None:
+def test_the_moving_average_uses_the_neighbours_that_exist() -> None:
     losses = np.random.default_rng(0).normal(size=13)
     for half in (1, 3):
         expected = [losses[max(0, i - half) : i + half + 1].mean() for i in range(13)]
@@ -40,7 +40,7 @@ def test_smoothing_is_the_mean_of_the_neighbours_there_are() -> None:
 
 
 @pytest.mark.parametrize("shift", [0.0, -5.0])  # a likelihood may be negative
-def test_the_suggestion_lies_in_the_middle_between_steepest_fall_and_minimum(shift: float) -> None:
+def test_the_suggestion_is_halfway_between_steepest_fall_and_minimum(shift: float) -> None:
     exponent = np.linspace(-5, 0, 501)
     losses = np.where(exponent < -4, 1.0, 0.5 + 0.5 * np.cos(np.pi * (exponent + 4) / 3)) + shift  # lowest at -1
     found = suggest(curve(losses))
@@ -52,7 +52,7 @@ def test_the_suggestion_lies_in_the_middle_between_steepest_fall_and_minimum(shi
     assert "higher rates.highest" in explain(curve(losses)._replace(rates=np.full(501, 0.1)), found)
 
 
-def test_noise_and_a_rising_loss_suggest_nothing(tmp_path: Path) -> None:
+def test_noise_and_a_rising_loss_give_no_suggestion(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(1.0, 0.1, 200)
     flat = curve(noise)._replace(smooth_losses=moving_average(noise, 5))
     assert suggest(flat) is None and suggest(curve(np.linspace(1, 2, 50))) is None
@@ -61,19 +61,19 @@ def test_noise_and_a_rising_loss_suggest_nothing(tmp_path: Path) -> None:
     assert metrics(tmp_path) == {"model": "gru", "steps": 200}
 
 
-def swept(sweep: LearningRateFinder, data=None, optimizer=None, **trainer) -> pl.LightningModule:
-    """A module after the sweep, trained as ``learning_rate.py`` does."""
+def run_finder(finder: LearningRateFinder, data=None, optimizer=None, **trainer) -> pl.LightningModule:
+    """Train with rising rates, as the command does."""
     data = data or small_waves()
     module = small_module(data)
     module.scheduler, module.optimizer = None, optimizer or module.optimizer
-    settings = {"max_epochs": -1, "max_steps": sweep.steps + 1, "limit_val_batches": 0} | trainer
-    fit(module, data, [sweep], **settings)
+    settings = {"max_epochs": -1, "max_steps": finder.steps + 1, "limit_val_batches": 0} | trainer
+    fit(module, data, [finder], **settings)
     return module
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_it_records_the_losses_of_training_over_several_epochs(accumulate: int) -> None:
-    """With all rates practically equal a sweep is ordinary training; each loss belongs to the step before it."""
+def test_losses_are_those_of_training_over_several_epochs(accumulate: int) -> None:
+    """With almost equal rates the finder trains as usual; each loss belongs to the step before it."""
     losses: dict[int, list[float]] = {}
 
     class Record(pl.Callback):
@@ -82,46 +82,46 @@ def test_it_records_the_losses_of_training_over_several_epochs(accumulate: int) 
                 loss = float(module.forecaster.loss(batch.inputs, batch.targets))
             losses.setdefault(trainer.global_step, []).append(loss)
 
-    data, sweep = small_waves(), LearningRateFinder(1e-2, 1e-2 + 1e-9, steps=20)
+    data, finder = small_waves(), LearningRateFinder(1e-2, 1e-2 + 1e-9, steps=20)
     module = small_module(data)
     module.scheduler = None
     fit(module, data, [Record()], max_epochs=-1, max_steps=21, accumulate_grad_batches=accumulate)
-    swept(sweep, accumulate_grad_batches=accumulate)
+    run_finder(finder, accumulate_grad_batches=accumulate)
     expected = [sum(found) / len(found) for _, found in sorted(losses.items())]
-    assert len(expected) == 21 and sweep.losses == pytest.approx(expected, rel=1e-4)
-    measured = sweep.curve()
+    assert len(expected) == 21 and finder.losses == pytest.approx(expected, rel=1e-4)
+    measured = finder.curve()
     assert measured.losses == pytest.approx(expected[1:], rel=1e-4) and len(measured.rates) == 20
 
 
-def test_rates_rise_by_the_same_factor_whatever_the_optimizer() -> None:
+def test_rates_rise_exponentially_with_any_optimizer() -> None:
     used = []
 
     class Record(pl.Callback):
         def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
             used.append(trainer.optimizers[0].param_groups[0]["lr"])
 
-    sweep = LearningRateFinder(1e-4, 1e-2, steps=21)
+    finder = LearningRateFinder(1e-4, 1e-2, steps=21)
     data = small_waves()
     module = small_module(data)
     module.scheduler, module.optimizer = None, partial(torch.optim.SGD, lr=7.0, momentum=0.9)
-    fit(module, data, [sweep, Record()], max_epochs=-1, max_steps=22, limit_val_batches=0)
+    fit(module, data, [finder, Record()], max_epochs=-1, max_steps=22, limit_val_batches=0)
     assert used == pytest.approx([*(1e-4 * 10 ** (k / 10) for k in range(21)), 1e-2], rel=1e-9)
 
 
-def test_it_ends_where_training_is_no_longer_stable() -> None:
-    sweep = LearningRateFinder(1e-3, 1e6, steps=60)
-    swept(sweep, optimizer=partial(torch.optim.SGD, lr=1.0, momentum=0.9))
-    assert 20 <= len(sweep.losses) < 61
-    measured = sweep.curve()
+def test_training_stops_when_it_becomes_unstable() -> None:
+    finder = LearningRateFinder(1e-3, 1e6, steps=60)
+    run_finder(finder, optimizer=partial(torch.optim.SGD, lr=1.0, momentum=0.9))
+    assert 20 <= len(finder.losses) < 61
+    measured = finder.curve()
     assert np.isfinite(measured.losses).all() and len(measured.rates) == len(measured.losses)
-    assert measured.losses[-1] > 4 * measured.smooth_losses.min() or not math.isfinite(sweep.losses[-1])
+    assert measured.losses[-1] > 4 * measured.smooth_losses.min() or not math.isfinite(finder.losses[-1])
 
 
-def test_a_loss_that_is_never_finite_is_refused() -> None:
-    sweep = LearningRateFinder(1e-3, 1.0, steps=20)
-    sweep.losses = [1.0, 2.0, math.nan]
+def test_too_few_finite_losses_are_refused() -> None:
+    finder = LearningRateFinder(1e-3, 1.0, steps=20)
+    finder.losses = [1.0, 2.0, math.nan]
     with pytest.raises(InputError, match="rates.lowest is 0.001, at which training is already unstable"):
-        sweep.curve()
+        finder.curve()
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_loss_that_is_never_finite_is_refused() -> None:
         ({"steps": 19}, "rates.steps is 19; it must be at least 20"),
     ],
 )
-def test_senseless_settings_are_refused(settings: dict, words: str) -> None:
+def test_invalid_settings_are_refused(settings: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         LearningRateFinder(**settings)
 
@@ -157,7 +157,7 @@ def test_the_command_suggests_a_rate_that_trains(place: Path) -> None:
     rate = given["monitor"]["value"]
     assert given["parameters"] > 1000 and 1e-3 < rate < 0.3 and given["steepest"] < rate < given["lowest"]
     (line,) = re.findall(r"^Suggested: python train.py (.*)$", ended.out, re.MULTILINE)
-    assert line.split() == [*SMALL, f"optimizer.lr={rate:g}"], "its own keys and the old rate are left out"
+    assert line.split() == [*SMALL, f"optimizer.lr={rate:g}"], "without the keys of the finder and the old rate"
     with (place / "found/learning_rate.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == given["steps"] and float(rows[0]["learning_rate"]) == pytest.approx(1e-6)
@@ -168,8 +168,8 @@ def test_the_command_suggests_a_rate_that_trains(place: Path) -> None:
     assert metrics(run)["rows"][0]["skill"] > 0.3
 
 
-def test_it_begins_as_training_by_the_same_seed(place: Path) -> None:
-    """While rates are tiny, so that the weights stay, the loss tells the weights and the batch."""
+def test_the_finder_starts_as_training_with_the_same_seed(place: Path) -> None:
+    """At tiny rates the weights stay the same, so that a loss identifies weights and batch."""
     ended = command(place, *SMALL, "rates.steps=20", "rates.highest=1.0e-5", "seed=3", "hydra.run.dir=sweep")
     assert ended.code == 2 and "fell at no learning rate" in ended.err and files_in(place / "sweep") == FILES
     tiny = ("scheduler=constant", "optimizer.lr=1e-7", "trainer.max_steps=8", "seed=3", "logger=csv")
@@ -180,10 +180,10 @@ def test_it_begins_as_training_by_the_same_seed(place: Path) -> None:
     with (place / "sweep/learning_rate.csv").open(newline="") as stream:
         swept = [float(row["loss"]) for row in csv.DictReader(stream)]
     assert len(losses) == 8 and swept[:7] == pytest.approx(losses[1:], rel=2e-4)
-    assert min(abs(a / b - 1) for a, b in zip(losses, losses[1:], strict=False)) > 2e-3, "batches tell themselves apart"
+    assert min(abs(a / b - 1) for a, b in zip(losses, losses[1:], strict=False)) > 2e-3, "the losses of batches differ"
 
 
-def test_several_models_in_one_command(place: Path) -> None:
+def test_several_models_in_one_multirun(place: Path) -> None:
     ended = command(place, "-m", *SMALL[:3], "model=linear,gru", "rates.steps=40", "hydra.sweep.dir=all")
     assert (ended.code, ended.err) == (0, "")
     with (place / "all/summary.csv").open(newline="") as stream:
@@ -202,21 +202,21 @@ def test_several_models_in_one_command(place: Path) -> None:
         (("ckpt_path=last.ckpt",), "ckpt_path is last.ckpt; a sweep of learning rates begins with fresh weights"),
     ],
 )
-def test_what_it_refuses_in_one_sentence(place: Path, overrides: tuple[str, ...], words: str) -> None:
+def test_errors_are_one_sentence(place: Path, overrides: tuple[str, ...], words: str) -> None:
     ended = command(place, *SMALL[:3], *overrides)
     assert ended.code == 2 and ended.err.startswith("error: ") and ended.err.count("\n") == 1
     assert words in ended.err and files_in(place) == []
 
 
-def test_training_knows_no_rates_and_help_is_its_own(place: Path) -> None:
+def test_train_has_no_rates_and_the_help_is_that_of_the_finder(place: Path) -> None:
     ended = forked(place, "rates.steps=30")
     assert ended.code == 2 and "no key rates.steps" in ended.err
     ended = python(place, str(LEARNING_RATE), "--help")
     assert ended.code == 0 and "python learning_rate.py -m model" in ended.out and "train.py" not in ended.out
 
 
-def test_a_sweep_is_no_training_whose_end_draws_near() -> None:
-    """Scheduled sampling, for one, would raise the loss whatever the rate."""
+def test_scheduled_sampling_stays_as_at_the_start() -> None:
+    """Otherwise its progress would raise the loss at any rate."""
     data = small_waves()
     module = small_module(data)
     module.follows_progress, seen = True, []

@@ -1,4 +1,4 @@
-"""What is printed during training, on a terminal and where there is none, and that the terminal is given back."""
+"""Progress of training in a terminal and in a file, and the state in which it leaves the terminal."""
 
 import io
 import re
@@ -15,7 +15,7 @@ SHOW, HIDE = "\x1b[?25h", "\x1b[?25l"
 
 
 def printed(terminal: bool, callbacks: list | None = None, width: int = 120, **trainer) -> str:
-    """Everything written during a fit; each batch is redrawn on a terminal."""
+    """All output of a fit."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=width, color_system=None, _environ={"TERM": "xterm"})
     data = small_waves()
@@ -31,7 +31,7 @@ def visible(text: str) -> list[str]:
     return [line for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)) if line.strip()]
 
 
-def test_a_file_gets_one_line_per_epoch() -> None:
+def test_a_file_has_one_line_per_epoch() -> None:
     lines = printed(False).splitlines()
     pattern = (
         r"epoch {}/3  loss/train [\d.]+  loss/validation [\d.]+  best validation/mase [\d.]+ \(epoch \d\)"
@@ -43,7 +43,7 @@ def test_a_file_gets_one_line_per_epoch() -> None:
 
 
 @pytest.mark.parametrize("callbacks", [[], [ScalarLogger(every_n_steps=2)]])
-def test_the_training_loss_is_the_mean_of_the_epoch(callbacks: list) -> None:
+def test_the_training_loss_is_the_mean_over_the_epoch(callbacks: list) -> None:
     losses = []
 
     class Record(pl.Callback):
@@ -54,7 +54,7 @@ def test_the_training_loss_is_the_mean_of_the_epoch(callbacks: list) -> None:
     assert float(re.findall(r"loss/train ([\d.]+)", text)[0]) == pytest.approx(sum(losses) / 5, rel=1e-3)
 
 
-def test_long_runs_are_thinned_to_about_twenty_lines() -> None:
+def test_long_runs_have_about_twenty_lines() -> None:
     for epochs in (1, 7, 20, 21, 150, 500):
         due = [epoch for epoch in range(epochs) if is_due(epoch, epochs)]
         assert due[0] == 0 and due[-1] == epochs - 1
@@ -71,7 +71,7 @@ def test_a_run_that_stops_early_prints_its_last_epoch() -> None:
     assert [line.split("  ")[0] for line in lines] == ["epoch 1/100", "epoch 2/100"]
 
 
-def test_a_terminal_gets_a_live_line_and_a_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_has_a_live_line_and_a_final_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seqmodels.training.callbacks.progress.REDRAW_SECONDS", 0.0)
     text = printed(True)
     lines = visible(text)
@@ -81,7 +81,7 @@ def test_a_terminal_gets_a_live_line_and_a_last_one(monkeypatch: pytest.MonkeyPa
     assert HIDE in text and text.rindex(SHOW) > text.rindex(HIDE)
 
 
-def test_a_narrow_terminal_cuts_the_end_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrow_terminal_cuts_off_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seqmodels.training.callbacks.progress.REDRAW_SECONDS", 0.0)
     lines = visible(printed(True, width=60))[:-1]
     assert all(line.startswith("epoch ") for line in lines[:14])
@@ -108,7 +108,7 @@ def test_redraws_are_at_most_five_a_second(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()])
-def test_an_end_by_exception_gives_the_terminal_back(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_restores_the_terminal(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     import signal
 
     monkeypatch.setattr("seqmodels.training.callbacks.progress.REDRAW_SECONDS", 0.0)
@@ -132,7 +132,7 @@ def test_an_end_by_exception_gives_the_terminal_back(error: BaseException, monke
     assert HIDE in text and text.rindex(SHOW) > text.rindex(HIDE)
 
 
-def test_validation_and_test_are_silent_and_disabling_works() -> None:
+def test_validation_test_and_a_disabled_bar_are_silent() -> None:
     file = io.StringIO()
     data = small_waves()
     module, bar = small_module(data), ProgressLine(Console(file=file, force_terminal=False))

@@ -1,4 +1,4 @@
-"""Summaries, tables and files of results: what they say, how numbers look, and that nothing half-written stays."""
+"""Summaries, tables, formatting, and files of results."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ from seqmodels.training.callbacks.scalars import ScalarLogger
 
 
 def text_of(renderable) -> str:
-    """What is printed on 100 columns without colour."""
+    """Output on 100 columns without colour."""
     file = io.StringIO()
     Console(file=file, width=output.WIDTH, color_system=None).print(renderable)
     return file.getvalue()
@@ -46,7 +46,7 @@ RESULTS = {"test": {"model": MODEL_ERRORS, "naive": NAIVE_ERRORS}}
 
 
 class Monthly(WindowDataModule):
-    """Two named monthly series with a hole, repaired in one way."""
+    """Two named monthly series with a missing value and two notes."""
 
     def read(self) -> SeriesSet:
         observed = np.ones((120, 1), dtype=bool)
@@ -67,18 +67,18 @@ class Monthly(WindowDataModule):
         (float("nan"), "-"), (float("inf"), "inf"), (3.2e-7, "3.2e-07"),
     ],
 )  # fmt: skip
-def test_numbers_by_magnitude(value: float, text: str) -> None:
+def test_format_of_numbers_by_magnitude(value: float, text: str) -> None:
     assert format_number(value) == text
 
 
-def test_times_are_no_longer_than_needed() -> None:
+def test_format_of_times_and_durations() -> None:
     assert format_time(np.datetime64("2019-01-31T00:00", "us")) == "2019-01-31"
     assert format_time(np.datetime64("2019-01-31T06:30", "us")) == "2019-01-31 06:30"
     assert format_time(np.int64(7)) == "7"
     assert [format_duration(seconds) for seconds in (0, 61.9, 3723)] == ["0:00", "1:01", "1:02:03"]
 
 
-def test_data_are_summed_up() -> None:
+def test_summary_of_data() -> None:
     data = Monthly(past_steps=12, horizon=3, split=["2003-01-01", "2004-01-01"])
     data.setup()
     text = text_of(summarise_data(data))
@@ -104,14 +104,14 @@ def test_data_are_summed_up() -> None:
         ({"epoch_windows": 5}, "44 windows, 5 drawn an epoch, each at most once, 2000"),
     ],
 )
-def test_what_an_epoch_draws_is_summed_up(asked: dict[str, Any], said: str) -> None:
+def test_summary_of_sampling(asked: dict[str, Any], said: str) -> None:
     data = Monthly(past_steps=12, horizon=3, split=["2003-01-01", "2004-01-01"], **asked)
     data.setup()
     text = text_of(summarise_data(data))
     assert said in text and text.count("drawn") == 1
 
 
-def test_model_is_summed_up() -> None:
+def test_summary_of_a_model() -> None:
     module = small_module(small_waves())
     text = text_of(summarise_model(module.forecaster, 20, "wavenet"))
     backbone = 4 * (2 * 1) + 4 + 4 * (2 * 4) + 4  # two convolutions of kernel 2 to 4 filters, with biases
@@ -124,7 +124,7 @@ def test_model_is_summed_up() -> None:
     assert "model       naive" in text and "parameters  0" in text and "1 forecast per window" in text
 
 
-def test_receptive_field_is_compared_with_the_window() -> None:
+def test_receptive_field_warning() -> None:
     assert receptive_field_warning(None, 20) == receptive_field_warning(10, 20) == receptive_field_warning(20, 20) == ""
     assert (
         receptive_field_warning(31, 20)
@@ -147,7 +147,7 @@ def test_rows_hold_every_measure_by_channel() -> None:
     assert naive_rail["skill"] == 0
 
 
-def test_skill_is_measured_against_the_seasonal_reference_where_there_is_one() -> None:
+def test_skill_compares_with_seasonal_naive_if_there_is_a_season() -> None:
     seasonal = table_of([[2.0]], [[4.0]])
     rows = {"model": table_of([[1.0]], [[1.0]]), "naive": table_of([[4.0]], [[16.0]]), "seasonal naive": seasonal}
     found = {row["row"]: row["skill"] for row in results.result_rows({"test": rows}, {"test": 1})}
@@ -157,14 +157,14 @@ def test_skill_is_measured_against_the_seasonal_reference_where_there_is_one() -
     assert math.isnan(row["skill"])
 
 
-def test_what_was_not_observed_has_no_weight() -> None:
+def test_unobserved_values_have_no_weight() -> None:
     nan = float("nan")
     table = table_of([[1.0], [3.0], [nan]], [[1.0], [9.0], [nan]], [[1], [3], [0]])
     (row, _) = results.result_rows({"test": {"model": table, "naive": table}}, {"test": 1})
     assert row["mae"] == 2.5 and row["mse"] == 7.0
 
 
-def test_the_table_shows_all_and_fits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_fits_into_100_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")  # a pipe is as wide as we say
     huge = table_of([[1e8, 1e8], [1e8, 1e8]], [[1e17, 1e17], [1e17, 1e17]])
     measured = {stage: {"model": MODEL_ERRORS, "naive": huge} for stage in ("validation", "test")}
@@ -179,12 +179,12 @@ def test_the_table_shows_all_and_fits(capsys: pytest.CaptureFixture[str], monkey
     assert "2,000 validation and 7 test windows" in " ".join(lines)
 
 
-def test_one_line_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_echo_does_not_wrap_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     output.echo("a path [of] " + "x" * 300)
     assert capsys.readouterr().out == "a path [of] " + "x" * 300 + "\n"
 
 
-def test_files_hold_plain_values(tmp_path: Path) -> None:
+def test_files_hold_primitives(tmp_path: Path) -> None:
     rows = results.result_rows(RESULTS, {"test": 7})
     rows[0]["mase"] = float("nan")
     summary = {"monitor": {"value": torch.tensor(0.5)}, "best": np.float32(0.25), "worst": math.inf, "at": Path("a")}
@@ -200,7 +200,7 @@ def test_files_hold_plain_values(tmp_path: Path) -> None:
     assert written[0]["mase"] == "" and float(written[1]["mae"]) == rows[1]["mae"]
 
 
-def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output.write_file(tmp_path / "metrics.json", b"old")
 
     def full(descriptor: int) -> None:
@@ -213,7 +213,7 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
     assert (tmp_path / "metrics.json").read_bytes() == b"old"
 
 
-def test_a_model_that_is_a_reference_has_one_row() -> None:
+def test_a_naive_model_has_one_row() -> None:
     season = table_of([[2.0]], [[4.0]])
     rows = {"model": season, "naive": table_of([[4.0]], [[16.0]]), "seasonal naive": season}
     names = [row["row"] for row in results.result_rows({"test": rows}, {"test": 1}, "seasonal_naive")]

@@ -1,4 +1,4 @@
-"""A run that stops and resumes ends with the very same weights as one that never stopped."""
+"""A resumed run ends with the same weights as one that was never interrupted."""
 
 import random
 from pathlib import Path
@@ -13,11 +13,11 @@ from seqmodels.training.callbacks.resume import RandomState
 
 
 class Stop(Exception):
-    """Ends a run as a crash would."""
+    """Ends a run as a crash does."""
 
 
 class StopAt(pl.Callback):
-    """Raises after so many optimizer steps, behind all other callbacks of that moment."""
+    """Raises after ``step`` optimizer steps, after all other callbacks."""
 
     def __init__(self, step: int):
         self.step = step
@@ -27,8 +27,8 @@ class StopAt(pl.Callback):
             raise Stop
 
 
-def keeper(directory: Path, every: int | None) -> pl.callbacks.ModelCheckpoint:
-    """Writes last.ckpt every so many steps; with None after each validation."""
+def checkpoint_callback(directory: Path, every: int | None) -> pl.callbacks.ModelCheckpoint:
+    """Checkpoint callback that writes last.ckpt every ``every`` steps; after each validation if None."""
     best = {"save_top_k": 0} if every else {"save_top_k": 1, "monitor": "validation/mase", "filename": "best"}
     return pl.callbacks.ModelCheckpoint(
         directory, save_last=True, every_n_train_steps=every, enable_version_counter=False, **best
@@ -40,10 +40,14 @@ def weights(module: pl.LightningModule) -> torch.Tensor:
 
 
 def run(directory: Path, every: int | None, stop: int | None, restores: bool = True, resume: bool = False, **trainer):
-    """The weights at the end, and how many steps it took; ``resume`` continues from last.ckpt."""
+    """Final weights and number of steps; ``resume`` continues from last.ckpt."""
     data = small_waves()
     module = small_module(data, dropout=0.3)
-    callbacks = [keeper(directory, every), *([RandomState()] if restores else []), *([StopAt(stop)] if stop else [])]
+    callbacks = [
+        checkpoint_callback(directory, every),
+        *([RandomState()] if restores else []),
+        *([StopAt(stop)] if stop else []),
+    ]
     path = str(directory / "last.ckpt") if resume else None
     done = fit(module, data, callbacks, path, **trainer)
     return weights(module), done.global_step
@@ -52,7 +56,7 @@ def run(directory: Path, every: int | None, stop: int | None, restores: bool = T
 @pytest.mark.parametrize(
     ("every", "stop", "trainer"),
     [
-        (1, 7, {}),  # amid the second epoch
+        (1, 7, {}),  # within the second epoch
         (1, 5, {}),  # at the last batch of an epoch, before its validation
         (1, 10, {}),
         (None, 5, {}),  # after the validation that ends an epoch
@@ -62,7 +66,7 @@ def run(directory: Path, every: int | None, stop: int | None, restores: bool = T
     ],
 )
 @pytest.mark.filterwarnings("ignore:Checkpoint directory:UserWarning")
-def test_resuming_changes_nothing(every: int | None, stop: int, trainer: dict, tmp_path: Path) -> None:
+def test_a_resumed_run_ends_with_the_same_weights(every: int | None, stop: int, trainer: dict, tmp_path: Path) -> None:
     whole, steps = run(tmp_path / "whole", every, None, **trainer)
     with pytest.raises(Stop):
         run(tmp_path / "parts", every, stop, **trainer)
@@ -71,7 +75,7 @@ def test_resuming_changes_nothing(every: int | None, stop: int, trainer: dict, t
     assert torch.equal(resumed, whole)
 
 
-def test_without_the_random_state_it_would(tmp_path: Path) -> None:
+def test_without_the_random_state_the_weights_differ(tmp_path: Path) -> None:
     whole, _ = run(tmp_path / "whole", 1, None, restores=False)
     with pytest.raises(Stop):
         run(tmp_path / "parts", 1, 7, restores=False)
@@ -85,11 +89,11 @@ def test_a_second_fit_reads_all_windows_again() -> None:
         assert fit(small_module(data), data, [], max_epochs=1).global_step == 5
 
 
-def test_state_of_all_generators_survives_a_file_of_primitives(tmp_path: Path) -> None:
+def test_a_file_of_primitives_restores_all_generators(tmp_path: Path) -> None:
     def draws() -> tuple:
         return random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), torch.rand(()).item()
 
-    random.gauss(0, 1)  # an odd number of draws leaves one kept back
+    random.gauss(0, 1)  # draws come in pairs: the second one is pending
     np.random.randn()
     torch.save(RandomState().state_dict(), tmp_path / "state")
     expected = draws()

@@ -1,4 +1,4 @@
-"""What a run leaves in TensorBoard and CSV files, read back from the files."""
+"""TensorBoard and CSV files of a run, read back from disk."""
 
 import csv
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_blocks_and_validations_share_the_axis_of_optimizer_steps(tmp_path: Path
     assert "epoch" not in found.Tags()["scalars"] and "step" not in found.Tags()["scalars"]
 
 
-def test_the_loss_of_a_block_is_the_mean_of_its_steps(tmp_path: Path) -> None:
+def test_the_loss_of_a_block_is_the_mean_over_its_steps(tmp_path: Path) -> None:
     losses = []
 
     class Record(pl.Callback):
@@ -64,7 +64,7 @@ def test_the_loss_of_a_block_is_the_mean_of_its_steps(tmp_path: Path) -> None:
     assert written == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 2])
 
 
-def test_a_block_is_written_where_training_stops_amid_an_epoch(tmp_path: Path) -> None:
+def test_a_block_is_logged_when_training_stops_within_an_epoch(tmp_path: Path) -> None:
     data = small_waves()
     fit(small_module(data), data, [ScalarLogger(every_n_steps=50)], logger=board(tmp_path), max_epochs=-1, max_steps=8)
     assert steps(events(tmp_path), "loss/train") == [5, 8]
@@ -77,7 +77,7 @@ def test_gradient_accumulation_counts_optimizer_steps(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_the_update_ratio_is_that_of_the_last_step_of_a_block(accumulate: int, tmp_path: Path) -> None:
+def test_the_update_ratio_is_measured_at_the_last_step_of_a_block(accumulate: int, tmp_path: Path) -> None:
     weights, copied = {}, []
     scalars = ScalarLogger(every_n_steps=2)
 
@@ -98,15 +98,15 @@ def test_the_update_ratio_is_that_of_the_last_step_of_a_block(accumulate: int, t
     found = events(tmp_path).Scalars("optimizer/update_ratio")
     assert [event.step for event in found] == ends
     assert [event.value for event in found] == pytest.approx([float(ratio) for ratio in ratios], rel=1e-4)
-    assert set(copied) == {end - 1 for end in ends}, "other steps copy nothing"
+    assert set(copied) == {end - 1 for end in ends}, "no copies at other steps"
 
 
-def test_speed_leaves_validation_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_excludes_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("seqmodels.training.callbacks.scalars.time.perf_counter", lambda: now[0])
 
     class Clock(pl.Callback):
-        """A training batch takes one second, a validation a hundred."""
+        """Makes a training batch take one second, and a validation a hundred."""
 
         def on_train_batch_end(self, *arguments) -> None:
             now[0] += 1
@@ -121,7 +121,7 @@ def test_speed_leaves_validation_out(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert speeds == pytest.approx([140 / 5, 140 / 5])
 
 
-def test_nothing_is_read_between_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_read_from_the_device_within_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     data = small_waves()
     module = small_module(data)
     calls = []
@@ -136,7 +136,7 @@ def test_nothing_is_read_between_blocks(monkeypatch: pytest.MonkeyPatch) -> None
     assert calls == [4, 5]
 
 
-def test_errors_by_step_and_layout(tmp_path: Path) -> None:
+def test_errors_by_lead_and_layout(tmp_path: Path) -> None:
     data = small_waves()
     module = small_module(data)
     fit(module, data, [ScalarLogger()], logger=board(tmp_path))
@@ -152,7 +152,7 @@ def test_errors_by_step_and_layout(tmp_path: Path) -> None:
     assert list(chart.multiline.tag) == ["loss/train", "loss/validation"]
 
 
-def test_channels_count_by_their_observed_values() -> None:
+def test_channels_are_weighted_by_their_observed_values() -> None:
     absolute = torch.tensor([[1.0, 4.0], [2.0, float("nan")], [float("nan"), float("nan")]])
     observed = torch.tensor([[3.0, 1.0], [5.0, 0.0], [0.0, 0.0]])
     values = errors_by_lead(ErrorTable(absolute, absolute**2, absolute, observed))
@@ -162,7 +162,7 @@ def test_channels_count_by_their_observed_values() -> None:
     assert "validation_by_step/mae_03" not in values
 
 
-def test_a_long_horizon_shows_at_most_48_leads() -> None:
+def test_a_long_horizon_has_at_most_48_leads() -> None:
     assert select_leads(5) == [1, 2, 3, 4, 5]
     for horizon in (49, 96, 720):
         leads = select_leads(horizon)
@@ -171,7 +171,7 @@ def test_a_long_horizon_shows_at_most_48_leads() -> None:
         assert max(gaps) - min(gaps) <= 1
 
 
-def test_hyperparameters_have_one_entry_with_results(tmp_path: Path) -> None:
+def test_hyperparameters_are_logged_once_with_results(tmp_path: Path) -> None:
     data = small_waves()
     trainer = fit(small_module(data), data, [ScalarLogger()], logger=board(tmp_path), max_epochs=1)
     log_config(trainer.loggers, "seed: 0\n", {"python": "3.11", "packages": {"torch": "2.13"}})
@@ -194,7 +194,7 @@ def test_hyperparameters_have_one_entry_with_results(tmp_path: Path) -> None:
     assert hparam_name("validation/mae") == "hp/validation_mae"
 
 
-def test_csv_files_hold_the_same_and_no_logger_is_no_trouble(tmp_path: Path) -> None:
+def test_csv_files_hold_the_same_and_a_logger_is_optional(tmp_path: Path) -> None:
     for logger in (CSVLogger(tmp_path, name="", version="logs"), None, False):
         data = small_waves()
         trainer = fit(small_module(data), data, [ScalarLogger()], logger=logger or False)
@@ -206,7 +206,7 @@ def test_csv_files_hold_the_same_and_no_logger_is_no_trouble(tmp_path: Path) -> 
     assert [int(row["step"]) for row in rows if row["loss/validation"]] == [5, 10, 15]
 
 
-def test_a_loss_that_is_no_number_ends_the_run() -> None:
+def test_a_nan_loss_ends_the_run() -> None:
     data = small_waves()
     module = small_module(data)
     with torch.no_grad():
@@ -219,10 +219,10 @@ def test_a_loss_that_is_no_number_ends_the_run() -> None:
 def test_a_resumed_run_continues_the_curve(tmp_path: Path) -> None:
     for epochs, path in ((1, None), (2, str(tmp_path / "last.ckpt"))):
         data = small_waves()
-        keeper = pl.callbacks.ModelCheckpoint(tmp_path, save_last=True, save_top_k=1, monitor="validation/mae",
+        checkpoint = pl.callbacks.ModelCheckpoint(tmp_path, save_last=True, save_top_k=1, monitor="validation/mae",
                                               filename="best", enable_version_counter=False)  # fmt: skip
         module = small_module(data)
-        module.scheduler = None  # one-cycle would want to know the length
-        fit(module, data, [ScalarLogger(3), keeper], path, logger=board(tmp_path), max_epochs=epochs)
-    # Two files of the same second may be read in either order.
+        module.scheduler = None  # one-cycle needs a fixed length
+        fit(module, data, [ScalarLogger(3), checkpoint], path, logger=board(tmp_path), max_epochs=epochs)
+    # Two files written in the same second may be read in either order.
     assert sorted(steps(events(tmp_path), "loss/train")) == [3, 5, 8, 10]

@@ -1,4 +1,4 @@
-"""Schedules that warm up: against their formulas, through config, and over a resumed run."""
+"""Warm-up schedules: their formulas, their configuration, and resumed runs."""
 
 import math
 from functools import partial
@@ -20,7 +20,7 @@ RATE = 0.02
 
 
 def rates(make, steps: int, **arguments) -> list[float]:
-    """The rate of each of so many optimizer steps."""
+    """Learning rate of each optimizer step."""
     weight = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([weight], lr=RATE)
     schedule = make(optimizer, total_steps=steps, **arguments)
@@ -32,30 +32,32 @@ def rates(make, steps: int, **arguments) -> list[float]:
     return used
 
 
-def expected(step: int, steps: int, warming: int, start: float, least: float | None) -> float:
-    """The formula; ``least`` is where the cosine ends, None for no cosine."""
-    if step < warming:
-        return RATE * (start + (1 - start) * step / warming)
-    if least is None:
+def expected(step: int, steps: int, warm_up_steps: int, start: float, minimum: float | None) -> float:
+    """The formula; the cosine ends at ``minimum``, None for no cosine."""
+    if step < warm_up_steps:
+        return RATE * (start + (1 - start) * step / warm_up_steps)
+    if minimum is None:
         return RATE
-    return least + (RATE - least) * (1 + math.cos(math.pi * (step - warming) / (steps - warming))) / 2
+    return minimum + (RATE - minimum) * (1 + math.cos(math.pi * (step - warm_up_steps) / (steps - warm_up_steps))) / 2
 
 
-@pytest.mark.parametrize(("share", "steps", "warming"), [(0.25, 40, 10), (0.05, 200, 10), (0.0, 7, 1), (0.9, 10, 9)])
-def test_rates_follow_the_formula(share: float, steps: int, warming: int) -> None:
+@pytest.mark.parametrize(
+    ("share", "steps", "warm_up_steps"), [(0.25, 40, 10), (0.05, 200, 10), (0.0, 7, 1), (0.9, 10, 9)]
+)
+def test_learning_rates_follow_the_formula(share: float, steps: int, warm_up_steps: int) -> None:
     flat = rates(schedules.warm_up, steps, share_of_warm_up=share, start_factor=0.1)
-    assert flat == pytest.approx([expected(k, steps, warming, 0.1, None) for k in range(steps)], rel=1e-9)
+    assert flat == pytest.approx([expected(k, steps, warm_up_steps, 0.1, None) for k in range(steps)], rel=1e-9)
     cosine = rates(schedules.warm_up_cosine, steps, share_of_warm_up=share, start_factor=0.1, eta_min=0.001)
-    assert cosine == pytest.approx([expected(k, steps, warming, 0.1, 0.001) for k in range(steps)], rel=1e-9)
+    assert cosine == pytest.approx([expected(k, steps, warm_up_steps, 0.1, 0.001) for k in range(steps)], rel=1e-9)
 
 
 @pytest.mark.parametrize("make", [schedules.warm_up, schedules.warm_up_cosine])
-def test_a_training_of_one_step_has_a_rate(make) -> None:
+def test_a_single_step_has_a_learning_rate(make) -> None:
     assert rates(make, 1, start_factor=0.5) == [RATE / 2]
 
 
 @pytest.mark.parametrize("make", [schedules.warm_up, schedules.warm_up_cosine])
-def test_senseless_settings_are_refused(make) -> None:
+def test_invalid_settings_are_refused(make) -> None:
     for wrong, words in (
         ({"share_of_warm_up": 1.0}, "scheduler.share_of_warm_up is 1.0"),
         ({"share_of_warm_up": -0.1}, "scheduler.share_of_warm_up is -0.1"),
@@ -66,8 +68,8 @@ def test_senseless_settings_are_refused(make) -> None:
             rates(make, 10, **wrong)
 
 
-class Rates(pl.Callback):
-    """Notes the rate of each optimizer step, and stops training before step ``stop``."""
+class RateRecorder(pl.Callback):
+    """Records the learning rate of each optimizer step, and stops training before step ``stop``."""
 
     def __init__(self, stop: int | None = None):
         self.used: list[float] = []
@@ -79,22 +81,22 @@ class Rates(pl.Callback):
         self.used.append(trainer.optimizers[0].param_groups[0]["lr"])
 
 
-def run(name: str, noted: Rates, directory: Path, resume: bool = False, **settings) -> torch.Tensor:
-    """The weights after training on small waves by a schedule from conf/, 5 steps each epoch."""
+def run(name: str, recorder: RateRecorder, directory: Path, resume: bool = False, **settings) -> torch.Tensor:
+    """Weights after training on small waves with a schedule of conf/, 5 steps per epoch."""
     data = small_waves()
     module = small_module(data, dropout=0.3)
     module.scheduler = build(OmegaConf.load(CONF / "scheduler" / f"{name}.yaml"), share_of_warm_up=0.4)
-    keeper = pl.callbacks.ModelCheckpoint(directory, save_last=True, save_top_k=0, every_n_train_steps=1)
+    checkpoint = pl.callbacks.ModelCheckpoint(directory, save_last=True, save_top_k=0, every_n_train_steps=1)
     path = str(directory / "last.ckpt") if resume else None
-    fit(module, data, [noted, keeper, RandomState()], path, **settings)
+    fit(module, data, [recorder, checkpoint, RandomState()], path, **settings)
     return torch.cat([weight.detach().flatten() for weight in module.parameters()])
 
 
-@pytest.mark.parametrize("stop", [4, 7])  # amid the warm-up, which takes 6 of 15 steps, and behind it
+@pytest.mark.parametrize("stop", [4, 7])  # within the warm-up of 6 of 15 steps, and after it
 @pytest.mark.parametrize("name", ["warm_up", "warm_up_cosine"])
 @pytest.mark.filterwarnings("ignore:Checkpoint directory:UserWarning")
 def test_a_resumed_run_follows_the_same_schedule(name: str, stop: int, tmp_path: Path) -> None:
-    whole, first, second = Rates(), Rates(stop), Rates()
+    whole, first, second = RateRecorder(), RateRecorder(stop), RateRecorder()
     weights = run(name, whole, tmp_path / "whole")
     with pytest.raises(KeyError):
         run(name, first, tmp_path / "parts")
@@ -105,17 +107,17 @@ def test_a_resumed_run_follows_the_same_schedule(name: str, stop: int, tmp_path:
 
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory:UserWarning")
-def test_only_a_schedule_without_an_end_may_be_prolonged(tmp_path: Path) -> None:
+def test_only_a_schedule_without_an_end_can_be_extended(tmp_path: Path) -> None:
     for name in ("warm_up", "warm_up_cosine"):
-        run(name, Rates(), tmp_path / name, max_epochs=2)
-    longer = Rates()
+        run(name, RateRecorder(), tmp_path / name, max_epochs=2)
+    longer = RateRecorder()
     run("warm_up", longer, tmp_path / "warm_up", resume=True, max_epochs=3)
     assert longer.used == pytest.approx([1e-2] * 5)
     with pytest.raises(InputError, match="planned for 10 optimizer steps, and this run has 15"):
-        run("warm_up_cosine", Rates(), tmp_path / "warm_up_cosine", resume=True, max_epochs=3)
+        run("warm_up_cosine", RateRecorder(), tmp_path / "warm_up_cosine", resume=True, max_epochs=3)
 
 
-def test_nesterov_adam_can_be_chosen() -> None:
+def test_nadam_minimises_a_parabola() -> None:
     optimizer = build(OmegaConf.load(CONF / "optimizer" / "nadam.yaml"))
     assert isinstance(optimizer, partial)
     weight = torch.nn.Parameter(torch.tensor([3.0]))
