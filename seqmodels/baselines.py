@@ -1,36 +1,49 @@
 """Baselines as models: they keep the contract of a Forecaster, need no training, and appear in the same table."""
 
+from abc import abstractmethod
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from seqmodels.errors import InputError, require_at_least
+from seqmodels.heads import Point
 from seqmodels.naive import masked_mean, naive, seasonal_naive
-from seqmodels.window import AbstractForecaster, Inputs, Origins, Targets, WindowSpec
+from seqmodels.window import AbstractForecaster, Inputs, Origins, Output, Targets, WindowSpec
 
 
 class Baseline(AbstractForecaster):
-    """A forecast from the last origin by a rule: ``forward`` gives (B, 1, H, C, 1)."""
+    """A forecast from the last origin by a rule, without weights and without a state."""
 
     def __init__(self, spec: WindowSpec):
         super().__init__()
-        self.spec = spec
+        self.spec, self.head = spec, Point()
         self.origins = Origins(spec.past_steps - 1, 1)
 
-    def mean(self, forecast: Tensor) -> Tensor:
-        return forecast[..., 0]
+    @abstractmethod
+    def predict(self, inputs: Inputs) -> Tensor:
+        """Forecasts in the data's own units: (B, 1, H, C)."""
 
-    def loss(self, inputs: Inputs, targets: Targets) -> Tensor:
-        """Mean absolute error in units of the seasonal error, over what was observed."""
-        forecast = self.mean(self(inputs))[:, -1]
-        error = (forecast - targets.target).abs() / inputs.seasonal_error.unsqueeze(1)
-        return (error * targets.observed).sum() / targets.observed.sum().clamp(min=1)
+    def forward(self, inputs: Inputs, state: Any = None) -> Output:
+        return Output(self.predict(inputs).unsqueeze(-1))
+
+    def loss(
+        self, inputs: Inputs, targets: Targets, state: Any = None, mask: Tensor | None = None, forecast: bool = False
+    ) -> Output:
+        """Mean absolute error in units of the seasonal error, over all observed values."""
+        predicted = self.predict(inputs)
+        error = (predicted[:, -1] - targets.target).abs() / inputs.seasonal_error.unsqueeze(1)
+        observed = targets.observed if mask is None else targets.observed & mask[:, :, None]
+        count = observed.sum()
+        loss = (error * observed).sum() / count.clamp(min=1)
+        return Output(predicted.unsqueeze(-1) if forecast else None, None, loss, count)
 
 
 class Naive(Baseline):
     """The last observed value, repeated."""
 
-    def forward(self, inputs: Inputs) -> Tensor:
-        return naive(inputs, self.spec.horizon, self.spec.missing).unsqueeze(-1)
+    def predict(self, inputs: Inputs) -> Tensor:
+        return naive(inputs, self.spec.horizon, self.spec.missing)
 
 
 class SeasonalNaive(Baseline):
@@ -45,9 +58,8 @@ class SeasonalNaive(Baseline):
                 " season that is repeated must lie within the window."
             )
 
-    def forward(self, inputs: Inputs) -> Tensor:
-        spec = self.spec
-        return seasonal_naive(inputs, self.season, spec.horizon, self.origins, spec.missing).unsqueeze(-1)
+    def predict(self, inputs: Inputs) -> Tensor:
+        return seasonal_naive(inputs, self.season, self.spec.horizon, self.origins, self.spec.missing)
 
 
 class MovingAverage(Baseline):
@@ -59,9 +71,9 @@ class MovingAverage(Baseline):
         if not 1 <= self.steps <= spec.past_steps:
             raise InputError(f"model.steps is {steps}; it must be between 1 and data.past_steps={spec.past_steps}.")
 
-    def forward(self, inputs: Inputs) -> Tensor:
+    def predict(self, inputs: Inputs) -> Tensor:
         mean = masked_mean(inputs.past_target[:, -self.steps :], inputs.past_observed[:, -self.steps :])
-        return mean[:, :, None, :, None].expand(-1, 1, self.spec.horizon, -1, 1)
+        return mean.unsqueeze(2).expand(-1, 1, self.spec.horizon, -1)
 
 
 class DifferencedMovingAverage(Baseline):
@@ -94,12 +106,12 @@ class DifferencedMovingAverage(Baseline):
                 f" data.horizon={spec.horizon} and model.smooth={smooth}: all that is averaged must lie in the past."
             )
 
-    def forward(self, inputs: Inputs) -> Tensor:
+    def predict(self, inputs: Inputs) -> Tensor:
         base, known = self._season_ago(inputs)
         forecast = base + self._drift(inputs).unsqueeze(1)
         if self.spec.missing:
             forecast = torch.where(known, forecast, naive(inputs, self.spec.horizon, True))
-        return forecast.unsqueeze(-1)
+        return forecast
 
     def _drift(self, inputs: Inputs) -> Tensor:
         """Mean of the last seasonal differences, (B, 1, C)."""

@@ -22,7 +22,7 @@ def describe(config: dict[str, Any], spec: WindowSpec) -> dict[str, Any]:
 def load(path: str | Path) -> Forecaster:
     """The trained model of a checkpoint, in evaluation mode on the CPU.
 
-    Its ``spec`` tells the window it wants; ``model(inputs)`` gives forecasts in the data's own units.
+    Its ``spec`` tells the window it wants; ``model(inputs).forecast`` holds forecasts in the data's own units.
 
     Raises InputError where the file is missing, damaged, or not a checkpoint of this project.
     """

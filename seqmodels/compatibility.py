@@ -64,3 +64,23 @@ def refuse_what_does_not_fit(
             f"model.head describes each value by {head.parameters_per_value} numbers, and model.scaler, which forecasts"
             " differences or their asinh, can bring back one; use model/head=point or another scaler."
         )
+
+
+def why_stateless(backbone: Backbone, scaler: Scaler, readout: Readout) -> str:
+    """Why no state of such a model can be carried from window to window, and the way out; "" if one can."""
+    if not backbone.causal:
+        return "model.backbone sees the future, so that it has no state; use a causal one"
+    first, stride = available(backbone)
+    if (first, stride) != (0, 1):
+        return (
+            f"model.backbone has no feature for each step (the first after {first + 1}, then every {stride}); use a"
+            " recurrent one, wavenet or tcn, and stride=1 with padding=causal for a convolution"
+        )
+    if scaler.per_window:
+        return (
+            "model.scaler scales each window by itself, so that the state would mean something else in the next one;"
+            " use model/scaler=standard"
+        )
+    if readout.attends:
+        return "model.readout.attention looks back over one window only; set it to false"
+    return ""

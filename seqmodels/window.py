@@ -180,32 +180,35 @@ class Origins(NamedTuple):
         return range(self.first, steps, self.stride)
 
 
+class Output(NamedTuple):
+    """Result of a model: of ``forward``, ``loss`` and ``step`` alike."""
+
+    forecast: Tensor | None = None  # (B, S, H, C, P) in the data's own units; from ``loss`` only if asked for
+    state: Any = None  # after the last past step, without gradient; None for models that carry no state
+    loss: Tensor | None = None  # scalar
+    weight: Tensor | int = 0  # number of values that the loss is the mean of
+
+
 class AbstractForecaster(nn.Module, ABC):
-    """What training, tables and figures may ask of a model; what keeps this contract can be trained and compared."""
+    """Contract of everything that can be trained, measured and drawn: raw windows in, forecasts in raw units out."""
 
     spec: WindowSpec
+    head: Any  # a ``seqmodels.heads`` head, which reads forecasts: ``model.head.mean(output.forecast)`` -> (B, S, H, C)
     progress: float = 0.0  # share of the training that is done, set before each step
     origins: Origins  # the past steps that carry a forecast; the last one is always the last past step
 
     @abstractmethod
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Forecasts in the data's own units: (B, S, H, C, P)."""
+    def forward(self, inputs: Inputs, state: Any = None) -> Output:
+        """Forecasts from every origin; ``state`` continues earlier windows where the model can carry one."""
 
     @abstractmethod
-    def loss(self, inputs: Inputs, targets: Targets) -> Tensor:
-        """What training minimises, a scalar over all that was observed."""
+    def loss(
+        self, inputs: Inputs, targets: Targets, state: Any = None, mask: Tensor | None = None, forecast: bool = False
+    ) -> Output:
+        """What training minimises, the mean over all observed values; also the forecasts if ``forecast``.
 
-    def loss_and_forecast(self, inputs: Inputs, targets: Targets) -> tuple[Tensor, Tensor]:
-        """Both at once; worth writing where they share their work."""
-        return self.loss(inputs, targets), self(inputs)
-
-    def counted(self, inputs: Inputs, targets: Targets) -> Tensor:
-        """Number of values that ``loss`` is the mean of: the weight of a batch among others."""
-        return targets.observed.sum()
-
-    @abstractmethod
-    def mean(self, forecast: Tensor) -> Tensor:
-        """The value to report for each forecast: (..., P) -> (...)."""
+        ``mask`` (B, S) bool: origins that count; None: all of them.
+        """
 
 
 def every_step(past: Tensor, future: Tensor, origins: Origins) -> Tensor:

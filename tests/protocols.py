@@ -29,7 +29,7 @@ def errors(data: WindowDataModule, model: AbstractForecaster) -> tuple[Tensor, T
     model.eval()
     with torch.no_grad():
         for window in data.test_dataloader():
-            forecast = model.mean(model(window.inputs))[:, -1, :, 0]
+            forecast = model.head.mean(model(window.inputs).forecast)[:, -1, :, 0]
             found.append((forecast - window.targets.target[:, :, 0]).double())
             series.append(window.inputs.series)
     return torch.cat(found), torch.cat(series)

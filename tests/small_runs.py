@@ -40,7 +40,7 @@ def trained(model: Forecaster, batches: Callable[[int], tuple[Inputs, Targets]],
     model.train()
     for step in range(steps):
         model.progress = step / steps
-        loss = model.loss(*batches(step))
+        loss = model.loss(*batches(step)).loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -25,7 +25,7 @@ def by_hand(values: list[float | None], past: int, season: int, steps: int, smoo
 def test_it_is_last_season_plus_the_mean_change(name, season, steps, smooth):
     spec = zoo.SPECS[name]
     inputs = zoo.window(spec, batch=40).inputs
-    forecast = DifferencedMovingAverage(spec, season, steps, smooth)(inputs)
+    forecast = DifferencedMovingAverage(spec, season, steps, smooth)(inputs).forecast
     assert forecast.shape == (40, 1, 3, 2, 1)
     for window in range(40):
         for channel in range(2):
@@ -39,7 +39,7 @@ def test_without_settings_it_uses_the_season_of_the_data_and_all_differences():
     model = DifferencedMovingAverage(zoo.SPEC)
     assert (model.season, model.steps, model.smooth) == (4, 16, 1)
     line = torch.arange(20.0)[None, :, None].expand(3, -1, 2)  # a trend is continued exactly
-    forecast = model(zoo.window(zoo.SPEC).inputs._replace(past_target=line))
+    forecast = model(zoo.window(zoo.SPEC).inputs._replace(past_target=line)).forecast
     torch.testing.assert_close(forecast[0, 0, :, 0, 0], torch.tensor([20.0, 21.0, 22.0]))
 
 

@@ -123,7 +123,7 @@ def test_the_checkpoint_needs_neither_lightning_nor_data(default: Done, place: P
         f"sys.path.insert(0, {str(TRAIN.parent)!r})\n"
         "from seqmodels.checkpoint import load\n"
         f"model = load({str(default.directory / 'checkpoints' / 'best.ckpt')!r})\n"
-        "forecast = model(model.spec.zeros(2))\n"
+        "forecast = model(model.spec.zeros(2)).forecast\n"
         "print(tuple(forecast.shape), bool(forecast.isfinite().all()))"
     )
     assert python(place, "-c", code) == (0, "(2, 20, 3, 1, 1) True\n", "")

@@ -211,7 +211,7 @@ def test_model_presets_only_select_parts_and_can_be_built(composed) -> None:
         assert not set(selected) & set(content)
         parts = {group: load_with_defaults(f"model/{group}/{option}") for group, option in selected.items()}
         assert config == content | parts
-        assert build(config, spec=zoo.SPEC)(zoo.window(zoo.SPEC, batch=2).inputs).shape[0] == 2
+        assert build(config, spec=zoo.SPEC)(zoo.window(zoo.SPEC, batch=2).inputs).forecast.shape[0] == 2
 
 
 def test_the_backbone_after_a_convolution_can_be_selected_and_configured(composed) -> None:
@@ -256,7 +256,7 @@ def build_and_forecast(model: dict[str, Any]) -> None:
         return
     forecaster = build(model, spec=zoo.SPEC).eval()
     with torch.no_grad():
-        forecast = forecaster(zoo.window(zoo.SPEC, batch=2).inputs)
+        forecast = forecaster(zoo.window(zoo.SPEC, batch=2).inputs).forecast
     origins = len(forecaster.origins.of(zoo.SPEC.past_steps))
     parameters = forecaster.head.parameters_per_value
     assert forecast.shape == (2, origins, zoo.SPEC.horizon, len(zoo.SPEC.channels), parameters)

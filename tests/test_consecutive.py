@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from datamodules.series import SeriesSet, Span
 from datamodules.windows.consecutive import LaneIndex
 from seqmodels.errors import InputError
-from seqmodels.training.stateful import ordinary
+from seqmodels.training.stateful import as_windows
 from seqmodels.window import Targets, Window, check
 
 
@@ -143,7 +143,7 @@ def test_blocks_hold_exactly_the_windows_of_an_evaluation_without_lanes(context,
         blocks = list(lanes.loaders[stage])
         assert len(blocks) == len(lanes.loaders[stage])
         assert lanes.windows[stage] == plain.windows[stage] == sum(int(block.counted.sum()) for block in blocks)
-        windows = [ordinary(block, 4) for block in blocks]
+        windows = [as_windows(block, 4) for block in blocks]
         for window in windows:
             check(window, lanes.spec)
         for mine, wanted in zip(fields_by_origin(windows), fields_by_origin(list(plain.loaders[stage])), strict=True):

@@ -122,7 +122,7 @@ def test_the_average_is_tested_and_loaded(tmp_path: Path) -> None:
     window = next(iter(data.test_dataloader()))
     model = load(run / "checkpoints/best.ckpt")
     with torch.no_grad():
-        error = (model.mean(model(window.inputs))[:, -1] - window.targets.target).abs().mean()
+        error = (model.head.mean(model(window.inputs).forecast)[:, -1] - window.targets.target).abs().mean()
     row = next(row for row in metrics(run)["rows"] if (row["stage"], row["row"]) == ("test", "lstm"))
     assert len(window.origin) == row["windows"] == 20 and row["mae"] == pytest.approx(float(error), rel=1e-5)
 

@@ -10,7 +10,7 @@ from small_runs import trained
 from seqmodels.features import ColumnEncoder, FeatureEncoder
 from seqmodels.forecaster import Forecaster
 from seqmodels.scalers import affine
-from seqmodels.training.stateful import part
+from seqmodels.training.stateful import cut
 from seqmodels.window import Category, ConsecutiveWindows, Inputs, Statistics, Targets, WindowSpec
 
 GRU = partial(zoo.recurrent.Gru, hidden=8, layers=1)
@@ -82,7 +82,7 @@ def test_embeddings_begin_with_deviation_1_and_unknown_values_stay_zero():
     inputs, targets, _ = zoo.window(spec._replace(categories=()))
     inputs = inputs._replace(static=torch.tensor([[0.0], [1.0], [30.0]]))
     before, optimizer = weight.detach().clone(), torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
-    model.loss(inputs, targets).backward()
+    model.loss(inputs, targets).loss.backward()
     optimizer.step()
     changed = (weight - before * (1 - 0.01)).abs().sum(1) > 1e-3  # by more than the decay
     assert not weight[0].any() and changed.nonzero().flatten().tolist() == [1, 30]
@@ -122,9 +122,9 @@ def test_law_3_forecasts_of_a_panel_read_in_chunks_equal_those_of_whole_windows(
     )
     forecasts, state = [], None
     for chunk in (slice(0, 1), slice(1, 8), slice(8, 18), slice(18, 20)):
-        forecast, state = model.go_on(part(consecutive, chunk)[0], state)
+        forecast, state, *_ = model(cut(consecutive, chunk)[0], state)
         forecasts.append(forecast)
-    torch.testing.assert_close(torch.cat(forecasts, 1), model(window.inputs), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.cat(forecasts, 1), model(window.inputs).forecast, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("category", [FEW, MANY])
@@ -149,5 +149,5 @@ def test_a_category_determines_the_level_of_series_without_a_past(category):
     inputs = spec.zeros(count)._replace(
         static=torch.arange(1.0, count + 1)[:, None], past_observed=torch.zeros(count, 6, 1, dtype=torch.bool)
     )
-    error = (model.mean(model(inputs))[:, 0, 0, 0] - levels[1:]).abs().max()
+    error = (model.head.mean(model(inputs).forecast)[:, 0, 0, 0] - levels[1:]).abs().max()
     assert error < 2.0 < statistics.deviation[0] / 5

@@ -65,7 +65,7 @@ def test_curves_are_the_windows_of_the_data() -> None:
         assert x.tolist() == [0, 1, 2, 3]
         assert np.array_equal(truth, np.where(rows % 9, rows, np.nan), equal_nan=True)
         with torch.no_grad():
-            expected = module.forecaster.eval()(window.inputs)[panel, -1, :, 0, 0]
+            expected = module.forecaster.eval()(window.inputs).forecast[panel, -1, :, 0, 0]
         x, forecast = found["model"]
         assert x.tolist() == [1, 2, 3]
         assert forecast == pytest.approx(expected.numpy())

@@ -42,9 +42,9 @@ def test_mape_is_relative_to_the_raw_truth_and_guarded_near_zero():
     model = Forecaster(zoo.SPEC, Identity, zoo.BACKBONES["rnn"], SeqToVector, Point("mape", floor=0.5)).eval()
     inputs, targets, _ = zoo.window(zoo.SPEC)
     targets.target[0, 0, 0] = 0.0
-    error = (model.mean(model(inputs))[:, 0] - targets.target).abs()
+    error = (model.head.mean(model(inputs).forecast)[:, 0] - targets.target).abs()
     expected = (error / targets.target.abs().clamp(min=0.5)).mean()
-    torch.testing.assert_close(model.loss(inputs, targets), expected)
+    torch.testing.assert_close(model.loss(inputs, targets).loss, expected)
 
 
 def test_leads_count_by_their_weight():
@@ -52,9 +52,9 @@ def test_leads_count_by_their_weight():
     torch.manual_seed(0)
     model = build(Point("mae", lead_weights=[1, 2, 0])).eval()
     inputs, targets, _ = zoo.window(zoo.SPEC)
-    error = (model.mean(model(inputs))[:, 0] - targets.target).abs()
+    error = (model.head.mean(model(inputs).forecast)[:, 0] - targets.target).abs()
     expected = (error * torch.tensor([1.0, 2, 0])[:, None]).mean()
-    torch.testing.assert_close(model.loss(inputs, targets), expected)
+    torch.testing.assert_close(model.loss(inputs, targets).loss, expected)
     with pytest.raises(InputError, match="lead_weights holds 2 numbers; it must hold one for each of the 3 leads"):
         build(Point(lead_weights=[1, 2]))
 
@@ -62,9 +62,9 @@ def test_leads_count_by_their_weight():
 def test_windows_count_by_their_size():
     model = Forecaster(zoo.SPEC, Window, zoo.BACKBONES["rnn"], SeqToVector, Point("mae", sample_weights="size")).eval()
     inputs, targets, _ = zoo.window(zoo.SPEC)
-    error = (model.mean(model(inputs))[:, 0] - targets.target).abs()  # in the data's own units
+    error = (model.head.mean(model(inputs).forecast)[:, 0] - targets.target).abs()  # in the data's own units
     expected = (error / torch.tensor(zoo.SPEC.target_statistics.deviation)).mean()
-    torch.testing.assert_close(model.loss(inputs, targets), expected)
+    torch.testing.assert_close(model.loss(inputs, targets).loss, expected)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The laws of the contract between data and models, as properties over the whole zoo."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from seqmodels.backbones.base import Backbone
 from seqmodels.backbones.causal_conv import CausalConv
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
-from seqmodels.window import Inputs, every_step
+from seqmodels.states import tree_leaves
+from seqmodels.window import Inputs, Output, every_step
 
 MEMBERS = pytest.mark.parametrize(("backbone", "readout", "scaler", "spec"), zoo.FORECASTERS)
 
@@ -45,9 +47,9 @@ def nudge(inputs: Inputs, after: int, other: Inputs) -> Inputs:
 def test_law_1_no_forecast_depends_on_what_comes_after_its_origin(backbone, readout, scaler, spec):
     model = zoo.forecaster(backbone, readout, scaler, spec)
     inputs, other = zoo.window(zoo.SPECS[spec]).inputs, zoo.window(zoo.SPECS[spec], seed=1).inputs
-    forecast = model(inputs)
+    forecast = model(inputs).forecast
     for number, origin in enumerate(model.origins.of(inputs.past_target.shape[1])):
-        changed = model(nudge(inputs, origin, other))
+        changed = model(nudge(inputs, origin, other)).forecast
         torch.testing.assert_close(changed[:, : number + 1], forecast[:, : number + 1], rtol=0, atol=0)
 
 
@@ -57,7 +59,7 @@ def test_law_2_every_lead_depends_on_the_newest_observation(backbone, readout, s
     inputs = zoo.window(zoo.SPECS[spec]).inputs
     inputs = inputs._replace(past_observed=torch.ones_like(inputs.past_observed))
     past = inputs.past_target.clone().requires_grad_()
-    forecast = model(inputs._replace(past_target=past))[:, -1]
+    forecast = model(inputs._replace(past_target=past)).forecast[:, -1]
     for lead in range(zoo.SPECS[spec].horizon):
         gradient = torch.autograd.grad(forecast[:, lead].sum(), past, retain_graph=True)[0]
         # Over the batch: the ReLUs of so few filters may all be closed for one window.
@@ -87,11 +89,92 @@ def test_law_3_step_equals_forward_in_constant_memory(name):
     whole, state, sizes = net(x), net.initial_state(x[:, :0]), []
     for time in range(x.shape[1]):
         features, state = net.step(x[:, time], state)
-        sizes.append(sum(part.numel() for part in flatten(state)))
+        sizes.append(sum(part.numel() for part in tree_leaves(state)))
         number, rest = divmod(time - net.offset, net.stride)
         if time >= net.offset and rest == 0:
             torch.testing.assert_close(features, whole[:, number])
     assert max(sizes[20:]) <= max(sizes[:20]), "the state must not grow with the steps read"
+
+
+def step_by_step(model: Forecaster, inputs: Inputs) -> Iterator[Output]:
+    """What ``step`` gives for one value of a window after another."""
+    state, horizon, columns = None, model.spec.horizon, {}
+    for time in range(inputs.past_target.shape[1]):
+        if model.spec.missing:
+            columns["observed"] = inputs.past_observed[:, time]
+        if model.spec.past_covariates:
+            columns["past_covariates"] = inputs.past_covariates[:, time]
+        if model.spec.known_covariates:
+            columns["known_covariates"] = inputs.known_covariates[:, time : time + 1 + horizon]
+        if model.spec.statics:
+            columns["static"] = inputs.static
+        output = model.step(inputs.past_target[:, time], state, **columns)
+        state = output.state
+        yield output
+
+
+def until(inputs: Inputs, time: int, horizon: int) -> Inputs:
+    """The part of a window up to one of its steps."""
+    past = {name: getattr(inputs, name)[:, : time + 1] for name in ("past_target", "past_observed", "past_covariates")}
+    return inputs._replace(**past, known_covariates=inputs.known_covariates[:, : time + 1 + horizon])
+
+
+@MEMBERS
+def test_law_3_a_forecaster_that_reads_values_one_by_one_equals_one_that_reads_them_at_once(
+    backbone, readout, scaler, spec
+):
+    model, inputs = zoo.forecaster(backbone, readout, scaler, spec), zoo.window(zoo.SPECS[spec]).inputs
+    if model.why_stateless:
+        with pytest.raises(InputError, match="cannot read values one by one: model"):
+            model.step(inputs.past_target[:, 0])
+        with pytest.raises(InputError, match="cannot continue from a state: model"):
+            model(inputs, model(inputs).state or ())
+        return
+    horizon, sizes = model.spec.horizon, set()
+    with torch.no_grad():
+        whole = model(inputs).forecast
+        for time, output in enumerate(step_by_step(model, inputs)):
+            once = whole[:, time : time + 1]
+            if len(model.origins.of(20)) == 1:
+                once = model(until(inputs, time, horizon)).forecast
+            torch.testing.assert_close(output.forecast, once, rtol=1e-4, atol=1e-4)
+            sizes.add(sum(part.numel() for part in tree_leaves(output.state)))
+    assert time == 19 and len(sizes) == 1, "the state must not grow with the steps read"
+
+
+def test_law_3_holds_for_more_than_a_few():
+    stateful = [member for member in zoo.FORECASTERS if not zoo.forecaster(*member).why_stateless]
+    backbones, readouts = {member[0] for member in stateful}, {member[1] for member in stateful}
+    assert len(backbones) == 16 and readouts == {"seq_to_vector", "seq_to_seq", "iterated", "encoder_decoder"}
+
+
+@pytest.mark.parametrize("name", ["past_covariates", "known_covariates", "static"])
+def test_a_step_without_the_columns_of_the_spec_is_refused(name):
+    inputs = zoo.window(zoo.PANEL).inputs
+    columns = {
+        "past_covariates": inputs.past_covariates[:, 0],
+        "known_covariates": inputs.known_covariates[:, :4],
+        "static": inputs.static,
+    }
+    model = zoo.forecaster("lstm", "seq_to_seq", "standard", "panel")
+    assert model.step(inputs.past_target[:, 0], **columns).forecast.shape == (3, 1, 3, 2, 1)
+    del columns[name]
+    with pytest.raises(InputError, match=f"step needs {name}, since the model was built for the columns"):
+        model.step(inputs.past_target[:, 0], **columns)
+
+
+@pytest.mark.parametrize("backbone", ["lstm", "gru_noisy", "wavenet"])
+def test_windows_that_reset_begin_anew_and_the_others_continue(backbone):
+    model = zoo.forecaster(backbone, "seq_to_seq", "standard", "plain")
+    first, second = zoo.window(zoo.SPEC).inputs, zoo.window(zoo.SPEC, seed=1).inputs
+    anew = model(second).forecast
+    both = first._replace(past_target=torch.cat([first.past_target, second.past_target], dim=1))
+    both = both._replace(past_observed=torch.ones_like(both.past_target, dtype=torch.bool))
+    continued = model(both).forecast[:, 20:]
+    reset = torch.tensor([True, False, True])
+    forecast = model(second._replace(reset=reset), model(first).state).forecast
+    torch.testing.assert_close(forecast[reset], anew[reset])
+    torch.testing.assert_close(forecast[~reset], continued[~reset], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", [name for name in zoo.BACKBONES if not re.search("rnn|lstm|gru", name)])
@@ -140,8 +223,8 @@ def test_forecasts_have_the_one_output_shape_and_finite_gradients(backbone, read
     model = zoo.forecaster(backbone, readout, scaler, spec)
     window, known = zoo.window(zoo.SPECS[spec]), zoo.SPECS[spec]
     origins = len(model.origins.of(known.past_steps))
-    assert model(window.inputs).shape == (3, origins, known.horizon, len(known.channels), 1)
-    model.loss(window.inputs, window.targets).backward()
+    assert model(window.inputs).forecast.shape == (3, origins, known.horizon, len(known.channels), 1)
+    model.loss(window.inputs, window.targets).loss.backward()
     gradients = [parameter.grad for parameter in model.parameters()]
     assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
     assert any(gradient.abs().sum() > 0 for gradient in gradients)
@@ -155,7 +238,7 @@ def test_the_loss_is_the_masked_mean_over_all_origins(backbone, readout, scaler,
     """Of those that a scaler can serve: by its own past a window cannot be scaled before it has begun."""
     model = zoo.forecaster(backbone, readout, scaler, spec, head="mae")
     inputs, targets, _ = zoo.window(zoo.SPECS[spec])
-    forecast, steps, total, count = model.head.mean(model(inputs)), zoo.SPECS[spec].past_steps, 0.0, 0
+    forecast, steps, total, count = model.head.mean(model(inputs).forecast), zoo.SPECS[spec].past_steps, 0.0, 0
     values, observed = (
         torch.cat([inputs.past_target, targets.target], 1),
         torch.cat([inputs.past_observed, targets.observed], 1),
@@ -169,7 +252,7 @@ def test_the_loss_is_the_masked_mean_over_all_origins(backbone, readout, scaler,
                 counts = counts & observed[:, : origin + 1].any(dim=1)
             total += ((forecast[:, number, lead] - values[:, at]).abs() / scale[:, 0] * counts).sum()
             count += int(counts.sum())
-    torch.testing.assert_close(model.loss(inputs, targets), total / count, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.loss(inputs, targets).loss, total / count, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("backbone", zoo.BACKBONES)
@@ -188,16 +271,16 @@ def test_forecasts_follow_the_units_of_the_data(backbone, scaler):
     other.load_state_dict(model.state_dict())
     theirs = other.eval()(
         inputs._replace(past_target=a * inputs.past_target + b, seasonal_error=a * inputs.seasonal_error)
-    )
-    torch.testing.assert_close(theirs, a * model(inputs) + b, rtol=1e-3, atol=0.05)
+    ).forecast
+    torch.testing.assert_close(theirs, a * model(inputs).forecast + b, rtol=1e-3, atol=0.05)
 
 
 @pytest.mark.parametrize("name", zoo.BASELINES)
 def test_baselines_keep_the_contract(name):
     model = zoo.BASELINES[name](zoo.RICH)
     inputs, targets, _ = zoo.window(zoo.RICH)
-    assert model(inputs).shape == (3, 1, 3, 2, 1)
-    assert torch.isfinite(model.loss(inputs, targets))
+    assert model(inputs).forecast.shape == (3, 1, 3, 2, 1)
+    assert torch.isfinite(model.loss(inputs, targets).loss)
 
 
 def test_every_step_targets_are_the_next_values():
@@ -210,7 +293,3 @@ def test_every_step_targets_are_the_next_values():
 def backbone_of(name: str) -> Backbone:
     torch.manual_seed(0)
     return zoo.BACKBONES[name](features=2, past_steps=20).eval()
-
-
-def flatten(state) -> list[torch.Tensor]:
-    return [state] if isinstance(state, torch.Tensor) else [tensor for part in state for tensor in flatten(part)]

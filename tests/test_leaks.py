@@ -220,8 +220,8 @@ def test_forecasts_that_depend_on_later_steps_are_found(
 
 def test_a_forecast_that_depends_on_other_windows_is_found() -> None:
     class Pooled(zoo.baselines.Naive):
-        def forward(self, inputs: Inputs) -> torch.Tensor:
-            return super().forward(inputs) - inputs.past_target.mean()
+        def predict(self, inputs: Inputs) -> torch.Tensor:
+            return super().predict(inputs) - inputs.past_target.mean()
 
     found = check_causality(Pooled(zoo.RICH), zoo.window(zoo.RICH).inputs)
     assert found.verdict == "leak" and "with the other windows of its batch" in found.leaks[0]
@@ -229,8 +229,8 @@ def test_a_forecast_that_depends_on_other_windows_is_found() -> None:
 
 def test_a_model_that_ignores_its_input_proves_nothing() -> None:
     class Constant(zoo.baselines.Naive):
-        def forward(self, inputs: Inputs) -> torch.Tensor:
-            return torch.ones_like(super().forward(inputs))
+        def predict(self, inputs: Inputs) -> torch.Tensor:
+            return torch.ones_like(super().predict(inputs))
 
     found = check_causality(Constant(zoo.RICH), zoo.window(zoo.RICH).inputs)
     assert found.verdict == "warning" and "nothing is proved" in found.warnings[0]

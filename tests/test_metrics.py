@@ -13,7 +13,7 @@ from seqmodels.metrics import ForecastErrors
 def measured(model, loader):
     errors = ForecastErrors(model.spec)
     for window in loader:
-        errors.update(model.mean(model(window.inputs))[:, -1], window.inputs, window.targets)
+        errors.update(model.head.mean(model(window.inputs).forecast)[:, -1], window.inputs, window.targets)
     return errors
 
 
@@ -50,7 +50,7 @@ def test_errors_equal_numpy_over_what_was_observed():
 def test_seasonal_naive_repeats_the_last_season():
     data = build_data(100, split=[60, 20, 20], season=3, past_steps=7, horizon=5)
     window = data.examples("validation", 3)
-    forecast = baselines.SeasonalNaive(data.spec)(window.inputs)[..., 0]
+    forecast = baselines.SeasonalNaive(data.spec)(window.inputs).forecast[..., 0]
     last = window.inputs.past_target[:, -3:, 0]
     torch.testing.assert_close(forecast[:, 0, :, 0], torch.cat([last, last[:, :2]], dim=1))
 
@@ -61,7 +61,7 @@ def test_seasonal_naive_steps_over_missing_values():
     observed = torch.ones(1, 8, 1, dtype=torch.bool)
     observed[0, [4, 5, 1], 0] = False
     inputs = spec.zeros()._replace(past_target=past * observed, past_observed=observed)
-    forecast = baselines.SeasonalNaive(spec)(inputs)[0, 0, :, 0, 0].tolist()
+    forecast = baselines.SeasonalNaive(spec)(inputs).forecast[0, 0, :, 0, 0].tolist()
     assert forecast == [0, 7, 6, 7]  # 4 missing: one season earlier; 5 and 1 missing: the newest value
 
 
@@ -69,13 +69,13 @@ def test_naive_uses_the_newest_observed_value():
     inputs = zoo.RICH.zeros()._replace(past_target=torch.arange(20.0).reshape(1, 20, 1).expand(1, 20, 2))
     observed = inputs.past_observed.clone()
     observed[0, -3:, 0] = False
-    forecast = baselines.Naive(zoo.RICH)(inputs._replace(past_observed=observed))[0, 0, :, :, 0]
+    forecast = baselines.Naive(zoo.RICH)(inputs._replace(past_observed=observed)).forecast[0, 0, :, :, 0]
     assert forecast.tolist() == [[16, 19]] * 3
 
 
 def test_moving_average_is_the_mean_of_the_last_steps():
     inputs = zoo.SPEC.zeros()._replace(past_target=torch.arange(20.0).reshape(1, 20, 1).expand(1, 20, 2))
-    assert zoo.BASELINES["moving_average"](zoo.SPEC)(inputs).unique().tolist() == [17.5]
+    assert zoo.BASELINES["moving_average"](zoo.SPEC)(inputs).forecast.unique().tolist() == [17.5]
 
 
 def test_shapes_that_would_broadcast_are_refused():

@@ -15,7 +15,7 @@ from seqmodels.forecaster import Forecaster
 from seqmodels.readouts.decoder import EncoderDecoder
 from seqmodels.readouts.direct import Direct, Iterated, SeqToSeq, SeqToVector
 from seqmodels.scalers import affine
-from seqmodels.states import tensors
+from seqmodels.states import tree_leaves
 from seqmodels.window import Inputs, Statistics, Targets, WindowSpec
 
 LSTM = partial(recurrent.Lstm, hidden=7, layers=2)
@@ -42,14 +42,14 @@ def test_iterated_forecasts_equal_reading_everything_again(backbone, scaler, spe
     """Each forecast appended to the past and the whole sequence read anew: what carrying the state must give."""
     model = built(Iterated, backbone, spec, scaler)
     inputs = zoo.window(spec).inputs
-    forecast, steps = model.mean(model(inputs))[:, 0], inputs
+    forecast, steps = model.head.mean(model(inputs).forecast)[:, 0], inputs
     for lead in range(spec.horizon):
         ahead = inputs.known_covariates[:, : spec.past_steps + lead + 1]  # one step ahead of the past so far
         steps = steps._replace(known_covariates=ahead)
         view = model.scaler(steps, model.trained)
         if scaler is affine.Window:  # statistics of the first steps, whatever the length
             assert torch.equal(view.past_centre, model.scaler(inputs, model.trained).past_centre)
-        encoded = model._encoded(steps, view)
+        encoded = model._encode(steps, view)
         again = view.fed_back().decode(model.readout(encoded)[:, -1:], model.head)[:, 0, 0, :, 0]
         torch.testing.assert_close(forecast[:, lead], again, rtol=1e-4, atol=1e-5)
         steps = longer(steps, again)
@@ -64,7 +64,7 @@ def test_iterated_corrections_of_a_season_add_up_beyond_it(asinh):
     torch.nn.init.constant_(model.readout.linear.bias, math.asinh(2.0) if asinh else 2.0)
     past = torch.arange(12.0)[None, :, None]
     inputs = spec.zeros()._replace(past_target=past, seasonal_error=torch.full((1, 1), 2.0))
-    torch.testing.assert_close(model(inputs)[0, 0, :, 0, 0], torch.arange(12.0, 23))
+    torch.testing.assert_close(model(inputs).forecast[0, 0, :, 0, 0], torch.arange(12.0, 23))
     seen, step = [], model.backbone.step
     model.backbone.step = lambda x, state: (seen.append(x.item()), step(x, state))[1]
     with torch.no_grad():
@@ -77,12 +77,12 @@ def test_iterated_corrections_of_a_season_add_up_beyond_it(asinh):
 def test_iterated_is_trained_one_step_ahead_at_every_step():
     model = built(Iterated)
     inputs, targets, _ = zoo.window(zoo.SPEC)
-    encoded = model._encoded(inputs, view := model.scaler(inputs, model.trained))
+    encoded = model._encode(inputs, view := model.scaler(inputs, model.trained))
     one = model.readout(encoded)
     assert one.shape == (3, 20, 1, 2, 1)
     truth = torch.cat([inputs.past_target[:, 1:], targets.target[:, :1]], 1)
     scaled = (truth - view.past_centre) / view.past_scale
-    torch.testing.assert_close(model.loss(inputs, targets), functional.mse_loss(one[:, :, 0, :, 0], scaled))
+    torch.testing.assert_close(model.loss(inputs, targets).loss, functional.mse_loss(one[:, :, 0, :, 0], scaled))
 
 
 def test_iterated_refuses_what_it_cannot_feed_back():
@@ -98,7 +98,7 @@ def test_each_lead_adds_what_is_known_for_it_by_the_formula(name, backbone):
     """Origin by origin and lead by lead: W relu(A features + B known(t + h) + bias(h)) on top of the linear layer."""
     model = zoo.forecaster(backbone, name, "standard", "rich")
     inputs, own = zoo.window(zoo.RICH).inputs, model.readout.correction
-    encoded = model._encoded(inputs, model.scaler(inputs, model.trained))
+    encoded = model._encode(inputs, model.scaler(inputs, model.trained))
     torch.nn.init.normal_(own.bias)
     known = (inputs.known_covariates - torch.tensor([0.0, 0.5])) / torch.tensor([1.0, 0.5])
     forecast, linear = model.readout(encoded)[..., 0], model.readout.read(encoded.features)[..., 0]
@@ -114,7 +114,7 @@ def test_a_forecast_depends_on_what_is_known_for_its_own_lead_only():
     model = zoo.forecaster("lstm", "seq_to_vector", "standard", "rich")
     inputs = zoo.window(zoo.RICH).inputs
     known = inputs.known_covariates.clone().requires_grad_()
-    forecast = model(inputs._replace(known_covariates=known))[:, 0]
+    forecast = model(inputs._replace(known_covariates=known)).forecast[:, 0]
     for lead in range(3):
         gradient = torch.autograd.grad(forecast[:, lead].sum(), known, retain_graph=True)[0][:, 20:].abs().sum((0, 2))
         seen = [True, False, False] if lead == 0 else [True, lead == 1, lead == 2]  # the backbone sees the next step's
@@ -135,13 +135,13 @@ def test_where_nothing_is_known_beyond_the_next_step_there_is_one_linear_layer(s
     ours, plain = built(partial(SeqToVector, **settings), spec=spec), built(OneLayer, spec=spec)
     torch.testing.assert_close(ours.state_dict(), plain.state_dict(), rtol=0, atol=0)
     inputs = zoo.window(spec).inputs
-    assert torch.equal(ours(inputs), plain(inputs))
+    assert torch.equal(ours(inputs).forecast, plain(inputs).forecast)
 
 
 def test_training_begins_with_what_the_features_alone_give():
     model = built(SeqToVector, spec=zoo.RICH)
     inputs = zoo.window(zoo.RICH).inputs
-    encoded = model._encoded(inputs, model.scaler(inputs, model.trained))
+    encoded = model._encode(inputs, model.scaler(inputs, model.trained))
     assert torch.equal(model.readout(encoded), model.readout.read(encoded.features))
     with pytest.raises(InputError, match="model.readout.known_hidden is -1; it must be at least 0"):
         built(partial(SeqToVector, known_hidden=-1))
@@ -161,7 +161,7 @@ def test_a_target_that_is_known_ahead_is_learnt_at_every_lead(readout):
 
     trained(model, batch, 250, lr=2e-2)
     inputs, targets = batch(0)
-    error = (model.mean(model(inputs))[:, -1] - targets.target).abs().mean(dim=(0, 2))
+    error = (model.head.mean(model(inputs).forecast)[:, -1] - targets.target).abs().mean(dim=(0, 2))
     naive = (inputs.past_target[:, -1:] - targets.target).abs().mean(dim=(0, 2))
     assert (error < 0.05).all() and (naive > 0.9).all(), (error, naive)
 
@@ -171,8 +171,8 @@ def test_the_decoder_takes_over_the_state_of_a_like_encoder_and_bridges_to_other
     assert like.readout.bridge is None
     other = built(partial(EncoderDecoder, decoder=partial(recurrent.Gru, hidden=5, layers=1)))
     assert other.readout.bridge is not None and other.readout.bridge.out_features == 5
-    encoded = like._encoded(zoo.window(zoo.SPEC).inputs, like.scaler(zoo.window(zoo.SPEC).inputs, like.trained))
-    given = zip(tensors(like.readout._begin(encoded)), tensors(encoded.state), strict=True)
+    encoded = like._encode(zoo.window(zoo.SPEC).inputs, like.scaler(zoo.window(zoo.SPEC).inputs, like.trained))
+    given = zip(tree_leaves(like.readout._begin(encoded)), tree_leaves(encoded.state), strict=True)
     assert all(mine is theirs for mine, theirs in given if mine.numel())
 
 
@@ -182,19 +182,19 @@ def test_a_decoder_with_dropout_draws_its_own_masks(encoder):
     net = partial(recurrent.Lstm, hidden=7, layers=2, recurrent_dropout=0.5, input_dropout=0.5)
     model = built(partial(EncoderDecoder, decoder=net), encoder).train()
     inputs = zoo.window(zoo.SPEC).inputs
-    encoded = model._encoded(inputs, model.scaler(inputs, model.trained))
+    encoded = model._encode(inputs, model.scaler(inputs, model.trained))
     begin, own = model.readout._begin(encoded), model.readout.decoder.initial_state(encoded.newest[:, None])
-    for mine, drawn, memory in zip(tensors(begin), tensors(own), tensors(model.readout.memory), strict=True):
+    for mine, drawn, kept in zip(tree_leaves(begin), tree_leaves(own), tree_leaves(model.readout.initial), strict=True):
         assert mine.shape == drawn.shape
-        assert memory.numel() or set(mine.unique().tolist()) <= {0.0, 2.0}
-    assert model(inputs).isfinite().all()
+        assert kept.numel() or set(mine.unique().tolist()) <= {0.0, 2.0}
+    assert model(inputs).forecast.isfinite().all()
 
 
 def test_the_decoder_without_a_teacher_equals_the_formula():
     model = built(partial(EncoderDecoder, decoder=LSTM), spec=zoo.AHEAD._replace(missing=False))
     inputs = zoo.window(model.spec).inputs
     view = model.scaler(inputs, model.trained)
-    encoded = model._encoded(inputs, view)
+    encoded = model._encode(inputs, view)
     net, state = model.readout.decoder.layers, encoded.state
     value, leads = view.encode(inputs.past_target)[:, -1], []
     hidden = tuple(
@@ -212,7 +212,7 @@ def test_teacher_forcing_shows_the_truth_and_never_in_evaluation():
     model = built(partial(EncoderDecoder, decoder=LSTM, schedule="constant"))
     inputs, targets, _ = zoo.window(zoo.SPEC)
     other = Targets(targets.target * 3 + 1, targets.observed)
-    encoded = model._encoded(inputs, model.scaler(inputs, model.trained))
+    encoded = model._encode(inputs, model.scaler(inputs, model.trained))
     teacher = torch.randn(3, 3, 2)
     forced = model.readout(encoded, teacher)
     assert torch.equal(forced[:, :, 0], model.readout(encoded, teacher + 1)[:, :, 0])  # the first lead saw none of it
@@ -220,8 +220,8 @@ def test_teacher_forcing_shows_the_truth_and_never_in_evaluation():
     torch.testing.assert_close(
         forced[:, :, 2], model.readout(encoded, teacher + torch.tensor([0, 0, 9.0])[:, None])[:, :, 2]
     )
-    forecasts = [model.loss_and_forecast(inputs, given)[1] for given in (targets, other)]
-    assert torch.equal(forecasts[0], forecasts[1]) and torch.equal(forecasts[0], model(inputs))
+    forecasts = [model.loss(inputs, given, forecast=True).forecast for given in (targets, other)]
+    assert torch.equal(forecasts[0], forecasts[1]) and torch.equal(forecasts[0], model(inputs).forecast)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_the_share_of_truth_follows_the_schedule(schedule, middle):
 def test_scheduled_sampling_mixes_truth_and_own_forecasts_reproducibly():
     model = built(partial(EncoderDecoder, decoder=LSTM, teacher_forcing=0.5, schedule="constant"))
     inputs, _, _ = zoo.window(zoo.SPEC, batch=64)
-    encoded, teacher = model._encoded(inputs, model.scaler(inputs, model.trained)), torch.full((64, 3, 2), 5.0)
+    encoded, teacher = model._encode(inputs, model.scaler(inputs, model.trained)), torch.full((64, 3, 2), 5.0)
     torch.manual_seed(1)
     mixed = model.readout(encoded, teacher)
     torch.manual_seed(1)
@@ -285,7 +285,7 @@ def test_an_encoder_decoder_learns_to_repeat_a_sequence_backwards(attention):
     random = torch.Generator().manual_seed(0)
     trained(model, lambda step: batch(torch.randint(64, (32,), generator=random)), 300)
     inputs, targets = batch(torch.arange(64))
-    recalled = model.mean(model(inputs))[:, 0].sign()
+    recalled = model.head.mean(model(inputs).forecast)[:, 0].sign()
     assert (recalled == targets.target).float().mean() == 1.0
 
 
@@ -306,7 +306,7 @@ def test_vector_to_sequence_draws_a_curve_from_two_numbers():
 
     trained(model, batch, 500)
     inputs, targets = batch(0)
-    assert (model.mean(model(inputs))[:, 0] - targets.target).abs().mean() < 0.05
+    assert (model.head.mean(model(inputs).forecast)[:, 0] - targets.target).abs().mean() < 0.05
     assert targets.target.abs().mean() > 0.4
 
 
@@ -319,7 +319,7 @@ def test_windows_of_another_length_are_read_too(name, steps):
     model = built(SeqToVector, zoo.BACKBONES[name])
     inputs = zoo.window(zoo.SPEC._replace(past_steps=steps)).inputs
     past = inputs.past_target.clone().requires_grad_()
-    forecast = model(inputs._replace(past_target=past))
+    forecast = model(inputs._replace(past_target=past)).forecast
     assert forecast.shape == (3, 1, 3, 2, 1)
     assert torch.autograd.grad(forecast.sum(), past)[0][:, -1].abs().sum() > 0
 
@@ -329,7 +329,7 @@ def test_the_decoder_begins_with_nothing_where_the_newest_value_is_missing():
     model = built(partial(EncoderDecoder, decoder=LSTM), spec=spec)
     inputs = spec.zeros()._replace(past_target=torch.full((1, 6, 1), 1000.0))
     inputs.past_target[:, -1], inputs.past_observed[:, -1] = 0, False
-    assert model._encoded(inputs, model.scaler(inputs, model.trained)).newest.item() == 0
+    assert model._encode(inputs, model.scaler(inputs, model.trained)).newest.item() == 0
 
 
 @pytest.mark.parametrize("scaler", ["window_season", "window_asinh"])
@@ -350,7 +350,7 @@ def test_the_decoder_sees_forecasts_and_truth_as_the_encoder_sees_the_past(scale
 def test_dropout_of_the_encoder_alone_does_not_keep_its_state_from_the_decoder(extra):
     model = built(partial(EncoderDecoder, decoder=LSTM), partial(recurrent.Lstm, hidden=7, layers=2, **extra)).train()
     assert model.readout.bridge is None
-    assert model.loss(*zoo.window(zoo.SPEC)[:2]).isfinite()
+    assert model.loss(*zoo.window(zoo.SPEC)[:2]).loss.isfinite()
 
 
 def test_attention_over_a_single_feature_is_refused():

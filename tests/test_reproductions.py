@@ -21,7 +21,7 @@ def validation_mae(data, model) -> tuple[int, float]:
     """Windows and mean absolute error of a model on the validation windows."""
     errors = ForecastErrors(data.spec)
     for window in data.val_dataloader():
-        errors.update(model(window.inputs)[:, -1, ..., 0], window.inputs, window.targets)
+        errors.update(model(window.inputs).forecast[:, -1, ..., 0], window.inputs, window.targets)
     return int(errors.windows), errors.compute().summary()["mae"]
 
 

@@ -117,8 +117,8 @@ def test_what_stands_where_nothing_was_observed_makes_no_difference(name):
     observed[0, :12] = observed[1, :5] = False
     padded = inputs._replace(past_target=inputs.past_target * observed, past_observed=observed)
     garbage = padded._replace(past_target=torch.where(observed, padded.past_target, 1e4))
-    torch.testing.assert_close(model(garbage), model(padded))
-    torch.testing.assert_close(model.loss(garbage, targets), model.loss(padded, targets))
+    torch.testing.assert_close(model(garbage).forecast, model(padded).forecast)
+    torch.testing.assert_close(model.loss(garbage, targets).loss, model.loss(padded, targets).loss)
 
 
 def short(spec: WindowSpec, begin: int, level: float = 0.0) -> tuple[Inputs, Targets]:
@@ -137,13 +137,13 @@ def test_a_short_series_of_another_level_is_scaled_by_what_was_observed_of_it(na
     inputs, targets = short(spec, 14, level)
     model = zoo.Forecaster(spec, zoo.SCALERS[name], zoo.BACKBONES["rnn"], readout, HEAD).eval()
     view = model.scaler(inputs, model.trained)
-    counts = model._counts(inputs, targets)
+    counts = model._observed(inputs, targets)
     assert view.encode(inputs.past_target)[:, 14:].abs().max() < 20
     assert view.encode_targets(inputs, targets, model.trained)[counts].abs().max() < 20
     expected = 1 if readout is zoo.direct.SeqToVector else 6  # origins at or after the first value
-    assert counts.sum() == 3 * expected * 3 * 2 == model.counted(inputs, targets)
-    assert model.loss(inputs, targets) < 20
-    forecast = model.mean(model(inputs))
+    assert counts.sum() == 3 * expected * 3 * 2 == model.loss(inputs, targets).weight
+    assert model.loss(inputs, targets).loss < 20
+    forecast = model.head.mean(model(inputs).forecast)
     assert (forecast[:, -expected:] - level).abs().max() < 100
     assert forecast[:, :-expected].abs().max() < 100 if expected == 6 else True  # around the training mean of 3 and -1
 
@@ -153,9 +153,11 @@ def test_windows_of_which_nothing_was_observed_cost_nothing_by_themselves_and_ar
     spec = zoo.SPEC._replace(missing=True)
     inputs, targets = short(spec, 20)
     model = zoo.Forecaster(spec, zoo.SCALERS[name], zoo.BACKBONES["rnn"], zoo.direct.SeqToSeq, HEAD)
-    loss = model.loss(inputs, targets)
+    loss = model.loss(inputs, targets).loss
     loss.backward()
-    assert all(weight.grad.isfinite().all() for weight in model.parameters()) and model(inputs).isfinite().all()
+    assert (
+        all(weight.grad.isfinite().all() for weight in model.parameters()) and model(inputs).forecast.isfinite().all()
+    )
     assert (loss == 0) == model.scaler.per_window
 
 

@@ -19,9 +19,9 @@ from seqmodels.forecaster import Forecaster
 from seqmodels.metrics import MODEL
 from seqmodels.readouts import decoder, direct
 from seqmodels.scalers import affine
-from seqmodels.states import tensors
+from seqmodels.states import tree_leaves
 from seqmodels.training.module import ForecastModule
-from seqmodels.training.stateful import Carried, part, pieces
+from seqmodels.training.stateful import CarriedState, cut, spans
 from seqmodels.window import ConsecutiveWindows, Origins, Statistics, Targets, Window, WindowSpec
 
 RNN = partial(recurrent.Rnn, hidden=7)
@@ -74,14 +74,14 @@ def test_a_past_read_in_pieces_is_forecast_like_one_that_is_read_at_once(backbon
     )
     forecasts, state = [], None
     for piece in (slice(0, 1), slice(1, 8), slice(8, steps - 2), slice(steps - 2, steps)):
-        forecast, state = forecaster.go_on(part(stretch, piece)[0], state)
-        assert not any(tensor.requires_grad for tensor in tensors(state))
+        forecast, state, *_ = forecaster(cut(stretch, piece)[0], state)
+        assert not any(tensor.requires_grad for tensor in tree_leaves(state))
         forecasts.append(forecast)
-    expected = forecaster(whole.inputs)
+    expected = forecaster(whole.inputs).forecast
     assert forecasts[0].shape[2] == horizon
     torch.testing.assert_close(torch.cat(forecasts, dim=1), expected, rtol=1e-9, atol=1e-9)
-    after = forecaster.read(whole.inputs)
-    for mine, theirs in zip(tensors(state), tensors(after), strict=True):
+    after = forecaster(whole.inputs).state
+    for mine, theirs in zip(tree_leaves(state), tree_leaves(after), strict=True):
         assert mine.shape == theirs.shape
 
 
@@ -103,8 +103,8 @@ def test_training_is_truncated_backpropagation_through_time():
     """Against torch's own RNN, its hidden state detached between the two batches, row by row."""
     spec, first, second = pair()
     forecaster = model(spec).double()
-    carried = Carried(forecaster)
-    losses = [carried.loss(first), carried.loss(second)]
+    carried = CarriedState(forecaster)
+    losses = [carried.loss(first).loss, carried.loss(second).loss]
     losses[1].backward()
     found = [parameter.grad.clone() for parameter in forecaster.parameters()]
 
@@ -130,14 +130,14 @@ def test_training_is_truncated_backpropagation_through_time():
 def test_each_window_draws_its_own_dropout_mask_and_keeps_the_memory():
     spec, first, second = pair()
     forecaster = model(spec, partial(recurrent.Gru, hidden=7, input_dropout=0.5)).double().train()
-    carried = Carried(forecaster)
+    carried = CarriedState(forecaster)
     second, masks, losses = second._replace(inputs=second.inputs._replace(reset=torch.zeros(2).bool())), [], []
     carried.loss(first)
     masks.append(torch.cat(carried.state.masks, dim=1))
     for memory in (carried.state, None):
         carried.state = memory
         torch.manual_seed(5)
-        losses.append(float(carried.loss(second).detach()))
+        losses.append(float(carried.loss(second).loss.detach()))
         masks.append(torch.cat(carried.state.masks, dim=1))
     assert masks[0].shape == (2, 8) and not torch.equal(masks[0], masks[1])
     assert torch.equal(masks[1], masks[2]), "drawn by the same seed"
@@ -147,11 +147,11 @@ def test_each_window_draws_its_own_dropout_mask_and_keeps_the_memory():
 def test_without_a_state_even_windows_that_are_not_fresh_begin_anew():
     """As after a run is resumed amid an epoch."""
     spec, first, second = pair()
-    carried = Carried(model(spec).double())
+    carried = CarriedState(model(spec).double())
     carried.loss(first)
     carried.drop()
-    resumed = carried.loss(second)
-    assert torch.equal(resumed, carried.forecaster.loss(second.inputs, second.targets))
+    resumed = carried.loss(second).loss
+    assert torch.equal(resumed, carried.forecaster.loss(second.inputs, second.targets).loss)
 
 
 READOUTS = {
@@ -170,7 +170,7 @@ def test_each_forecast_of_an_evaluation_has_seen_its_series_from_the_beginning(b
     """Against one pass over all rows from the first one read up to the origin."""
     data = walks(50, 73, 61, observed=observed, evaluation_batch_size=9)
     forecaster = model(data.spec, BACKBONES[backbone], READOUTS[readout]).eval()
-    carried, seen = Carried(forecaster), 0
+    carried, seen = CarriedState(forecaster), 0
     begin = torch.from_numpy(data.series.offsets)
     with torch.no_grad():
         for stretch in data.val_dataloader():
@@ -182,7 +182,9 @@ def test_each_forecast_of_an_evaluation_has_seen_its_series_from_the_beginning(b
                 whole = int(data.spans["validation"].start[series] - begin[series]) // 5 * 5
                 first = int(data.spans["validation"].start[series]) - whole
                 window = data.val_dataloader().tensors.gather_rows(torch.arange(first, origin + 3)[None], series)
-                torch.testing.assert_close(forecast[-1], forecaster(window.inputs)[0, -1], rtol=1e-4, atol=1e-5)
+                torch.testing.assert_close(
+                    forecast[-1], forecaster(window.inputs).forecast[0, -1], rtol=1e-4, atol=1e-5
+                )
                 seen += 1
     assert seen == data.windows["validation"] == 9 + 14 + 11
 
@@ -193,10 +195,10 @@ def test_each_forecast_of_an_evaluation_has_seen_its_series_from_the_beginning(b
 def test_the_loss_of_an_evaluation_is_the_mean_over_all_that_counts(readout, observed, size):
     data = walks(50, 73, observed=observed, evaluation_batch_size=size, horizon=1)
     forecaster = model(data.spec, readout=READOUTS[readout]).eval()
-    carried, deviation = Carried(forecaster), data.spec.target_statistics.deviation[0]
+    carried, deviation = CarriedState(forecaster), data.spec.target_statistics.deviation[0]
     with torch.no_grad():
         for stretch in data.val_dataloader():
-            loss, forecast, _ = carried.evaluate(stretch)
+            forecast, _, loss, _ = carried.evaluate(stretch)
             rows = torch.from_numpy(data.series.values)[stretch.origin[stretch.counted] + 1, 0]
             mask = np.ones(len(data.series.values), bool) if observed else data.series.observed[:, 0]
             counts = torch.from_numpy(mask)[stretch.origin[stretch.counted] + 1]
@@ -226,7 +228,7 @@ def forecast_in_one_pass(forecaster: Forecaster, data: SeriesData, start: int, s
     rows = torch.arange(stop)[None]
     window = data.val_dataloader().tensors.gather_rows(rows, torch.zeros(1, dtype=torch.int64))
     with torch.no_grad():
-        return forecaster.eval().mean(forecaster(window.inputs))[0, start - 1 :, 0, 0].double().numpy()
+        return forecaster.head.mean(forecaster.eval()(window.inputs).forecast)[0, start - 1 :, 0, 0].double().numpy()
 
 
 def test_baselines_are_measured_as_without_lanes():
@@ -272,7 +274,7 @@ def test_every_epoch_begins_with_a_fresh_state():
     window = list(data.train_dataloader())[1]
     module.train()
     with torch.no_grad():
-        alone = float(module.forecaster.loss(window.inputs, window.targets))
+        alone = float(module.forecaster.loss(window.inputs, window.targets).loss)
     assert losses[1] != pytest.approx(alone, rel=1e-6), "the second batch does depend on the first"
 
 
@@ -328,8 +330,8 @@ def test_every_other_backbone_trains(backbone):
 def test_a_strided_backbone_refuses_a_state():
     forecaster = zoo.forecaster("conv_gru", "seq_to_seq", "standard", "plain")
     inputs = zoo.window(zoo.SPEC).inputs
-    with pytest.raises(InputError, match="do not fit together"):
-        forecaster.go_on(inputs, forecaster.read(inputs))
+    with pytest.raises(InputError, match="cannot continue from a state: model.backbone has no feature for each step"):
+        forecaster(inputs, forecaster(inputs).state)
 
 
 def test_automatic_scaling_is_the_same_for_all_windows_of_a_state():
@@ -343,13 +345,13 @@ def test_the_loss_of_one_forecast_per_window_is_that_of_the_last_step_in_windows
     forecaster = model(spec, readout=direct.SeqToVector).eval()
     for steps in (1, 5, 9):
         window = zoo.window(spec._replace(past_steps=steps))
-        forecast = forecaster.mean(forecaster(window.inputs))[:, 0]
+        forecast = forecaster.head.mean(forecaster(window.inputs).forecast)[:, 0]
         expected = torch.square(forecast - window.targets.target).mean()
-        torch.testing.assert_close(forecaster.loss(window.inputs, window.targets), expected)
+        torch.testing.assert_close(forecaster.loss(window.inputs, window.targets).loss, expected)
 
 
 def test_pieces_cover_everything_once_the_shorter_one_first():
-    assert list(pieces(3, 10, 3)) == [slice(3, 4), slice(4, 7), slice(7, 10)]
-    assert list(pieces(3, 9, 3)) == [slice(3, 6), slice(6, 9)]
-    assert list(pieces(3, 3, 3)) == []
+    assert list(spans(3, 10, 3)) == [slice(3, 4), slice(4, 7), slice(7, 10)]
+    assert list(spans(3, 9, 3)) == [slice(3, 6), slice(6, 9)]
+    assert list(spans(3, 3, 3)) == []
     assert model(WindowSpec(5, 2)).origins == Origins(0, 1)

@@ -31,13 +31,13 @@ def built(**settings) -> Forecaster:
 def test_every_kind_of_dropout_spreads_the_forecasts_reproducibly(kind):
     model, inputs = built(**KINDS[kind]), zoo.window(zoo.SPEC).inputs
     torch.manual_seed(3)
-    before, state = model(inputs), torch.get_rng_state()
+    before, state = model(inputs).forecast, torch.get_rng_state()
     spread = monte_carlo(model, inputs, passes=50, seed=1)
     assert spread.mean.shape == spread.deviation.shape == (3, 1, 3, 2)
     assert bool((spread.deviation > 0).all())
     again, other = monte_carlo(model, inputs, 50, seed=1), monte_carlo(model, inputs, 50, seed=2)
     assert torch.equal(again.mean, spread.mean) and not torch.equal(other.mean, spread.mean)
-    assert torch.equal(torch.get_rng_state(), state) and torch.equal(model(inputs), before)
+    assert torch.equal(torch.get_rng_state(), state) and torch.equal(model(inputs).forecast, before)
     assert not any(module.training for module in model.modules())
 
 
@@ -46,7 +46,7 @@ def test_mean_and_deviation_are_those_of_single_passes():
     spread = monte_carlo(model, inputs, passes=400, seed=1)
     torch.manual_seed(5)
     with dropout_on(model), torch.no_grad():
-        singles = torch.stack([model.mean(model(inputs)) for _ in range(400)])
+        singles = torch.stack([model.head.mean(model(inputs).forecast) for _ in range(400)])
     torch.testing.assert_close(spread.mean, singles.mean(0), rtol=0, atol=float(4 * singles.std() / 20))
     torch.testing.assert_close(spread.deviation, singles.std(0), rtol=0.2, atol=0)
 

@@ -58,5 +58,5 @@ def monte_carlo(model: AbstractForecaster, inputs: Inputs, passes: int = 100, se
     repeated = Inputs(*[field.repeat_interleave(passes, dim=0) for field in inputs])
     with dropout_on(model), torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(seed)
-        values = model.mean(model(repeated)).unflatten(0, (-1, passes))
+        values = model.head.mean(model(repeated).forecast).unflatten(0, (-1, passes))
     return Spread(values.mean(dim=1), values.std(dim=1))

@@ -75,7 +75,7 @@ def forecast_difference(
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         for inputs in (one, other):
             torch.manual_seed(0)  # the same noise in both, if there is any
-            forecasts.append(model(inputs)[windows, origins])
+            forecasts.append(model(inputs).forecast[windows, origins])
     size = float((forecasts[1] - forecasts[0]).abs().max())
     return size if size > FORECAST_ROUNDING * float(forecasts[0].abs().max()) else 0.0
 
@@ -83,7 +83,7 @@ def forecast_difference(
 def largest_gradient(model: AbstractForecaster, inputs: Inputs, origins: slice, since: int) -> float:
     """The largest gradient of some forecasts with respect to the past since a step; 0 without gradients."""
     past = [field.clone().requires_grad_() for field in (inputs.past_target, inputs.past_covariates)]
-    forecast = model(inputs._replace(past_target=past[0], past_covariates=past[1]))[:, origins]
+    forecast = model(inputs._replace(past_target=past[0], past_covariates=past[1])).forecast[:, origins]
     if not forecast.requires_grad:
         return 0.0
     weights = torch.rand(forecast.shape, generator=torch.Generator().manual_seed(0))  # a sum may cancel out

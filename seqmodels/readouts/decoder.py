@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from seqmodels.backbones.base import Backbone
 from seqmodels.errors import InputError
 from seqmodels.readouts.base import Encoded, Readout
-from seqmodels.states import memories, remembered, replaced
+from seqmodels.states import initial_state, memory, replace_memory
 from seqmodels.window import Origins, WindowSpec
 
 SCHEDULES = ("constant", "linear", "exponential", "inverse_sigmoid")
@@ -60,12 +60,12 @@ class EncoderDecoder(Readout):
             raise InputError(
                 "model.readout.decoder must give features at every step and see only the past; use rnn, lstm or gru."
             )
-        self.memory = remembered(self.decoder, inputs)
-        self.encoder_memory = state
-        alike = state is not None and [part.shape for part in memories(state)] == [
-            part.shape for part in memories(self.memory)
-        ]
-        self.bridge = None if alike else nn.Linear(size, sum(part.numel() for part in memories(self.memory)))
+        self.initial, self.encoder_initial = initial_state(self.decoder, inputs), state
+        own = [part.shape for part in memory(self.initial, self.initial)]
+        alike = state is not None and [part.shape for part in memory(state, state)] == own
+        self.shapes = [shape[1:] for shape in own]
+        self.sizes = [shape.numel() for shape in own]
+        self.bridge = None if alike else nn.Linear(size, sum(self.sizes))
         self.attention = Attention(self.decoder.size, size) if attention else None
         self.attends = attention
         self.linear = nn.Linear(self.decoder.size, self.channels * parameters)
@@ -122,13 +122,10 @@ class EncoderDecoder(Readout):
         """The decoder's first state."""
         own = self.decoder.initial_state(encoded.newest[:, None])
         if self.bridge is None:
-            given = memories(self.encoder_memory, encoded.state)
-            return replaced(self.memory, given, own)
-        flat = torch.tanh(self.bridge(encoded.features[:, -1]))
-        sizes = [part.numel() for part in memories(self.memory)]
-        shapes = [part.shape[1:] for part in memories(self.memory)]
-        parts = [part.unflatten(1, shape) for part, shape in zip(flat.split(sizes, dim=1), shapes, strict=True)]
-        return replaced(self.memory, parts, own)
+            return replace_memory(self.initial, memory(self.encoder_initial, encoded.state), own)
+        parts = torch.tanh(self.bridge(encoded.features[:, -1])).split(self.sizes, dim=1)
+        shaped = [part.unflatten(1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        return replace_memory(self.initial, shaped, own)
 
 
 class Attention(nn.Module):

@@ -14,8 +14,8 @@ from seqmodels.checkpoint import KEY, describe
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.metrics import MODEL, NAIVE, SEASONAL_NAIVE, ErrorTable, ForecastErrors
-from seqmodels.training.stateful import Carried, ordinary
-from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Window, WindowSpec
+from seqmodels.training.stateful import CarriedState, as_windows
+from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Output, Window, WindowSpec
 
 
 class Gathered:
@@ -54,12 +54,12 @@ class ForecastModule(pl.LightningModule):
         self.spec, self.config, self.monitor = spec, config, monitor
         self.optimizer, self.scheduler = optimizer, scheduler
         seasonal = 1 < spec.season <= spec.past_steps  # else the window does not hold what would be repeated
-        references = [Naive(spec), SeasonalNaive(spec)] if seasonal else [Naive(spec)]
-        self.rows = dict(zip((MODEL, NAIVE, SEASONAL_NAIVE), (forecaster, *references), strict=False))
-        self.training_state: Carried | None = None
-        self.evaluation_state: Carried | None = None
+        naive = [Naive(spec), SeasonalNaive(spec)] if seasonal else [Naive(spec)]
+        self.rows = dict(zip((MODEL, NAIVE, SEASONAL_NAIVE), (forecaster, *naive), strict=False))
+        self.training_state: CarriedState | None = None
+        self.evaluation_state: CarriedState | None = None
         if spec.stateful and isinstance(forecaster, Forecaster):  # others see each window by itself
-            self.training_state, self.evaluation_state = Carried(forecaster), Carried(forecaster)
+            self.training_state, self.evaluation_state = CarriedState(forecaster), CarriedState(forecaster)
         self.errors = {name: ForecastErrors(spec) for name in self.rows}
         self.results: dict[str, dict[str, ErrorTable]] = {}  # by stage, then by row of the table
         self.measured: dict[str, int] = {}  # windows behind the results of each stage
@@ -96,9 +96,10 @@ class ForecastModule(pl.LightningModule):
         if self.follows_progress:
             self.forecaster.progress = self.trainer.global_step / self.all_steps
         state = self.training_state
-        loss = self.forecaster.loss(window.inputs, window.targets) if state is None else state.loss(window)
-        self.gathered.losses.append(loss.detach())
-        return loss
+        output = self.forecaster.loss(window.inputs, window.targets) if state is None else state.loss(window)
+        assert output.loss is not None
+        self.gathered.losses.append(output.loss.detach())
+        return output.loss
 
     def configure_gradient_clipping(
         self,
@@ -120,20 +121,20 @@ class ForecastModule(pl.LightningModule):
             torch._foreach_clamp_max_(gradients, gradient_clip_val)
 
     def validation_step(self, batch: Window | ConsecutiveWindows, batch_index: int) -> None:
-        window = ordinary(batch, self.spec.past_steps) if isinstance(batch, ConsecutiveWindows) else batch
+        window = as_windows(batch, self.spec.past_steps) if isinstance(batch, ConsecutiveWindows) else batch
         if isinstance(batch, ConsecutiveWindows) and self.evaluation_state is not None:
-            loss, forecast, count = self.evaluation_state.evaluate(batch)
+            output = self.evaluation_state.evaluate(batch)
         else:
-            loss, forecast = self.forecaster.loss_and_forecast(window.inputs, window.targets)
-            count = self.forecaster.counted(window.inputs, window.targets)
-        self.validation_loss = self.validation_loss + loss.double() * count
-        self.validation_count = self.validation_count + count
-        self._count(window, forecast)
+            output = self.forecaster.loss(window.inputs, window.targets, forecast=True)
+        assert output.loss is not None
+        self.validation_loss = self.validation_loss + output.loss.double() * output.weight
+        self.validation_count = self.validation_count + output.weight
+        self._count(window, output)
 
     def test_step(self, batch: Window | ConsecutiveWindows, batch_index: int) -> None:
-        window = ordinary(batch, self.spec.past_steps) if isinstance(batch, ConsecutiveWindows) else batch
+        window = as_windows(batch, self.spec.past_steps) if isinstance(batch, ConsecutiveWindows) else batch
         if isinstance(batch, ConsecutiveWindows) and self.evaluation_state is not None:
-            self._count(window, self.evaluation_state.evaluate(batch).forecast)
+            self._count(window, self.evaluation_state.evaluate(batch))
         else:
             self._count(window, self.forecaster(window.inputs))
 
@@ -203,10 +204,11 @@ class ForecastModule(pl.LightningModule):
                     f" (only with scheduler=constant, warm_up or plateau may they change)."
                 )
 
-    def _count(self, window: Window, forecast: Tensor) -> None:
-        """Count the forecasts of the last origin, and those of the references on exactly the same windows."""
+    def _count(self, window: Window, output: Output) -> None:
+        """Count the forecasts of the last origin, and the naive ones on exactly the same windows."""
         for name, model in self.rows.items():
-            given = model.mean(forecast if name == MODEL else model(window.inputs))[:, -1]
+            forecast = (output if name == MODEL else model(window.inputs)).forecast
+            given = model.head.mean(forecast)[:, -1]
             self.errors[name].to(given.device).update(given, window.inputs, window.targets)
 
     def _collect(self, stage: str) -> dict[str, ErrorTable]:
