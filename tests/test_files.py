@@ -93,10 +93,7 @@ DIRECTORY_ERRORS: dict[str, tuple[dict[str, str], list[str]]] = {
         ["sales/b.csv, line 2", "a.csv, line 3", "same time"],
     ),
     "one partition": ({"k=1__a": ROWS, "b": MORE}, ["sales/k=1/a.csv", "k", "sales/b.csv", "no column"]),
-    "two partitions": (
-        {"k=1__a": ROWS, "m=2__b": MORE},
-        ["sales/m=2/b.csv", "for m,", "sales/k=1/a.csv", "for k"],
-    ),
+    "two partitions": ({"k=1__a": ROWS, "m=2__b": MORE}, ["sales/m=2/b.csv", "for m,", "sales/k=1/a.csv", "for k"]),
     "no rows": ({"a": "t,y\n", "b": "t,y\n"}, ["sales", "no rows"]),
 }
 

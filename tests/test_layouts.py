@@ -50,21 +50,9 @@ def test_the_next_file_continues_the_series_of_the_same_id(tmp_path: Path) -> No
 
 ROW_ERRORS: dict[str, tuple[str, str, list[str]]] = {
     "text": ("id,a,b\nx,1,2\ny,3,4;5\n", "id,a\ny,7\nx,6\n", ["train.csv, line 3", "'4;5'", "'b'", "not a number"]),
-    "missing": (
-        "id,a\nx,1\ny,2\n",
-        "id,a\nx,7\n",
-        ["test.csv has no row of series 'y'", "train.csv, line 3"],
-    ),
-    "new": (
-        "id,a\nx,1\n",
-        "id,a\nx,7\ny,7\n",
-        ["test.csv, line 3", "'y'", "not in train.csv"],
-    ),
-    "twice": (
-        "id,a\nx,1\ny,2\nx,3\n",
-        "id,a\nx,7\n",
-        ["train.csv, line 4", "'x'", "line 2", "one row"],
-    ),
+    "missing": ("id,a\nx,1\ny,2\n", "id,a\nx,7\n", ["test.csv has no row of series 'y'", "train.csv, line 3"]),
+    "new": ("id,a\nx,1\n", "id,a\nx,7\ny,7\n", ["test.csv, line 3", "'y'", "not in train.csv"]),
+    "twice": ("id,a\nx,1\ny,2\nx,3\n", "id,a\nx,7\n", ["train.csv, line 4", "'x'", "line 2", "one row"]),
     "no number": ("id,a\nx,1\ny,\n", "id,a\ny,\nx,7\n", ["train.csv, line 3", "'y'", "no number at all"]),
     "no id": ("id,a\n,1\n", "id,a\nx,7\n", ["train.csv, line 2", "id column 'id'", "no value"]),
 }

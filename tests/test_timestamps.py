@@ -144,8 +144,7 @@ def test_dates_have_no_zone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "unit"),
-    [(10**9, "seconds"), (10**12, "milliseconds"), (10**15, "microseconds"), (10**18, "nanoseconds")],
+    ("first", "unit"), [(10**9, "seconds"), (10**12, "milliseconds"), (10**15, "microseconds"), (10**18, "nanoseconds")]
 )
 @pytest.mark.parametrize("text", [True, False])
 def test_seconds_since_1970_and_their_fractions(first: int, unit: str, text: bool) -> None:

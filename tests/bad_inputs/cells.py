@@ -85,9 +85,7 @@ CASES: dict[str, Case] = {
     ),
     "smallest of numbers": Repaired(with_cell("1e-45"), TIMED, ""),
     "missing covariate": Repaired(
-        with_column("c", lambda row: "" if row == 9 else row),
-        PAST,
-        r"1 missing value in column 'c' \(first: line 11\)",
+        with_column("c", lambda row: "" if row == 9 else row), PAST, r"1 missing value in column 'c' \(first: line 11\)"
     ),
     "covariate missing in training": Refused(
         with_column("c", lambda row: "" if row < 39 else 1),
