@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import polars as pl
 
 from datamodules.arrays import chunks
 from datamodules.timezones import local_to_utc, utc_to_local
@@ -146,12 +147,9 @@ class LocalDays:
 
 
 def _divide(differences: np.ndarray, step: int) -> np.ndarray:
-    """Quotients, 0 where there is a remainder; as division is slow, differences of one step are not divided."""
-    steps = np.ones(len(differences), np.int64)
-    others = np.flatnonzero(differences != step)
-    quotient, rest = np.divmod(differences[others], step)
-    steps[others] = np.where(rest == 0, quotient, 0)
-    return steps
+    """Quotients, 0 if there is a remainder."""
+    quotients = differences // step
+    return np.where(quotients * step == differences, quotients, 0)
 
 
 def _days(times: np.ndarray) -> np.ndarray:
@@ -198,16 +196,10 @@ def _differences(time: np.ndarray, starts: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _count(parts: Iterable[np.ndarray]) -> Counter[int]:
-    """Count each distinct number; fast if one of them is much more common than all others."""
+    """Count each distinct number."""
     counts: Counter[int] = Counter()
     for part in parts:
-        if len(part) == 0:
-            continue
-        likely = counts.most_common(1)[0][0] if counts else int(part[0])
-        others = part[part != likely]
-        counts[likely] += len(part) - len(others)
-        values, numbers = np.unique(others, return_counts=True)
-        counts.update(dict(zip(values.tolist(), numbers.tolist(), strict=True)))
+        counts.update(dict(pl.Series(part).value_counts(sort=True).iter_rows()))
         if len(counts) > MOST_DIFFERENCES:
             counts = Counter(dict(counts.most_common(MOST_DIFFERENCES // 2)))
     return counts

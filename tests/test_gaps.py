@@ -42,7 +42,7 @@ def test_every_time_step_gets_a_row(series: dict[str, list[int]], size: int, uni
     values = np.arange(len(time)) + 1.0
     patch = pytest.MonkeyPatch()
     patch.setattr(arrays, "CHUNK", size)
-    rows = make_rows(values, labels, names, known=values[:, None].astype(np.float32), known_names=("k",))
+    rows = make_rows(values, labels, names, known=values[:, None].astype(np.float32))
     result, frequency, notes = sort_and_fill(rows)
     patch.undo()
     expected: list[tuple[str, int, float, float]] = []  # series, time, value, covariate

@@ -76,7 +76,7 @@ def test_series_per_row_need_no_id_in_a_single_file(tmp_path: Path) -> None:
 
 def test_wide_columns_become_series_from_their_first_to_their_last_value() -> None:
     rows = make_rows([[1, np.nan, 3], [np.nan, 2, 4], [5, 6, np.nan]], np.array([7, 8, 9]))
-    rows.known, rows.known_names = np.array([[1], [2], [3]], np.float32), ("k",)
+    rows.known = np.array([[1], [2], [3]], np.float32)
     sort_rows(FILE, rows)
     result = split_columns(rows, ("a", "b", "c"))
     assert series_of(result) == {"a": [(7, 1, 0), (8, 0, 1), (9, 5, 2)], "b": [(8, 2, 3), (9, 6, 4)],

@@ -24,7 +24,7 @@ def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 def sort_and_drop(rows: Rows, duplicates: str = "refuse") -> tuple[Rows, list[str]]:
     notes = sort_rows(FILE, rows)
-    return rows, notes + drop_duplicates(FILE, rows, ("y", "z")[: rows.values.shape[1]], duplicates)
+    return rows, notes + drop_duplicates(FILE, rows, (*("y", "z")[: rows.values.shape[1]], "c"), duplicates)
 
 
 @settings(max_examples=150, deadline=None)
@@ -39,7 +39,7 @@ def test_rows_in_any_order_are_sorted_by_series_and_time(ids: list[tuple[str, in
     names, times = zip(*ids, strict=True)
     values = np.arange(len(ids)) + 0.5
     extra = (values * 3).astype(np.float32)[:, None]
-    rows = make_rows(values, np.array(times), names, known=extra, known_names=("k",))
+    rows = make_rows(values, np.array(times), names, known=extra)
     result, notes = sort_and_drop(rows)
     patch.undo()
     found = series_of(result)
@@ -108,7 +108,7 @@ def test_rules_for_duplicates(rule: str) -> None:
     covariate = np.arange(len(values), dtype=np.float32)[:, None]
     if rule == "exact":
         covariate[3] = covariate[1]
-    rows = make_rows(values, times, ["a", "a", "b", *"a" * more, "b"], past=covariate, past_names=("c",))
+    rows = make_rows(values, times, ["a", "a", "b", *"a" * more, "b"], past=covariate)
     result, notes = sort_and_drop(rows, duplicates="refuse" if rule == "exact" else rule)
     assert result.values[:, 0].tolist() == [1, *kept, 3, 5] and result.time is not None
     assert result.time.tolist() == [0, 1, 5, 7] and result.offsets is not None and result.offsets.tolist() == [0, 2, 4]
@@ -140,13 +140,13 @@ def test_merged_rows_equal_those_merged_in_python(cells: list[tuple[int, int | N
 
 def test_missing_cells_are_equal_and_an_error_names_both_cells() -> None:
     covariate = np.array([[np.nan], [np.nan], [2]], np.float32)
-    both = make_rows([[1, 4], [1, 4], [3, 5]], np.array([1, 1, 2]), past=covariate, past_names=("c",))
+    both = make_rows([[1, 4], [1, 4], [3, 5]], np.array([1, 1, 2]), past=covariate)
     assert len(sort_and_drop(both)[0].values) == 2
     with pytest.raises(
         InputError,
         match=r"line 3 and line 2 have the same time 1 but .*'c' is 'cell 0 of c' and 'cell 1 of c'\): .*data.id may",
     ):
-        sort_and_drop(make_rows([1, 1, 3], np.array([1, 1, 2]), past=covariate[[0, 2, 2]], past_names=("c",)))
+        sort_and_drop(make_rows([1, 1, 3], np.array([1, 1, 2]), past=covariate[[0, 2, 2]]))
     with pytest.raises(InputError, match=r"\('z' is .*\): only one row per series and time"):
         sort_and_drop(make_rows([[1, 4], [1, np.nan]], np.array([1, 1])))
     with pytest.raises(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +49,7 @@ class CsvFile(Source):
     def _record(self, row: int) -> tuple[int, list[str]]:
         """First line and fields of a row."""
         number = 1 + int(row if self.kept is None else self.kept[row])  # record 0 is the header
-        return next(record for index, record in enumerate(self._records()) if index == number)
-
-    def _records(self) -> Iterator[tuple[int, list[str]]]:
-        return read_records(self.path, self.name, self.separator)
+        return next(islice(read_records(self.path, self.name, self.separator), number, None))
 
     def _read(self, numbers: Sequence[str], wanted: Sequence[str]) -> pl.DataFrame:
         types = {name: pl.Float32 if name in numbers else pl.String for name in wanted}
@@ -77,7 +75,9 @@ class CsvFile(Source):
         suspect = pl.col("line").str.count_matches(self.separator, literal=True) >= len(self.columns)
         if lines.filter(suspect).head(1).collect(engine="streaming").is_empty():
             return
-        for line, fields in self._records():  # the separators counted above may be within quotes
+        for line, fields in read_records(
+            self.path, self.name, self.separator
+        ):  # the separators counted above may be within quotes
             if len(fields) > len(self.columns):
                 raise InputError(
                     f"{self.name}, line {line} has {len(fields)} fields, "

@@ -27,7 +27,8 @@ def check_duplicates(duplicates: str) -> None:
 def drop_duplicates(table: Source, rows: Rows, columns: tuple[str, ...], duplicates: str = "refuse") -> list[str]:
     """Keep one row per series and time of the sorted ``rows``, in place; return a note if there were more.
 
-    ``columns`` are the names of the channels. Raises ``InputError`` for rows that differ under the rule ``refuse``.
+    ``columns`` are the names of targets, past and known covariates, for messages. Raises ``InputError`` for rows that
+    differ under the rule ``refuse``.
     """
     later = _find_repeated(rows)
     if len(later) == 0:
@@ -94,7 +95,7 @@ def _difference(table: Source, rows: Rows, columns: tuple[str, ...], row: int) -
     differs = [_unequal(cells[row - 1], cells[row]) for cells in (rows.values, rows.past, rows.known)]
     if rows.observed is not None:
         differs[0] |= _unequal(rows.observed[row - 1], rows.observed[row])
-    name = (*columns, *rows.past_names, *rows.known_names)[int(np.concatenate(differs).argmax())]
+    name = columns[int(np.concatenate(differs).argmax())]
     first, second = (table.cell(rows.source_row(one), name) for one in (row - 1, row))
     return f"{name!r} is {first!r} and {second!r}"
 

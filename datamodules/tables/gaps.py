@@ -8,7 +8,7 @@ import numpy as np
 from datamodules.arrays import chunks
 from datamodules.frequency import Frequency, IntegerFrequency, infer_frequency
 from datamodules.tables.rows import Rows
-from datamodules.tables.source import Source
+from datamodules.tables.source import Source, plural
 from seqmodels.errors import InputError
 
 # Limits of inserted rows, so that a wrong year in one timestamp does not become millions of rows
@@ -168,10 +168,9 @@ def _interval(frequency: Frequency) -> str:
 
 def count_absent(name: str, steps: int) -> str:
     """'2 absent days', '1 absent month', '3 absent steps of 15 minutes'; the name may be empty."""
-    ending = "" if steps == 1 else "s"
     if not name or name[0].isdigit():
-        return f"{steps:,} absent step{ending}" + (f" of {name}" if name else "")
-    return f"{steps:,} absent {name}{ending}"
+        return plural(steps, "absent step") + (f" of {name}" if name else "")
+    return plural(steps, f"absent {name}")
 
 
 def preview(labels: Sequence[object], most: int = 5, count: int | None = None) -> str:

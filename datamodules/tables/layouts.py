@@ -8,7 +8,7 @@ from datamodules.tables.roles import Roles
 from datamodules.tables.rows import Rows
 from datamodules.tables.series_ids import read_series_ids
 from datamodules.tables.source import Source, plural
-from datamodules.tables.values import MissingValues, mask_missing_values, to_numbers
+from datamodules.tables.values import ColumnReader, to_numbers
 from seqmodels.errors import InputError
 
 
@@ -24,8 +24,8 @@ class Sheet:
     masked: int = 0  # cells that data.missing_values names
 
 
-def read_series_per_row(table: Source, roles: Roles, missing_values: MissingValues) -> tuple[Rows, list[str], int]:
-    """Read a table with one series per row; return sorted rows without time, notes, and the number of masked cells.
+def read_series_per_row(table: Source, roles: Roles, reader: ColumnReader) -> Rows:
+    """Read a table with one series per row; return sorted rows without time.
 
     The series of a second file continue those of the first one with the same id. In each file a series ends at its
     last number, and it begins at its first number. Raises ``InputError`` for a series that a file holds twice or
@@ -34,14 +34,15 @@ def read_series_per_row(table: Source, roles: Roles, missing_values: MissingValu
     if len(table.parts) > 1 and not roles.id:
         raise InputError(f"{table.name}: data.layout=rows joins several files by series id; set data.id.")
     first, *others = table.parts
-    sheets = [_read_sheet(first, roles.resolve(first), missing_values)]
+    sheets = [_read_sheet(first, roles.resolve(first), reader)]
     for part in others:  # only the first file needs the statics
         statics = tuple(name for name in roles.statics if name in part.columns)
-        sheet = _read_sheet(part, replace(roles, statics=statics).resolve(part), missing_values)
+        sheet = _read_sheet(part, replace(roles, statics=statics).resolve(part), reader)
         sheets.append(_align(sheet, sheets[0]))
     spans = [_up_to_last_number(sheet.cells) for sheet in sheets]
     spans[0] &= np.logical_or.accumulate(~np.isnan(sheets[0].cells), axis=1)
-    notes = [note for sheet, span in zip(sheets, spans, strict=True) for note in _notes(sheet, span)]
+    for sheet, span in zip(sheets, spans, strict=True):
+        reader.notes += _notes(sheet, span)
     inside = np.concatenate(spans, axis=1)
     lengths = inside.sum(axis=1)
     if not lengths.all():
@@ -51,7 +52,7 @@ def read_series_per_row(table: Source, roles: Roles, missing_values: MissingValu
     missing = np.isnan(values)
     values[missing] = 0
     none = np.empty((len(values), 0), np.float32)
-    rows = Rows(
+    return Rows(
         values=values,
         time=None,
         codes=None,
@@ -60,11 +61,11 @@ def read_series_per_row(table: Source, roles: Roles, missing_values: MissingValu
         past=none,
         known=none,
         offsets=np.concatenate([[0], lengths.cumsum()]),
+        static=reader.read_statics(first, roles.statics, np.arange(len(lengths)), sheets[0].names),
     )
-    return rows, notes, sum(sheet.masked for sheet in sheets)
 
 
-def _read_sheet(part: Source, roles: Roles, missing_values: MissingValues) -> Sheet:
+def _read_sheet(part: Source, roles: Roles, reader: ColumnReader) -> Sheet:
     part.load(roles.numbers, roles.texts, steps=False)
     codes, names = read_series_ids(part, roles.id)
     if codes is not None and len(names) < len(codes):
@@ -76,7 +77,7 @@ def _read_sheet(part: Source, roles: Roles, missing_values: MissingValues) -> Sh
         )
     columns, masked = [], 0
     for name in roles.target:
-        column, count = mask_missing_values(part.column(name), missing_values)
+        column, count = reader.read_cells(part, name)
         columns.append(to_numbers(part, column))
         masked += count
     cells = np.stack(columns, axis=1)
@@ -138,8 +139,6 @@ def split_columns(rows: Rows, columns: tuple[str, ...]) -> Rows:
         observed=None if observed is None or observed.all() else observed,
         past=repeat(rows.past),
         known=repeat(rows.known),
-        past_names=rows.past_names,
-        known_names=rows.known_names,
         zone=rows.zone,
         offsets=np.cumsum([0, *(span.stop - span.start for span in spans)], dtype=np.int64),
     )

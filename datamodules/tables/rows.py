@@ -26,11 +26,10 @@ class Rows:
     observed: np.ndarray | None  # (rows, C) bool
     past: np.ndarray  # (rows, U) float32, NaN where missing
     known: np.ndarray  # (rows, K) float32, NaN where missing
-    past_names: tuple[str, ...] = ()
-    known_names: tuple[str, ...] = ()
     source_rows: np.ndarray | None = None  # (rows,) of an integer type, row of the source; None: in its order
     zone: str = ""  # time zone of displayed times
     offsets: np.ndarray | None = None  # (series + 1,) int64, series i is rows offsets[i]:offsets[i + 1]
+    static: np.ndarray | None = None  # (series, V) float32
 
     @property
     def starts(self) -> np.ndarray:

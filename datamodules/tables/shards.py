@@ -40,11 +40,15 @@ def read_shards(path: Any, folder: Path, rows: int, done: int, **settings: Any) 
     written to ``folder``, which may be removed in the end.
     """
     source, roles = open_source(path), Roles(*(to_tuple(settings[role]) for role in ROLES))
-    if find_layout(settings["layout"], roles) != "long" or not paths_of(source) or _height(source) <= rows:
+    is_long = find_layout(settings["layout"], roles) == "long"
+    heights = _heights(source) if is_long and paths_of(source) else []
+    if sum(heights) <= rows:
         if not done:
             yield Shard(read_table(source, **settings))
         return
     check_same_columns(source)
+    if isinstance(source, Files):
+        source.heights = heights  # by which an error message finds the file of a row
     continues = write_shards(source, roles.resolve(source), folder, rows)
     covariates = [*roles.past_covariates, *roles.known_covariates, *roles.statics]
     kinds = text_kinds(_batches(source.scan().select(covariates)), settings["missing_values"]) if covariates else {}
@@ -63,8 +67,8 @@ def paths_of(source: Source) -> list[Path]:
     return [part.path for part in source.parts if isinstance(part, CsvFile | ParquetFile)]
 
 
-def _height(source: Source) -> int:
-    return sum(part.scan().select(pl.len()).collect(engine="streaming").item() for part in source.parts)
+def _heights(source: Source) -> list[int]:
+    return [part.scan().select(pl.len()).collect(engine="streaming").item() for part in source.parts]
 
 
 def _infer_frequency(series: SeriesSet) -> Frequency | None:
@@ -91,25 +95,17 @@ class ShardTable(Source):
         self.frame = self.frame.select([*texts, *numbers])
 
     def where(self, row: int) -> str:
-        self._count_rows()
         return self.whole.where(int(self.rows[row]))
 
     def place(self, row: int) -> str:
-        self._count_rows()
         return self.whole.place(int(self.rows[row]))
 
     def cell(self, row: int, column: str) -> str:
-        self._count_rows()
         return self.whole.cell(int(self.rows[row]), column)
 
     @property
     def is_shard(self) -> bool:
         return True
-
-    def _count_rows(self) -> None:
-        """Count the rows of each file, which is needed to find a row."""
-        if isinstance(self.whole, Files) and not self.whole.heights:
-            self.whole.heights = [member.scan().select(pl.len()).collect().item() for member in self.whole.members]
 
 
 def open_shard(source: Source, folder: Path, number: int, kinds: Mapping[str, str]) -> ShardTable:

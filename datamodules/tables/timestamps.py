@@ -313,7 +313,9 @@ def _localize(
     time, found = np.empty_like(local), []
     for part in chunks(len(local)):
         time[part] = local_to_utc(local[part], zone)
-        _refuse_skipped(table, column, local, time, part, zone)
+        skipped = part.start + np.flatnonzero(np.isnat(time[part]))
+        _refuse(table, column, local, skipped, f"does not exist in {zone}, where clocks skip it; if this clock is never"
+                " changed, set data.time_zone to a fixed offset such as Etc/GMT-1")  # fmt: skip
         found.append(part.start + np.flatnonzero(local_to_utc(local[part], zone, "latest") != time[part]))
     ambiguous = np.concatenate(found)
     if len(ambiguous) == 0:
@@ -321,46 +323,32 @@ def _localize(
     equal = pl.DataFrame({"local": local[ambiguous], "series": 0 if codes is None else codes[ambiguous]}).select(
         count=pl.len().over("local", "series"), number=pl.int_range(pl.len()).over("local", "series")
     )
-    count, number = (column.to_numpy() for column in equal)
-    _refuse_third(table, column, local, zone, ambiguous[number > 1])
-    paired = count > 1
-    winter = paired & (number == (0 if _is_descending(table, column, local, zone, ambiguous[paired]) else 1))
-    time[ambiguous[winter]] = local_to_utc(local[ambiguous[winter]], zone, "latest")
-    return time, [_note(table, local, zone, ambiguous, paired)]
+    count, number = (numbers.to_numpy() for numbers in equal)
+    _refuse(table, column, local, ambiguous[number > 1], f"appears for the third time; when clocks in {zone} are set"
+            " back, an hour appears only twice (data.time_zone)")  # fmt: skip
+    descending = _is_descending(local)
+    if descending is None:
+        _refuse(table, column, local, ambiguous[count > 1], f"appears twice because clocks in {zone} are set back"
+                " (data.time_zone), but the rows are not sorted by time, which would tell the two apart")  # fmt: skip
+    winter = ambiguous[(count > 1) & (number == (0 if descending else 1))]
+    time[winter] = local_to_utc(local[winter], zone, "latest")
+    return time, [_note(table, local, zone, ambiguous, count > 1)]
 
 
-def _refuse_skipped(table: Source, column: str, local: np.ndarray, time: np.ndarray, part: slice, zone: str) -> None:
-    skipped = np.isnat(time[part])
-    if skipped.any():
-        row = part.start + int(skipped.argmax())
-        raise InputError(
-            f"{table.place(row)}: {format_time(local[row])} in column {column!r} does not exist in {zone}, where clocks"
-            " skip it; if this clock is never changed, set data.time_zone to a fixed offset such as Etc/GMT-1."
-        )
+def _refuse(table: Source, column: str, local: np.ndarray, rows: np.ndarray, reason: str) -> None:
+    """Raise for the first of ``rows``, if there are any."""
+    if len(rows):
+        row = int(rows[0])
+        raise InputError(f"{table.place(row)}: {format_time(local[row])} in column {column!r} {reason}.")
 
 
-def _refuse_third(table: Source, column: str, local: np.ndarray, zone: str, third: np.ndarray) -> None:
-    if len(third):
-        row = int(third[0])
-        raise InputError(
-            f"{table.place(row)}: {format_time(local[row])} in column {column!r} appears for the third time; when"
-            f" clocks in {zone} are set back, an hour appears only twice (data.time_zone)."
-        )
-
-
-def _is_descending(table: Source, column: str, local: np.ndarray, zone: str, paired: np.ndarray) -> bool:
-    """True if times mostly descend from row to row; raises if they mostly do neither and any are ``paired``."""
+def _is_descending(local: np.ndarray) -> bool | None:
+    """True if times mostly descend from row to row, False if they mostly ascend, None if neither."""
     balance = changes = 0
     for part in chunks(len(local) - 1):
         sign = np.sign((local[part.start + 1 : part.stop + 1] - local[part]).astype(np.int64))
         balance, changes = balance + int(sign.sum()), changes + int(np.count_nonzero(sign))
-    if 2 * abs(balance) < changes and len(paired):
-        row = int(paired[0])
-        raise InputError(
-            f"{table.place(row)}: {format_time(local[row])} in column {column!r} appears twice because clocks in {zone}"
-            " are set back (data.time_zone), but the rows are not sorted by time, which would tell the two apart."
-        )
-    return balance < 0
+    return None if 2 * abs(balance) < changes else balance < 0
 
 
 def _note(table: Source, local: np.ndarray, zone: str, ambiguous: np.ndarray, paired: np.ndarray) -> str:

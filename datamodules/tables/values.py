@@ -93,35 +93,18 @@ def mask_missing_values(cells: pl.Series, missing_values: MissingValues) -> tupl
     markers = missing_values.get(cells.name, ()) if isinstance(missing_values, Mapping) else missing_values
     if not markers or not (_is_text(cells) or cells.dtype.is_numeric()):
         return cells, 0
-    numbers = [float(marker) for marker in markers if _is_number(marker)]
+    texts = pl.Series([str(marker) for marker in markers])
+    numbers = texts.str.strip_chars().cast(pl.Float64, strict=False).drop_nulls().cast(pl.Float32)
     text = cells.cast(pl.String).str.strip_chars() if _is_text(cells) else None
     parsed = (cells if text is None else text).cast(pl.Float32, strict=False)
-    masked = parsed.is_in(pl.Series(numbers, dtype=pl.Float64).cast(pl.Float32)).fill_null(False)
+    masked = parsed.is_in(numbers).fill_null(False)
     if text is not None:
-        masked |= text.is_in([str(marker) for marker in markers]).fill_null(False)
+        masked |= text.is_in(texts).fill_null(False)
     return cells.set(masked, None) if masked.any() else cells, int(masked.sum())
-
-
-def note_missing(table: Source, column: str, missing: np.ndarray, masked: int) -> list[str]:
-    """A note if any of (rows,) ``missing`` is True; ``masked`` is the number that ``mask_missing_values`` returned."""
-    if not missing.any():
-        return []
-    by_setting = f"; {masked:,} by data.missing_values" if masked else ""
-    first = table.where(int(missing.argmax()))
-    count = plural(int(np.count_nonzero(missing)), "missing value")
-    return [f"{table.name}: {count} in column {column!r} (first: {first}{by_setting})."]
 
 
 def _is_text(cells: pl.Series) -> bool:
     return cells.dtype in (pl.String, pl.Categorical, pl.Enum)
-
-
-def _is_number(marker: str | float) -> bool:
-    try:
-        float(marker)
-    except ValueError:
-        return False
-    return True
 
 
 def _parse(table: Source, cells: pl.Series) -> pl.Series:
@@ -145,56 +128,89 @@ def _text_kind(values: pl.Series, dtype: pl.DataType) -> str:
 
 
 @dataclass
-class Matrix:
-    """Columns of one role side by side; ``categories`` has the values of columns of categories."""
+class ColumnReader:
+    """Reads columns of numbers and categories from a table, and collects everything else there is to know of them."""
 
-    values: np.ndarray  # (rows, columns) or (series, columns) float32
-    categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    missing_values: MissingValues
     notes: list[str] = field(default_factory=list)
+    categories: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by name of the categorical column
     masked: int = 0  # cells that data.missing_values names
 
-    def read(self, table: Source, name: str, missing_values: MissingValues) -> tuple[CovariateColumn, int]:
-        """Read a column, and record its categories and the number of masked cells, which is also returned."""
-        cells, masked = mask_missing_values(table.column(name), missing_values)
-        column = to_covariate(table, cells)
-        self.categories |= {name: column.categories} if column.categories else {}
+    def read_cells(self, table: Source, name: str) -> tuple[pl.Series, int]:
+        """Read a column, null for the cells that ``missing_values`` names; return also how many these are."""
+        cells, masked = mask_missing_values(table.column(name), self.missing_values)
         self.masked += masked
+        return cells, masked
+
+    def read_targets(self, table: Source, columns: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read values (rows, C), 0 if missing, and the mask of observed values, None if all are."""
+        values, observed = np.empty((0, 0), np.float32), None
+        for index, name in enumerate(columns):
+            cells, masked = self.read_cells(table, name)
+            numbers = to_target(table, cells)
+            if index == 0:
+                values = np.empty((len(numbers), len(columns)), np.float32)
+            values[:, index] = numbers
+            missing = np.isnan(numbers)
+            if missing.any():
+                observed = np.ones(values.shape, bool) if observed is None else observed
+                observed[:, index] = ~missing
+                values[missing, index] = 0
+                self._note_missing(table, name, missing, masked)
+        return values, observed
+
+    def read_covariates(self, table: Source, columns: Sequence[str], rows: int) -> np.ndarray:
+        """Read (rows, columns) float32, NaN for missing numbers and 0 for missing categories."""
+        values = np.empty((rows, len(columns)), np.float32)
+        for index, name in enumerate(columns):
+            column, masked = self._read_covariate(table, name)
+            values[:, index] = column.values
+            self._note_missing(table, name, _is_missing(column), masked)
+        return values
+
+    def read_statics(
+        self, table: Source, columns: Sequence[str], codes: np.ndarray | None, names: tuple[str, ...]
+    ) -> np.ndarray | None:
+        """Read (series, columns) float32: the value that all rows of a series have, or lack; None without columns.
+
+        ``codes`` (rows,) and ``names`` are those of ``read_series_ids``. Raises ``InputError`` for a static that
+        changes within a series.
+        """
+        values = np.empty((max(1, len(names)), len(columns)), np.float32)
+        for index, name in enumerate(columns):
+            column, _ = self._read_covariate(table, name)
+            codes = np.zeros(len(column.values), np.int32) if codes is None else codes
+            values[:, index] = _constant(table, column, codes, names)
+            missing = np.flatnonzero(_is_missing(column._replace(values=values[:, index])))
+            if len(missing):
+                first = f" (first: {names[missing[0]]!r})" if names else ""
+                self.notes.append(f"{table.name}: column {name!r} has no value for {len(missing):,} series{first}.")
+        return values if columns else None
+
+    def _read_covariate(self, table: Source, name: str) -> tuple[CovariateColumn, int]:
+        cells, masked = self.read_cells(table, name)
+        column = to_covariate(table, cells)
+        if column.categories:
+            self.categories[name] = column.categories
         return column, masked
 
+    def _note_missing(self, table: Source, column: str, missing: np.ndarray, masked: int) -> None:
+        """Add a note if any of (rows,) ``missing`` is True; ``missing_values`` names ``masked`` of these cells."""
+        if missing.any():
+            by_setting = f"; {masked:,} by data.missing_values" if masked else ""
+            first = table.where(int(missing.argmax()))
+            count = plural(int(np.count_nonzero(missing)), "missing value")
+            self.notes.append(f"{table.name}: {count} in column {column!r} (first: {first}{by_setting}).")
 
-def read_covariates(table: Source, columns: Sequence[str], rows: int, missing_values: MissingValues) -> Matrix:
-    """Read (rows, columns), NaN for missing numbers and 0 for missing categories; a note per column with gaps."""
-    matrix = Matrix(np.empty((rows, len(columns)), np.float32))
-    for index, name in enumerate(columns):
-        column, masked = matrix.read(table, name, missing_values)
-        matrix.values[:, index] = column.values
-        matrix.notes += note_missing(table, name, _is_missing(column), masked)
-    return matrix
-
-
-def read_statics(
-    table: Source,
-    columns: Sequence[str],
-    codes: np.ndarray | None,
-    names: tuple[str, ...],
-    missing_values: MissingValues,
-) -> Matrix:
-    """Read (series, columns): the value that all rows of a series have, or lack; a note per column with gaps.
-
-    ``codes`` (rows,) and ``names`` are those of ``read_series_ids``. Raises ``InputError`` for a static that changes
-    within a series.
-    """
-    matrix = Matrix(np.empty((max(1, len(names)), len(columns)), np.float32))
-    for index, name in enumerate(columns):
-        column, _ = matrix.read(table, name, missing_values)
-        codes = np.zeros(len(column.values), np.int32) if codes is None else codes
-        static = _constant(table, column, codes, names)
-        matrix.values[:, index] = static
-        missing = np.flatnonzero(_is_missing(column._replace(values=static)))
-        if len(missing):
-            first = f" (first: {names[missing[0]]!r})" if names else ""
-            matrix.notes.append(f"{table.name}: column {name!r} has no value for {len(missing):,} series{first}.")
-    return matrix
+    def note_unused(self, table: Source) -> None:
+        """Add a note if ``missing_values`` name no cell at all; a shard cannot tell."""
+        given = self.missing_values
+        markers = [one for markers in given.values() for one in markers] if isinstance(given, Mapping) else list(given)
+        if markers and not self.masked and not table.is_shard:
+            different = list(dict.fromkeys(map(str, markers)))
+            verb = "is" if len(different) == 1 else "are"
+            where = f"in no cell that is read from {table.name}"
+            self.notes.append(f"data.missing_values: {', '.join(different)} {verb} {where}.")
 
 
 def _is_missing(column: CovariateColumn) -> np.ndarray:
