@@ -91,12 +91,16 @@ class ScaledOnAll(SeriesData):
         self.spec = self.spec._replace(target_statistics=Statistics((float(values.mean()),), (float(values.std()),)))
 
 
-class CentredOnAll(SeriesData):
-    """Subtracts the mean of all rows before anything is split."""
+class Changed(SeriesData):
+    """Changes the series read before they are split."""
+
+    def __init__(self, series: SeriesSet, change: Callable[[SeriesSet], SeriesSet]):
+        super().__init__(series, **SMALL)
+        self.change = change
 
     def setup(self, stage: str | None = None) -> None:
-        series = self.read()
-        self.read = lambda: replace(series, values=series.values - series.values.mean())
+        series = self.change(self.read())
+        self.read = lambda: series
         super().setup(stage)
 
 
@@ -116,20 +120,6 @@ class LooksBack(SeriesData):
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
         self.context = "inside"
-
-
-class CentredFeature(SeriesData):
-    """Adds a centred mean of the target to the data read."""
-
-    def __init__(self, *arguments: Any, steps: int, **windows: Any):
-        super().__init__(*arguments, **windows)
-        self.width = steps
-
-    def setup(self, stage: str | None = None) -> None:
-        series = self.read()
-        mean = np.convolve(series.values[:, 0], np.ones(self.width) / self.width, "same").astype(np.float32)[:, None]
-        self.read = lambda: replace(series, past_covariates=mean, past_covariate_names=("mean",))
-        super().setup(stage)
 
 
 class BothWays(Backbone):
@@ -163,7 +153,7 @@ def test_statistics_fitted_on_all_rows_are_found() -> None:
 
 
 def test_values_centred_on_all_rows_are_found() -> None:
-    found = run_checks(lambda: CentredOnAll(walks(300), **SMALL))
+    found = run_checks(lambda: Changed(walks(300), lambda made: replace(made, values=made.values - made.values.mean())))
     assert verdicts(found) == {"statistics": "leak"}
     assert found["statistics"].leaks[0].startswith("'y' (data.target, past_target) changes by")
     assert "fitted on all rows" in found["statistics"].leaks[0]
@@ -187,19 +177,21 @@ def test_evaluation_windows_across_the_border_are_found() -> None:
 
 @pytest.mark.parametrize("steps", [3, 5, 31])  # so that the last training windows see it change, or do not
 def test_features_that_look_ahead_are_found(steps: int) -> None:
-    said = single_sentence(run_checks(lambda: CentredFeature(walks(300), steps=steps, **SMALL)), "features")
+
+    def add_mean(made: SeriesSet) -> SeriesSet:
+        mean = np.convolve(made.values[:, 0], np.ones(steps) / steps, "same").astype(np.float32)[:, None]
+        return replace(made, past_covariates=mean, past_covariate_names=("mean",))
+
+    said = single_sentence(run_checks(lambda: Changed(walks(300), add_mean)), "features")
     assert said.startswith("'mean' (data.past_covariates, past_covariates)") and "looks ahead" in said
 
 
 def test_lags_shorter_than_the_horizon_declared_as_known_are_found() -> None:
-    class Lagged(SeriesData):
-        def setup(self, stage: str | None = None) -> None:
-            series = self.read()
-            lags = np.concatenate([series.values[np.arange(300).clip(min=n) - n] for n in (2, 3)], axis=1)
-            self.read = lambda: replace(series, known_covariates=lags, known_covariate_names=("lag 2", "lag 3"))
-            super().setup(stage)
+    def add_lags(made: SeriesSet) -> SeriesSet:
+        lags = np.concatenate([made.values[np.arange(300).clip(min=n) - n] for n in (2, 3)], axis=1)
+        return replace(made, known_covariates=lags, known_covariate_names=("lag 2", "lag 3"))
 
-    said = single_sentence(run_checks(lambda: Lagged(walks(300), **SMALL)), "features")
+    said = single_sentence(run_checks(lambda: Changed(walks(300), add_lags)), "features")
     assert said.startswith("'lag 2' (data.known_covariates, ") and "lags of at least data.horizon" in said
 
 
@@ -456,14 +448,11 @@ def test_trusted_columns_must_exist() -> None:
 
 
 def test_rows_dropped_by_setup_are_refused() -> None:
-    class Shorter(SeriesData):
-        def setup(self, stage: str | None = None) -> None:
-            series = self.read()
-            self.read = lambda: replace(series, values=series.values[1:], offsets=np.array([0, len(series.values) - 1]))
-            super().setup(stage)
+    def drop_row(made: SeriesSet) -> SeriesSet:
+        return replace(made, values=made.values[1:], offsets=np.array([0, len(made.values) - 1]))
 
     with pytest.raises(InputError, match=r"walks: data\.setup\(\) leaves 299 of 300 rows"):
-        run_checks(lambda: Shorter(walks(300), **SMALL))
+        run_checks(lambda: Changed(walks(300), drop_row))
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ class Outlier(NamedTuple):
 
 
 class Behaviour(NamedTuple):
-    """Trend, season, differencing and outliers of one channel, averaged over its curves."""
+    """Trend, season, differencing and outliers of one curve, or averages over the curves of a channel."""
 
     channel: str
     curves: int  # number of curves long enough to be decomposed
@@ -47,26 +47,19 @@ class Behaviour(NamedTuple):
     outliers: tuple[Outlier, ...]  # the most distant first
 
 
-class CurveBehaviour(NamedTuple):
-    """The same of one curve."""
-
-    figures: tuple[float, float, int, int]  # strengths and orders, as in ``Behaviour``
-    checked: int
-    outliers: list[Outlier]
-
-
 def analyse_channel(channel: str, curves: Sequence[Curve], season: int) -> Behaviour:
     """Decompose and test every curve that varies and is long enough; strengths and orders are means over them."""
-    found = [one for one in (analyse_curve(curve, season) for curve in curves if curve.varies) if one is not None]
-    means = np.mean([one.figures for one in found], axis=0) if found else np.full(4, np.nan)
+    behaviours = (analyse_curve(channel, curve, season) for curve in curves if curve.varies)
+    found = [one for one in behaviours if one is not None]
+    figures = [(one.trend, one.season, one.differences, one.seasonal_differences) for one in found]
+    trend, seasonal, order, seasonal_order = np.mean(figures, axis=0).tolist() if found else [float("nan")] * 4
     outliers = [outlier for one in found for outlier in one.outliers]
     outliers.sort(key=lambda one: -abs(one.value - one.expected))
-    trend, seasonal, order, seasonal_order = means.tolist()
     checked = sum(one.checked for one in found)
     return Behaviour(channel, len(found), trend, seasonal, order, seasonal_order, checked, tuple(outliers))
 
 
-def analyse_curve(curve: Curve, season: int) -> CurveBehaviour | None:
+def analyse_curve(channel: str, curve: Curve, season: int) -> Behaviour | None:
     """Decompose and test the newest steps of one curve; None if it is too short."""
     known = np.flatnonzero(~np.isnan(curve.values))
     first = int(known[known > known[-1] - NEWEST_STEPS][0])
@@ -78,8 +71,8 @@ def analyse_curve(curve: Curve, season: int) -> CurveBehaviour | None:
     strong = seasonal > STRONG_SEASON
     order = differencing_order(values[season:] - values[:-season] if strong else values)
     outliers = find_outliers(curve, robust.trend + robust.season, robust.remainder, first)
-    figures = (strength(parts.trend, parts.remainder), seasonal, order, int(strong))
-    return CurveBehaviour(figures, int(np.count_nonzero(known >= first)), outliers)
+    checked, trend = int(np.count_nonzero(known >= first)), strength(parts.trend, parts.remainder)
+    return Behaviour(channel, 1, trend, seasonal, order, int(strong), checked, tuple(outliers))
 
 
 def minimum_steps(season: int) -> int:

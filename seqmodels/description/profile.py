@@ -15,7 +15,7 @@ from seqmodels.description.seasons import Correlogram, correlogram, find_season,
 from seqmodels.description.summaries import ChannelSummary, ColumnSummary, summarise_channels, summarise_columns
 from seqmodels.errors import InputError, require_at_least
 from seqmodels.report.formatting import join_names, pluralise
-from seqmodels.report.summary import format_size, format_span, format_time_range
+from seqmodels.report.summary import describe_series, format_span
 
 DEFAULT_LAGS, MAX_LAGS = 40, 1_000  # of the autocorrelation, if the curves are long enough
 
@@ -100,20 +100,11 @@ def choose_lags(curves: Sequence[Curve], season: int) -> int:
 
 
 def list_facts(data: WindowDataModule, curves: Sequence[Sequence[Curve]]) -> Iterator[tuple[str, str]]:
-    """Name and text of each fact: source, size, time, split, and which sample was analysed."""
+    """Name and text of each fact: contents of the series, split, and which sample was analysed."""
     series, sample = data.series, len(curves[0])
     length = f", median length {int(np.median(series.lengths)):,}" if np.ptp(series.lengths) else ""
-    yield "data", str(series.source)
-    yield "series", format_size(series) + length
-    yield "channels", join_names(series.channels)
-    names = [*series.past_covariate_names, *series.known_covariate_names, *series.static_names]
-    if names:
-        yield "covariates", join_names(names)
-    if series.time is not None:
-        times = format_time_range(series, series.offsets[:-1], series.offsets[1:] - 1)
-        zone = f", time zone {series.zone}" if series.zone else ""
-        step = f", one step per {series.frequency}" if series.frequency else ""
-        yield "time", f"{times}{zone}{step}"
+    for name, text in describe_series(series):
+        yield name, text + length if name == "series" else text
     for stage in data.spans:
         yield stage, format_span(data, stage)
     if series.missing:

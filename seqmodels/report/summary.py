@@ -1,5 +1,7 @@
 """Summaries printed before training: the data and their split, and the model."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -26,18 +28,8 @@ def summarise_data(data: WindowDataModule) -> RenderableType:
     """Source, contents and split of the data, and one line for each repair made while reading."""
     series, spec = data.series, data.spec
     lines = Table.grid(padding=(0, 2))
-    lines.add_row("data", Text(series.source))
-    lines.add_row("series", Text(format_size(series)))
-    lines.add_row("channels", Text(join_names(series.channels)))
-    covariates = [*series.past_covariate_names, *series.known_covariate_names]
-    if covariates:
-        lines.add_row("covariates", Text(join_names(covariates)))
-    if series.time is not None:
-        nonempty = series.lengths > 0
-        times = format_time_range(series, series.offsets[:-1][nonempty], series.offsets[1:][nonempty] - 1)
-        zone = f" ({series.zone})" if series.zone else ""
-        frequency = f", one step per {series.frequency}" if series.frequency else ""
-        lines.add_row("time", Text(times + zone + frequency))
+    for name, text in describe_series(series):
+        lines.add_row(name, Text(text))
     season = f", season of {spec.season:,} steps" if spec.season > 1 else ""
     past, future = pluralise(spec.past_steps, "past step"), pluralise(spec.horizon, "step")
     lines.add_row("window", f"{past} -> {future} ahead{season}")
@@ -57,6 +49,22 @@ def summarise_data(data: WindowDataModule) -> RenderableType:
         "seasonal can be forecast or compared; set data.past_steps or data.season."
     )
     return Group(lines, Text(warning, style="yellow"))
+
+
+def describe_series(series: SeriesSet) -> Iterator[tuple[str, str]]:
+    """Name and text of each fact about the series: source, size, columns and time."""
+    yield "data", series.source
+    yield "series", format_size(series)
+    yield "channels", join_names(series.channels)
+    covariates = [*series.past_covariate_names, *series.known_covariate_names, *series.static_names]
+    if covariates:
+        yield "covariates", join_names(covariates)
+    if series.time is not None:
+        nonempty = series.lengths > 0
+        times = format_time_range(series, series.offsets[:-1][nonempty], series.offsets[1:][nonempty] - 1)
+        zone = f" ({series.zone})" if series.zone else ""
+        frequency = f", one step per {series.frequency}" if series.frequency else ""
+        yield "time", times + zone + frequency
 
 
 def format_size(series: SeriesSet) -> str:
