@@ -8,10 +8,10 @@ from torch import Tensor
 
 from datamodules.base import WindowDataModule
 from datamodules.store.format import StoredSeries, open_store, verify
-from datamodules.windows.loader import SeriesTensors
+from datamodules.windows.loader import SeriesTensors, map_tensors
 from datamodules.windows.samplers import BlockShuffleSampler, Sampler
 from seqmodels.errors import require_at_least
-from seqmodels.window import Inputs, Targets, Window, WindowSpec
+from seqmodels.window import Window, WindowSpec
 
 REGION_BYTES = 2**21  # the most that an operating system maps together when one byte is read
 MAX_MAPPED = 2**28  # bytes of the files that may be in memory before they are released
@@ -32,7 +32,7 @@ class MappedTensors(SeriesTensors):
     def _window(self, fields: list[Tensor | None], series: Tensor, origin: Tensor, reset: Tensor | None) -> Window:
         window = super()._window(fields, series, origin, reset)
         self._release_if_large(origin)
-        return window if self.target == self.device else _move(window, self.target)
+        return window if self.target == self.device else map_tensors(lambda field: field.to(self.target), window)
 
     def _release_if_large(self, origin: Tensor) -> None:
         """Note the regions that were read, and release all of them if they exceed ``MAX_MAPPED``."""
@@ -44,13 +44,6 @@ class MappedTensors(SeriesTensors):
             if int(self.touched.count_nonzero()) * self.bytes_per_region > MAX_MAPPED:
                 self.touched.zero_()
                 self.series.release()
-
-
-def _move(window: Window, device: torch.device) -> Window:
-    inputs, targets, origin = window
-    return Window(
-        Inputs(*(field.to(device) for field in inputs)), Targets(*(field.to(device) for field in targets)), origin
-    )
 
 
 class Stored(WindowDataModule):

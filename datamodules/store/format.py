@@ -80,7 +80,7 @@ def open_store(path: str | Path) -> StoredSeries:
         **arrays,
         **plain,
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        names=_names(folder),
+        names=tuple(json.loads(line) for line in (folder / NAMES).read_text(encoding="utf-8").splitlines()),
         categories={column: tuple(values) for column, values in meta["categories"].items()},
         unobserved=meta["unobserved"],
     )
@@ -122,22 +122,14 @@ def _why_absent(folder: Path) -> str:
 
 def _open_array(folder: Path, name: str, array: Mapping[str, Any]) -> np.ndarray:
     file, dtype, shape = folder / array["file"], np.dtype(array["dtype"]), tuple(array["shape"])
-    check_size(file, dtype.itemsize * int(np.prod(shape)))
-    if name in ROW_ARRAYS:
-        return memory_map(file, dtype, shape)
-    return np.fromfile(file, dtype).reshape(shape)
-
-
-def check_size(file: Path, size: int) -> None:
-    """Raise InputError unless the file has as many bytes as were written."""
+    size = dtype.itemsize * int(np.prod(shape))
     found = file.stat().st_size if file.is_file() else None
     if found != size:
         state = "is absent" if found is None else f"has {found:,} bytes"
         raise InputError(f"{file} {state}, but {size:,} were written: the store is damaged, convert the data again.")
-
-
-def _names(folder: Path) -> tuple[str, ...]:
-    return tuple(json.loads(line) for line in (folder / NAMES).read_text(encoding="utf-8").splitlines())
+    if name in ROW_ARRAYS:
+        return memory_map(file, dtype, shape)
+    return np.fromfile(file, dtype).reshape(shape)
 
 
 def verify(path: str | Path) -> int:

@@ -31,7 +31,6 @@ from datamodules.timezones import format_time, utc_to_local
 from seqmodels.errors import InputError
 
 PROGRESS = "progress.json"
-COMMON = ("channels", "past_covariate_names", "known_covariate_names", "static_names", "zone", "frequency", "season")
 MAX_NOTES = 50
 ARRAYS = (*ROW_ARRAYS, "static", "lengths")
 COLUMN_NAMES = {"values": "channels", "observed": "channels", **MATRICES}  # field with the column names of an array
@@ -137,10 +136,9 @@ class StoreWriter:
         return SeriesSet(offsets=np.array([0, 1]), channels=like.channels, **row)
 
     def _check(self, series: SeriesSet) -> None:
-        fields = {key: getattr(series, key) for key in COMMON}
+        fields = {key: getattr(series, key) for key in PLAIN_FIELDS if key != "notes"}
         found = {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
         found["time"] = None if series.time is None else str(series.time.dtype)
-        found["source"] = series.source
         self.common = self.common or found
         self._reconcile(found)
         if found != self.common:

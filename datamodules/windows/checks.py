@@ -65,16 +65,13 @@ def check_windows(
         needed = past_steps + horizon if inside else horizon
         hint = "" if stage == "train" or context == "across" else ", or data.context=across"
         hint += ", or data.short_series=pad" if excluding and not inside else ""
+        most = int(spans[stage].lengths.max())
+        longest = series.name(int(spans[stage].lengths.argmax()))
         raise InputError(
-            f"{series.source}: {part} has {rows:,} rows and no window; a series needs at least {needed:,} of them"
-            f" there{_longest(series, spans[stage])} (set data.past_steps, data.horizon or data.split{hint})."
+            f"{series.source}: {part} has {rows:,} rows and no window; a series needs at least {needed:,} of them there"
+            + (f", and the longest, {longest}, has {most:,}" if most and len(series) > 1 else "")
+            + f" (set data.past_steps, data.horizon or data.split{hint})."
         )
-
-
-def _longest(series: SeriesSet, span: Span) -> str:
-    longest = int(span.lengths.argmax())
-    rows = int(span.lengths[longest])
-    return f", and the longest, {series.name(longest)}, has {rows:,}" if rows and len(series) > 1 else ""
 
 
 def find_short_series(spans: Mapping[str, Span], needed: int) -> np.ndarray:

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from datamodules.series import Span
-from datamodules.windows.loader import SeriesTensors, SlidingIndex
+from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowIndex
 from seqmodels.window import ConsecutiveWindows, Window
 
 MAX_WARM_UP = 32  # windows that a state reads before the first origin of an evaluation
 
 
-class LaneIndex:
+class LaneIndex(WindowIndex):
     """Consecutive training windows in parallel lanes: window ``k * lanes + i`` is the k-th of lane i.
 
     A lane is one row of all batches, through which one state runs. With fewer series than lanes, each series is cut
@@ -58,13 +58,6 @@ class LaneIndex:
 
     def reset_mask(self, indices: Tensor) -> Tensor:
         return self.resets[indices]
-
-    def padding(self, series: Tensor, start: Tensor) -> None:
-        """None: windows of a lane lie within their series."""
-
-    @property
-    def unpadded(self) -> int:
-        return len(self)
 
     @property
     def unused_rows(self) -> int:

@@ -1,7 +1,7 @@
 """Indexed windows and the loader of their batches: one gather per batch, memory of the size of the series."""
 
-from collections.abc import Iterator
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -12,26 +12,31 @@ from datamodules.windows.samplers import BatchSampler, Sampler, SequentialSample
 from seqmodels.window import Inputs, Targets, Window, WindowSpec
 
 
-class WindowIndex(Protocol):
-    """Windows numbered from 0 on, and the position of each one."""
+class WindowIndex(ABC):
+    """Windows numbered from 0 on, and the position of each one; by default complete windows that continue no other."""
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def locate(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Window indices (B,) -> series (B,), row of the first past step (B,)."""
 
     def reset_mask(self, indices: Tensor) -> Tensor | None:
         """True for each window (B,) that continues no other; None if this holds for all."""
+        return None
 
     def padding(self, series: Tensor, start: Tensor) -> Tensor | None:
         """Number of past steps (B,) to pad on the left of located windows; None if the index pads no window."""
+        return None
 
     @property
     def unpadded(self) -> int:
         """Number of windows without padding."""
+        return len(self)
 
 
-class SlidingIndex:
+class SlidingIndex(WindowIndex):
     """All windows of one split at a stride of one row, series by series.
 
     ``first`` (series,): row at which the first window of a series starts. ``counts`` (series,): its windows.
@@ -92,9 +97,6 @@ class SlidingIndex:
     def padding(self, series: Tensor, start: Tensor) -> Tensor | None:
         return (self.earliest[series] - start).clamp(min=0) if self.any_padded else None
 
-    def reset_mask(self, indices: Tensor) -> Tensor | None:
-        return None
-
     def locate(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         if self.common_count:  # ten times faster than a search
             series = torch.div(indices, self.common_count, rounding_mode="floor")
@@ -110,19 +112,13 @@ class SeriesTensors:
         self.spec = spec
         self.device = torch.device(device)
         self.length = spec.past_steps + spec.horizon
-        self.values = self._unfold(series.values)
-        self.observed = None if series.observed is None else self._unfold(series.observed)
-        self.past_covariates = self._unfold(series.past_covariates)
-        self.known_covariates = self._unfold(series.known_covariates)
+        arrays = (series.values, series.observed, series.past_covariates, series.known_covariates)
+        self.sources = [self._unfold(rows) for rows in arrays]
         self.seasonal_error = seasonal_error.to(self.device)
         static = np.zeros((len(series), 0), np.float32) if series.static is None else series.static
         self.static = torch.from_numpy(np.ascontiguousarray(static)).to(self.device)
         means = (spec.past_statistics.mean, spec.known_statistics.mean)
         self.padding_values = [torch.tensor(value, device=self.device) for value in (0.0, False, *means)]
-
-    @property
-    def _sources(self) -> tuple[Tensor | None, ...]:
-        return self.values, self.observed, self.past_covariates, self.known_covariates
 
     def _unfold(self, rows: np.ndarray | None) -> Tensor | None:
         """(rows, channels) -> overlapping view (rows - length + 1, length, channels) without a copy."""
@@ -140,8 +136,8 @@ class SeriesTensors:
     @property
     def values_per_window(self) -> int:
         """Number of target and covariate values in one window."""
-        sources = (self.values, self.past_covariates, self.known_covariates)
-        return self.length * sum(source.shape[2] for source in sources if source is not None)
+        values, _, *covariates = self.sources
+        return self.length * sum(source.shape[2] for source in (values, *covariates) if source is not None)
 
     def gather(self, index: WindowIndex, indices: Tensor) -> Window:
         """Window indices (B,) on the CPU -> batch on the device of the series."""
@@ -149,7 +145,7 @@ class SeriesTensors:
         padding = index.padding(series, start)
         series, start = series.to(self.device), start.to(self.device)
         rows = start if padding is None else start.clamp(min=0)
-        fields = [None if source is None else source.index_select(0, rows) for source in self._sources]
+        fields = [None if source is None else source.index_select(0, rows) for source in self.sources]
         if padding is not None and padding.any():
             fields = self._pad(fields, start, padding)
         return self._window(fields, series, start + self.spec.past_steps - 1, index.reset_mask(indices))
@@ -167,7 +163,7 @@ class SeriesTensors:
         assert values is not None
         observed = torch.ones_like(values, dtype=torch.bool) if observed is None else observed
         padded = [values, observed, *covariates]
-        for field, source, value in zip(padded, self._sources, self.padding_values, strict=True):
+        for field, source, value in zip(padded, self.sources, self.padding_values, strict=True):
             if field is not None:
                 existing = field[chosen] if source is None else self._fold(source)[rows]
                 field[chosen] = torch.where(exists[..., None], existing, value)
@@ -176,7 +172,7 @@ class SeriesTensors:
     def gather_rows(self, rows: Tensor, series: Tensor, reset: Tensor | None = None) -> Window:
         """Windows of any length P + H from their rows (B, P + H) and series (B,), on the device of the series."""
         rows, series = rows.to(self.device), series.to(self.device)
-        fields = [None if source is None else self._fold(source)[rows] for source in self._sources]
+        fields = [None if source is None else self._fold(source)[rows] for source in self.sources]
         return self._window(fields, series, rows[:, -self.spec.horizon - 1], reset)
 
     def _window(self, fields: list[Tensor | None], series: Tensor, origin: Tensor, reset: Tensor | None) -> Window:
@@ -253,9 +249,10 @@ class WindowLoader:
 
 def slice_window(window: Window, rows: slice) -> Window:
     """Some windows of a batch, as views."""
-    inputs, targets = window.inputs, window.targets
-    return Window(
-        Inputs(*[field[rows] for field in inputs]),
-        Targets(targets.target[rows], targets.observed[rows]),
-        window.origin[rows],
-    )
+    return map_tensors(lambda field: field[rows], window)
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], window: Window) -> Window:
+    """Apply a function to all tensors of a batch."""
+    inputs, targets, origin = window
+    return Window(Inputs(*map(function, inputs)), Targets(*map(function, targets)), function(origin))
