@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from data import SeriesData, build_data
+from data import build_data, build_random_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.series import SeriesSet, Span
+from datamodules.series import Span
 from datamodules.windows.consecutive import LaneIndex
 from seqmodels.errors import InputError
 from seqmodels.training.stateful import as_windows
@@ -102,26 +102,6 @@ def test_epochs_of_lanes_are_identical_and_resume_with_the_next_batch():
     assert [window.origin.tolist() for window in batches(resumed)] == whole[2:]
 
 
-def random_walks(lengths, covariates: bool, missing: bool, **windows) -> SeriesData:
-    random = np.random.default_rng(len(lengths))
-    rows, channels = sum(lengths), 2
-    observed = random.random((rows, channels)) > 0.2
-    values = random.normal(size=(rows, channels)).cumsum(axis=0).astype(np.float32)
-    series = SeriesSet(
-        values=values * observed if missing else values,
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        channels=("a", "b"),
-        observed=observed if missing else None,
-        past_covariates=random.normal(size=(rows, 1)).astype(np.float32) if covariates else None,
-        known_covariates=random.normal(size=(rows, 3)).astype(np.float32) if covariates else None,
-        past_covariate_names=("wind",) if covariates else (),
-        known_covariate_names=("x", "y", "z") if covariates else (),
-    )
-    data = SeriesData(series, **windows)
-    data.setup()
-    return data
-
-
 def fields_by_origin(windows: list[Window]) -> list[torch.Tensor]:
     """All fields of all windows, sorted by origin."""
     order = torch.cat([window.origin for window in windows]).argsort()
@@ -137,8 +117,8 @@ def test_blocks_hold_exactly_the_windows_of_an_evaluation_without_lanes(context,
     settings = {"past_steps": 4, "horizon": 3, "context": context, "split_by": split_by, "split": [0.5, 0.3, 0.2]}
     settings |= {"evaluation_batch_size": evaluation_batch_size}
     lengths = [40, 61, 45, 80, 45, 40] if split_by == "time" else [30, 41, 25, 32, 14, 8]
-    plain = random_walks(lengths, rich, rich, **settings)
-    lanes = random_walks(lengths, rich, rich, **settings, lanes=2)
+    plain = build_random_data(lengths, rich, rich, **settings)
+    lanes = build_random_data(lengths, rich, rich, **settings, lanes=2)
     for stage in ("validation", "test"):
         blocks = list(lanes.loaders[stage])
         assert len(blocks) == len(lanes.loaders[stage])

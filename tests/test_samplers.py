@@ -266,8 +266,8 @@ def test_uniform_draws_are_uniform_and_differ_by_seed_and_epoch():
     assert abs(np.corrcoef(values)[0, 1]) < 0.03
 
 
-@pytest.mark.parametrize("sampling", ["series", "length"])
-def test_a_resumed_epoch_of_weighted_draws_continues_with_the_next_batch(sampling):
+@pytest.mark.parametrize("sampling", ["window", "series", "length"])
+def test_a_resumed_data_module_continues_with_the_next_batch(sampling):
     data, resumed = (build_data(*LENGTHS, split=SPLIT, sampling=sampling, batch_size=9, seed=2) for _ in range(2))
     data.train_dataloader().sampler.set_epoch(4)
     whole = [window.origin.tolist() for window in data.train_dataloader()]
@@ -275,6 +275,7 @@ def test_a_resumed_epoch_of_weighted_draws_continues_with_the_next_batch(samplin
     next(started), next(started)
     resumed.load_state_dict(data.state_dict())
     assert [window.origin.tolist() for window in resumed.train_dataloader()] == whole[2:]
+    assert len(list(resumed.train_dataloader())) == len(whole), "the next epoch is whole again"
 
 
 @pytest.mark.parametrize(

@@ -5,33 +5,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from data import SeriesData, build_data, integers
+from data import SeriesData, build_data, build_random_data, integers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from datamodules.series import STAGES, SeriesSet
 from seqmodels.errors import InputError
 from seqmodels.window import check
-
-
-def build_random_data(lengths, past, horizon, missing, **windows) -> SeriesData:
-    """Random series with two channels and both kinds of covariates; a tenth of the values is missing if wanted."""
-    random, rows = np.random.default_rng(sum(lengths)), sum(lengths)
-    observed = random.random((rows, 2)) > 0.1
-    values = random.normal(3, 2, size=(rows, 2)).astype(np.float32)
-    series = SeriesSet(
-        values=values * observed if missing else values,
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        channels=("a", "b"),
-        observed=observed if missing else None,
-        past_covariates=random.normal(50, 1, size=(rows, 1)).astype(np.float32),
-        known_covariates=random.normal(2000, 9, size=(rows, 2)).astype(np.float32),
-        past_covariate_names=("wind",),
-        known_covariate_names=("year", "plan"),
-    )
-    data = SeriesData(series, past_steps=past, horizon=horizon, **windows)
-    data.setup()
-    return data
 
 
 def reference_targets(data, stage, number):
@@ -109,8 +89,8 @@ def test_batches_match_the_reference_implementation(
     lengths, past, horizon, context, split, split_by, fold, short_series, missing
 ):
     try:
-        data = build_random_data(lengths, past, horizon, missing, context=context, split=split, split_by=split_by,
-                                 fold=fold, short_series=short_series, batch_size=7,
+        data = build_random_data(lengths, missing, past_steps=past, horizon=horizon, context=context, split=split,
+                                 split_by=split_by, fold=fold, short_series=short_series, batch_size=7,
                                  evaluation_batch_size=5)  # fmt: skip
     except InputError as error:
         assert "\n" not in str(error) and "data." in str(error)
@@ -234,8 +214,7 @@ def test_seasonal_error_of_a_short_series_without_training_rows_is_the_size_of_i
     data = build_data(30, 30, 4, 30, split=[2, 1, 1], split_by="series", season=1)
     data.input_series.values[:60] *= 2
     data.input_series.values[60:] *= 1000
-    data.loaders = {}
-    data.setup()
+    data.reload()
     error = data.loaders["validation"].tensors.seasonal_error[:, 0]
     assert error[2].item() == 2_000_000, "its one past row has a size, but no difference"
     assert error[:2].tolist() == [2, 2] and error[3].item() == pytest.approx(1000, rel=1e-3)

@@ -73,8 +73,7 @@ def test_statistics_use_the_training_span_only():
     assert data.spec.target_statistics.deviation[0] == pytest.approx(np.arange(60).std())
     changed = build_data(100, split=[60, 20, 20])
     changed.input_series.values[60:] *= -17
-    changed.loaders = {}
-    changed.setup()
+    changed.reload()
     assert changed.spec == data.spec
     assert torch.equal(changed.loaders["train"].tensors.seasonal_error, data.loaders["train"].tensors.seasonal_error)
 
@@ -96,8 +95,7 @@ def test_unobserved_values_are_masked_and_enter_no_statistic():
 def test_winsorise_changes_training_values_only():
     data = build_data(60, 60, split=[40, 10, 10], winsorise=0.05)
     data.input_series.values[[3, 7, 55, 70]] = [[-1e6], [1e6], [1e6], [1e6]]
-    data.loaders = {}
-    data.setup()
+    data.reload()
     train = np.r_[0:40, 60:100]
     measured, kept = data.input_series.values[:, 0], data.series.values[:, 0]
     sorted_rows = np.sort(measured[train])
@@ -118,16 +116,14 @@ def test_seasonal_error_is_the_mean_seasonal_difference_and_never_zero():
     assert data.loaders["train"].tensors.seasonal_error.tolist() == [[7.0], [7.0]]
     constant = build_data(60, split=[0.5, 0.25, 0.25])
     constant.input_series.values[:] = 5.0
-    constant.loaders = {}
-    constant.setup()
+    constant.reload()
     assert constant.loaders["train"].tensors.seasonal_error.tolist() == [[5.0]], "the mean size of the values"
 
 
 def test_seasonal_error_ignores_rounding_noise():
     data = build_data(70, split=[42, 14, 14], season=7)
     data.input_series.values[:, 0] = np.sin(2 * np.pi * np.arange(70) / 7)
-    data.loaders = {}
-    data.setup()
+    data.reload()
     changes = np.abs(np.diff(data.input_series.values[:42, 0].astype(np.float64))).mean()
     assert data.loaders["train"].tensors.seasonal_error.item() == pytest.approx(changes), "the mean change per step"
 
@@ -136,8 +132,7 @@ def test_seasonal_error_of_a_series_without_training_rows_uses_the_rows_before_i
     data = build_data(10, 10, 10, split=[1, 1, 1], split_by="series", past_steps=8)
     values = data.input_series.values.reshape(3, 10)
     values[1, 8:] = 1e6  # targets of the validation series must not affect its seasonal error
-    data.loaders = {}
-    data.setup()
+    data.reload()
     assert data.loaders["validation"].tensors.seasonal_error[1].item() == pytest.approx(1.0)
 
 
@@ -151,18 +146,6 @@ def test_an_epoch_has_every_window_once_and_keeps_the_last_partial_batch():
     assert origins.tolist() != sorted(origins.tolist()), "training windows are shuffled"
     evaluated = torch.cat([window.origin for window in data.loaders["validation"]])
     assert evaluated.tolist() == sorted(evaluated.tolist())
-
-
-def test_a_resumed_data_module_continues_with_the_next_batch():
-    data, resumed = (build_data(100, split=[60, 20, 20], batch_size=16, seed=5) for _ in range(2))
-    data.loaders["train"].sampler.set_epoch(3)
-    whole = [window.origin for window in data.loaders["train"]]
-    started = iter(data.loaders["train"])
-    next(started), next(started)
-    resumed.load_state_dict(data.state_dict())
-    rest = [window.origin for window in resumed.loaders["train"]]
-    assert [r.tolist() for r in rest] == [w.tolist() for w in whole[2:]]
-    assert len(list(resumed.loaders["train"])) == 4, "the next epoch is whole again"
 
 
 def test_locate_agrees_with_a_list_of_all_windows():
