@@ -47,7 +47,7 @@ class MappedTensors(SeriesTensors):
 
 
 class Stored(WindowDataModule):
-    """Windows from a store that ``convert.py`` wrote to ``path``; ``verify`` compares all checksums first.
+    """Windows from a store that ``seqmodels convert`` wrote to ``path``; ``verify`` compares all checksums first.
 
     Training windows are shuffled in blocks of ``block`` consecutive ones (None: a quarter of a megabyte), of which
     ``blocks_together`` are shuffled with each other: more of them mix better and take more memory, larger blocks suit

@@ -1,0 +1,58 @@
+"""Train sequence models on your own time series, trust every number, run the result anywhere.
+
+``import seqmodels as sm`` is light: each name is imported when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datamodules.tables.reader import read_table as read_table
+    from seqmodels.backbones.base import Backbone as Backbone
+    from seqmodels.checkpoint import load as load
+    from seqmodels.cli.notebook import TrainedModel as TrainedModel
+    from seqmodels.cli.notebook import fit as fit
+    from seqmodels.errors import InputError as InputError
+    from seqmodels.forecaster import Forecaster as Forecaster
+    from seqmodels.heads import Point as Point
+    from seqmodels.readouts.base import Readout as Readout
+    from seqmodels.scalers.base import Scaler as Scaler
+    from seqmodels.window import Inputs as Inputs
+    from seqmodels.window import WindowSpec as WindowSpec
+
+    __version__: str
+
+HOMES = {
+    "fit": "seqmodels.cli.notebook",
+    "TrainedModel": "seqmodels.cli.notebook",
+    "load": "seqmodels.checkpoint",
+    "read_table": "datamodules.tables.reader",
+    "Forecaster": "seqmodels.forecaster",
+    "WindowSpec": "seqmodels.window",
+    "Inputs": "seqmodels.window",
+    "Backbone": "seqmodels.backbones.base",
+    "Readout": "seqmodels.readouts.base",
+    "Scaler": "seqmodels.scalers.base",
+    "Point": "seqmodels.heads",
+    "InputError": "seqmodels.errors",
+}
+__all__ = [*HOMES, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("seqmodels")
+        except PackageNotFoundError:  # a checkout that is not installed
+            return "0+unknown"
+    if name not in HOMES:
+        raise AttributeError(f"module 'seqmodels' has no attribute {name!r}")
+    value = getattr(importlib.import_module(HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
-TRAIN, LEARNING_RATE = ROOT / "train.py", ROOT / "learning_rate.py"
+TRAIN = ROOT / "train.py"
 LIBRARIES = ["lightning.pytorch", "lightning.pytorch.loggers", "torchmetrics", "polars", "tensorboard",
              "matplotlib.figure", "matplotlib.backends.backend_agg"]  # fmt: skip
 
@@ -27,7 +27,7 @@ class Ended(NamedTuple):
 def environment() -> dict[str, str]:
     """One thread, and nothing that would change how errors are shown."""
     kept = {name: value for name, value in os.environ.items() if name not in ("HYDRA_FULL_ERROR", "PYTHONWARNINGS")}
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def python(directory: Path, *arguments: str) -> Ended:
@@ -38,13 +38,13 @@ def python(directory: Path, *arguments: str) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def forked(directory: Path, *arguments: str, script: Path = TRAIN) -> Ended:
-    """The script with these arguments in ``directory``, forked from a process that has loaded the libraries.
+def forked(directory: Path, *arguments: str, command: str = "train") -> Ended:
+    """``seqmodels command`` with these arguments in ``directory``, forked from a process that has loaded the libraries.
 
-    The same as ``python(directory, script, ...)``, several seconds sooner.
+    The same as ``python(directory, "-m", "seqmodels", command, ...)``, several seconds sooner.
     """
     files = directory.parent / f"{directory.name}.out", directory.parent / f"{directory.name}.err"
-    process = context().Process(target=_run, args=(str(script), str(directory), arguments, *map(str, files)))
+    process = context().Process(target=_run, args=(command, str(directory), arguments, *map(str, files)))
     process.start()
     process.join(120)
     if process.is_alive():
@@ -67,15 +67,15 @@ def context() -> Any:
     return made
 
 
-def _run(script: str, directory: str, arguments: tuple[str, ...], out: str, err: str) -> None:
-    """The child: its own standard streams, directory and arguments, then the script as the main program."""
+def _run(command: str, directory: str, arguments: tuple[str, ...], out: str, err: str) -> None:
+    """The child: its own standard streams, directory and arguments, then the package as the main program."""
     for stream, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # pytest may put others in their place
     os.chdir(directory)
-    sys.argv = [script, *arguments]
-    runpy.run_path(script, run_name="__main__")
+    sys.argv = ["seqmodels", command, *arguments]
+    runpy.run_module("seqmodels", run_name="__main__")
 
 
 def files_in(directory: Path) -> list[str]:

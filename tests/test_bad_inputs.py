@@ -35,7 +35,7 @@ COMMANDS = (
 
 @pytest.fixture(scope="module")
 def composed() -> DictConfig:
-    """Config of ``train.py data=csv``, composed only once because that is slow."""
+    """Config of ``seqmodels train data=csv``, composed only once because that is slow."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("train", overrides=["data=csv", "model=naive"])
 
@@ -47,7 +47,7 @@ def write(place: Path, case: Case) -> None:
 
 
 def set_up(composed: DictConfig, case: Case) -> WindowDataModule:
-    """Build and set up the data of a case as ``train.py`` does: parse overrides, check keys and types."""
+    """Build and set up the data of a case as ``seqmodels train`` does: parse overrides, check keys and types."""
     config = OmegaConf.masked_copy(composed, ["data", "seed"])
     for override in OverridesParser.create().parse_overrides([*ALWAYS, *case.overrides]):
         OmegaConf.update(config, override.get_key_element().lstrip("+"), override.value(), force_add=True)

@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from seqmodels.cli import main  # noqa: F401  # registers the resolver of the run directory, as for every command
+from seqmodels.cli import launch  # noqa: F401  # registers the resolver of the run directory, as for every command
 from seqmodels.config.arguments import accepted
 from seqmodels.config.build import build, resolve
 from seqmodels.config.check import check
@@ -24,12 +24,14 @@ from seqmodels.errors import InputError
 CONF = Path(__file__).parent.parent / "conf"
 FILES = {path.relative_to(CONF).with_suffix("").as_posix(): path for path in sorted(CONF.rglob("*.yaml"))}
 EXPERIMENTS = [name for name in FILES if name.startswith("experiment/")]
-COMMANDS = ("train", "learning_rate", "describe", "leak_check", "convert")
-OPTIONS = [name for name in FILES if name not in (*COMMANDS, *EXPERIMENTS)]
+COMMANDS = ("train", "find_lr", "describe", "check", "convert")
+BASES = ["windows"]  # what the options of a group share, no option itself
+OPTIONS = [name for name in FILES if name not in (*COMMANDS, *BASES, *EXPERIMENTS)]
 MANDATORY = {
     "data/csv": ["data.path=a.csv", "data.target=[y]"],
     "data/parquet": ["data.path=a", "data.target=[y]"],
     "data/store": ["data.path=a"],
+    "model/custom": ["model/backbone=lstm"],
 }
 HEADER = ("Source", "Command", "Takes", "Gives")
 
@@ -97,6 +99,20 @@ def load(name: str) -> Any:
     return OmegaConf.to_container(OmegaConf.load(FILES[name]), resolve=False)
 
 
+def with_bases(name: str) -> Any:
+    """The file with the keys and the choices of the files that it extends."""
+    content: dict[str, Any] = {"defaults": {}}
+    own = load(name)
+    for entry in own.pop("defaults", []):
+        if isinstance(entry, dict):
+            content["defaults"] |= {key.removeprefix("override "): option for key, option in entry.items()}
+        elif entry != "_self_":
+            base = entry.removeprefix("/") if entry.startswith("/") else f"{name.rpartition('/')[0]}/{entry}"
+            inherited = with_bases(base.removesuffix("@_here_"))
+            content = {**content, **inherited, "defaults": content["defaults"] | inherited["defaults"]}
+    return content | own
+
+
 def load_with_defaults(name: str) -> Any:
     """Content of a file with its defaults list, whose keys have the form /group@key, inserted."""
     content = load(name)
@@ -109,9 +125,10 @@ def load_with_defaults(name: str) -> Any:
 
 def nodes(name: str) -> list[tuple[dict[str, Any], set[str]]]:
     """Nodes of a file that build objects of this project, each with the keys that come from other groups."""
-    content = load(name)
-    entries = [entry for entry in content.get("defaults", []) if isinstance(entry, dict)]
-    selected = {key.rpartition("@")[2] for entry in entries for key in entry if not key.startswith("override ")}
+    extends = name.startswith(("data/", "model/"))
+    content = with_bases(name) if extends else load(name)
+    choices = content.get("defaults", {}) if extends else {}
+    selected = {key.rpartition("@")[2] for key in choices}
     found = [content, *(value for value in content.values() if isinstance(value, dict))]
     ours = [node for node in found if str(node.get("_target_", "")).startswith(("seqmodels.", "datamodules."))]
     return [(node, selected) for node in ours]
@@ -124,7 +141,7 @@ def options(group: str) -> list[str]:
 
 def test_all_files_are_tested() -> None:
     assert len(FILES) == len(list(CONF.rglob("*.yaml"))) > 40
-    assert len(OPTIONS) + len(EXPERIMENTS) + len(COMMANDS) == len(FILES)
+    assert len(OPTIONS) + len(EXPERIMENTS) + len(COMMANDS) + len(BASES) == len(FILES)
     assert [path for path in CONF.rglob("*") if path.is_file() and path.suffix != ".yaml"] == []
 
 
@@ -138,7 +155,8 @@ def test_every_option_of_every_group_fits_its_constructor(composed) -> None:
         check(config, known)
         for name in names:
             node = OmegaConf.select(config, name.rpartition("/")[0].replace("/", "."))
-            assert "_target_" not in load(name) or node["_target_"] == load(name)["_target_"]
+            target = with_bases(name).get("_target_") if name.startswith(("data/", "model/")) else None
+            assert target is None or node["_target_"] == target
         bound += names
     assert sorted(bound) == OPTIONS
 
@@ -205,10 +223,14 @@ def test_all_listed_exceptions_are_needed() -> None:
 def test_model_presets_only_select_parts_and_can_be_built(composed) -> None:
     """Otherwise, replacing a part would leave keys of the old part behind."""
     for preset in options("model"):
-        content = load(f"model/{preset}")
-        config = OmegaConf.to_container(composed(f"model={preset}").model, resolve=True)
-        selected = {group: option for entry in content.pop("defaults", []) for group, option in entry.items()}
+        content = with_bases(f"model/{preset}")
+        config = OmegaConf.to_container(
+            composed(f"model={preset}", *MANDATORY.get(f"model/{preset}", [])).model, resolve=True
+        )
+        selected = content.pop("defaults")
         assert not set(selected) & set(content)
+        if preset == "custom":
+            selected["backbone"] = "lstm"
         parts = {group: load_with_defaults(f"model/{group}/{option}") for group, option in selected.items()}
         assert config == content | parts
         assert build(config, spec=zoo.SPEC)(zoo.window(zoo.SPEC, batch=2).inputs).forecast.shape[0] == 2

@@ -24,7 +24,6 @@ from seqmodels.description.tables import describe_row, tables
 from seqmodels.errors import InputError
 from seqmodels.report.plotting import DARK, LIGHT, png
 
-DESCRIBE = ROOT / "describe.py"
 PICTURES = ["autocorrelation", "histogram", "missing", "season", "series"]
 DAY = np.datetime64("2024-01-01", "us")  # a Monday
 
@@ -376,7 +375,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def command(directory: Path, *arguments: str) -> Ended:
-    return forked(directory, *arguments, script=DESCRIBE)
+    return forked(directory, *arguments, command="describe")
 
 
 class Page(HTMLParser):
@@ -432,7 +431,7 @@ def test_the_command_writes_a_page_figures_and_a_training_command(directory: Pat
     for words in ("<b>rides & more</b>", "exact duplicate row", "absent days", "1000", written["command"]):
         assert words in page.text and words in " ".join(ended.out.split()), words
     assert written["advice"]["data.season"]["value"] == 7 and written["ranges"][0]["missing"] == 5
-    assert written["command"].startswith("python train.py data=csv data.path=rides.csv")
+    assert written["command"].startswith("seqmodels train data=csv data.path=rides.csv")
     assert written["command"].count("data.past_steps=") == 1
     assert written["behaviours"][0]["season"] > 0.8 and written["autocorrelations"][0]["acf"][0] == 1
 
@@ -456,11 +455,10 @@ def test_help_needs_neither_torch_nor_much_time(directory: Path) -> None:
     code = (
         "import runpy, sys\n"
         "for name in ('torch', 'lightning', 'polars', 'matplotlib', 'statsmodels'): sys.modules[name] = None\n"
-        f"sys.argv[0] = {str(DESCRIBE)!r}\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
-        f"runpy.run_path({str(DESCRIBE)!r}, run_name='__main__')"
+        "runpy.run_module('seqmodels', run_name='__main__')"
     )
     began = time.perf_counter()
-    ended = python(directory, "-c", code, "--help")
+    ended = python(directory, "-c", code, "describe", "--help")
     assert (ended.code, ended.err) == (0, "") and time.perf_counter() - began < 10
     assert re.search(r"curves: 60", ended.out) and files_in(directory) == []

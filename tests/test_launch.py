@@ -14,14 +14,12 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from seqmodels.cli.main import _remove_empty, _worst, plain_path, run_dir
+from seqmodels.cli.launch import _remove_empty, _worst, plain_path, run_dir
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
 import json, pathlib, sys, time
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from seqmodels.cli import main as launch
+from seqmodels.cli.launch import launch
 from seqmodels.errors import InputError
 
 
@@ -29,9 +27,7 @@ class SIGTERMException(SystemExit):  # stands for the trainer's class of that na
     pass
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="train")
-@launch.job
-def main(config):
+def main(config, job):
     if config.act == "input":
         raise InputError("the column x is not in the file.")
     if config.act == "fault":
@@ -49,14 +45,13 @@ def main(config):
     if config.act == "wait":
         print("waiting", flush=True)
         time.sleep(30)
-    place = pathlib.Path(HydraConfig.get().runtime.output_dir)
     value = {"monitor": {"name": "mae", "value": config.seed / 10}, "parameters": 3, "seconds": 0.5}
-    (place / "metrics.json").write_text(json.dumps(value))
+    (job.directory / "metrics.json").write_text(json.dumps(value))
     return 0.5
 
 
 if __name__ == "__main__":
-    launch.run(main)
+    launch(main, "train", "python train.py", sys.argv[1:], folder=pathlib.Path(__file__).parent / "conf")
 """
 FILES = {
     "train.yaml": """
@@ -224,6 +219,7 @@ def test_ctrl_c_is_one_line(folder: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "train.py", "act=wait", "~hydra.callbacks.preflight"],
         cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )  # fmt: skip
     assert process.stdout is not None and process.stdout.readline() == "waiting\n"
     time.sleep(0.1)

@@ -27,7 +27,6 @@ from seqmodels.leaks.finding import Finding, findings_table
 from seqmodels.leaks.regression import Segment, find_gain
 from seqmodels.window import Inputs, Statistics
 
-LEAK_CHECK = ROOT / "leak_check.py"
 CHECKS = ["statistics", "features", "borders", "causality", "columns", "duplicates"]
 SMALL = {"past_steps": 12, "horizon": 3}
 
@@ -474,27 +473,27 @@ QUICK = ("model=linear", "data.past_steps=12", "data.horizon=3")
 
 
 def test_the_command_ends_with_0_where_nothing_leaks(place: Path) -> None:
-    ended = forked(place, *CSV, *QUICK, "hydra.run.dir=run", script=LEAK_CHECK)
+    ended = forked(place, *CSV, *QUICK, "hydra.run.dir=run", command="check")
     assert (ended.code, ended.err) == (0, "") and "Everything about this check is in run" in ended.out
     assert files_in(place / "run") == ["command.txt", "config.yaml", "environment.json", "metrics.json"]
     written = metrics(place / "run")
     assert [row["check"] for row in written["findings"]] == CHECKS and written["monitor"]["value"] == 0
-    assert (place / "run/command.txt").read_text().startswith("python leak_check.py data=csv ")
+    assert (place / "run/command.txt").read_text().startswith("seqmodels check data=csv ")
 
 
 def test_the_command_ends_with_1_and_a_sentence_for_each_leak(place: Path) -> None:
     """The commands and the sentence of docs/leaks.md."""
     found, trusted = COMMANDS
-    ended = forked(place.parent, *found, "hydra.run.dir=run", script=LEAK_CHECK)
+    ended = forked(place.parent, *found, "hydra.run.dir=run", command="check")
     (sentence,) = re.findall(r"^leak: (?:.|\n)*?\.$", GUIDE, re.MULTILINE)
     assert ended.code == 1 and re.sub(r"\d[\d.e-]*", "0", ended.err) == re.sub(r"\d[\d.e-]*", "0", sentence) + "\n"
     assert metrics(place.parent / "run")["monitor"] == {"name": "leaks", "value": 1}
-    ended = forked(place.parent, *trusted, script=LEAK_CHECK)
+    ended = forked(place.parent, *trusted, command="check")
     assert (ended.code, ended.err) == (0, "")
 
 
 def test_unknown_keys_are_refused(place: Path) -> None:
-    ended = forked(place, *CSV, *QUICK, "leaks.trust=[x]", script=LEAK_CHECK)
+    ended = forked(place, *CSV, *QUICK, "leaks.trust=[x]", command="check")
     assert ended.code == 2 and ended.err.startswith("error: ") and "Nearest: leaks.trusted" in ended.err
     assert files_in(place) == []
 
@@ -502,5 +501,5 @@ def test_unknown_keys_are_refused(place: Path) -> None:
 def test_trained_weights_are_checked(place: Path) -> None:
     short = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none", "hydra.run.dir=train")
     assert forked(place, *CSV, *short, *QUICK).code == 0
-    ended = forked(place, *CSV, *QUICK, "ckpt_path=train/checkpoints/best.ckpt", "hydra.run.dir=run", script=LEAK_CHECK)
+    ended = forked(place, *CSV, *QUICK, "ckpt_path=train/checkpoints/best.ckpt", "hydra.run.dir=run", command="check")
     assert (ended.code, ended.err) == (0, "") and "metrics.json" in files_in(place / "run")

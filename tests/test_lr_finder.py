@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from command_line import LEARNING_RATE, Ended, files_in, forked, metrics, python
+from command_line import Ended, files_in, forked, metrics, python
 from small_runs import fit, small_module, small_waves
 
 from seqmodels.errors import InputError
@@ -145,7 +145,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def command(place: Path, *arguments: str) -> Ended:
-    return forked(place, *arguments, script=LEARNING_RATE)
+    return forked(place, *arguments, command="find-lr")
 
 
 def test_the_command_suggests_a_rate_that_trains(place: Path) -> None:
@@ -156,12 +156,12 @@ def test_the_command_suggests_a_rate_that_trains(place: Path) -> None:
     given = metrics(place / "found")
     rate = given["monitor"]["value"]
     assert given["parameters"] > 1000 and 1e-3 < rate < 0.3 and given["steepest"] < rate < given["lowest"]
-    (line,) = re.findall(r"^Suggested: python train.py (.*)$", ended.out, re.MULTILINE)
+    (line,) = re.findall(r"^Suggested: seqmodels train (.*)$", ended.out, re.MULTILINE)
     assert line.split() == [*SMALL, f"optimizer.lr={rate:g}"], "without the keys of the finder and the old rate"
     with (place / "found/learning_rate.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == given["steps"] and float(rows[0]["learning_rate"]) == pytest.approx(1e-6)
-    assert (place / "found/command.txt").read_text().startswith("python learning_rate.py data.series=200 ")
+    assert (place / "found/command.txt").read_text().startswith("seqmodels find-lr data.series=200 ")
     trained = forked(place, *line.split(), "trainer.max_epochs=20", "logger=none", "~callbacks.figures")
     assert trained.code == 0
     (run,) = (place / "runs").iterdir()
@@ -211,8 +211,8 @@ def test_errors_are_one_sentence(place: Path, overrides: tuple[str, ...], words:
 def test_train_has_no_rates_and_the_help_is_that_of_the_finder(place: Path) -> None:
     ended = forked(place, "rates.steps=30")
     assert ended.code == 2 and "no key rates.steps" in ended.err
-    ended = python(place, str(LEARNING_RATE), "--help")
-    assert ended.code == 0 and "python learning_rate.py -m model" in ended.out and "train.py" not in ended.out
+    ended = python(place, "-m", "seqmodels", "find-lr", "--help")
+    assert ended.code == 0 and "seqmodels find-lr -m model" in ended.out and "seqmodels train" not in ended.out
 
 
 def test_scheduled_sampling_stays_as_at_the_start() -> None:

@@ -9,8 +9,8 @@ from command_line import ROOT, python
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 OTHERS = {"make train", "make test", "source .venv/bin/activate", "tensorboard --logdir runs"}
-SHOWN = {"train.py": "naive", "learning_rate.py": "Suggested", "describe.py": "description.html",
-         "leak_check.py": "clean", "convert.py": "data=store"}  # fmt: skip
+SHOWN = {"train": "naive", "find-lr": "Suggested", "describe": "description.html", "check": "clean",
+         "convert": "data=store"}  # fmt: skip
 SHORT = ["trainer.max_epochs=1", "trainer.limit_train_batches=3", "trainer.accelerator=cpu"]
 
 
@@ -20,15 +20,16 @@ def commands() -> list[str]:
     return [re.sub(r"\s+#.*", "", line).strip() for line in blocks.splitlines() if line.strip()]
 
 
-RUNS = [command for command in commands() if command.startswith("python ")]
+RUNS = [command for command in commands() if command.startswith(("python ", "seqmodels "))]
 
 
 def shorter(command: str) -> list[str]:
     """The same command on fewer waves and for fewer steps."""
     few = [] if "data=" in command else ["data.series=100"]
-    _, script, *arguments = shlex.split(command)
-    short = ["rates.steps=20"] if script == "learning_rate.py" else SHORT
-    return [str(ROOT / script), *arguments, *few, *short]
+    _, name, *arguments = shlex.split(command)
+    script = [str(ROOT / name)] if name.endswith(".py") else ["-m", "seqmodels", name]
+    short = ["rates.steps=20"] if name == "find-lr" else SHORT
+    return [*script, *arguments, *few, *short]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_every_command_is_known():
 @pytest.mark.parametrize("command", RUNS)
 def test_commands_run(command, workplace):
     done = python(workplace, *shorter(command))
-    wanted = SHOWN[shlex.split(command)[1]]
+    wanted = SHOWN[shlex.split(command)[1].removesuffix(".py")]
     assert (done.code, done.err) == (0, "") and wanted in done.out
     if " -m " in command:
         assert len(list(workplace.glob("runs/sweep_*/summary.csv"))) == 1

@@ -10,16 +10,18 @@ from small_runs import small_module, small_waves
 from torch import nn
 
 from seqmodels.checkpoint import describe
-from seqmodels.cli import environment, run
-from seqmodels.cli.environment import masked
+from seqmodels.cli import assemble, environment
+from seqmodels.cli.launch import masked
 from seqmodels.errors import InputError
 from seqmodels.metrics import MODEL
 from seqmodels.report.results import result_table
 from seqmodels.report.summary import summarise_data
 from seqmodels.training.module import ForecastModule
+from seqmodels.training.run import check_resume
 
 SETTINGS = {
-    "seed": 0, "optimizer_steps": 4400, "dropout_passes": 0, "monitor": "validation/mase",
+    "seed": 0, "threads": "auto", "optimizer_steps": 4400, "dropout_passes": 0, "monitor": "validation/mase",
+    "ckpt_path": None,
     "trainer": {"precision": "32-true", "devices": 1, "gradient_clip_val": 1.0, "limit_val_batches": 1.0,
                 "max_epochs": None, "max_steps": -1, "limit_train_batches": 1.0, "accumulate_grad_batches": 1},
 }  # fmt: skip
@@ -51,9 +53,9 @@ def settings(**changes):
     ],
 )
 def test_settings_that_cannot_work_are_refused(change, words):
-    run.check_settings(settings())
+    assemble.plan_of(settings())
     with pytest.raises(InputError, match=words):
-        run.check_settings(settings(**change))
+        assemble.plan_of(settings(**change))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_settings_that_cannot_work_are_refused(change, words):
     ],
 )
 def test_training_lasts_as_many_optimizer_steps_as_asked(change, batches, epochs):
-    assert run.epochs(settings(**change), batches) == epochs
+    assert assemble.epochs(settings(**change), batches) == epochs
 
 
 def test_a_checkpoint_of_other_data_is_refused(tmp_path):
@@ -79,9 +81,9 @@ def test_a_checkpoint_of_other_data_is_refused(tmp_path):
     other = small_module(small_waves(data_seed=7))
     file = str(tmp_path / "last.ckpt")
     torch.save({"forecaster": describe({}, module.spec), "state_dict": module.state_dict()}, file)
-    run.check_resume(file, module)
+    check_resume(file, module)
     with pytest.raises(InputError, match="written on other data: target_statistics was"):
-        run.check_resume(file, other)
+        check_resume(file, other)
 
 
 def test_the_command_is_kept_without_secrets():

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from command_line import ROOT, forked
+from command_line import forked
 from data import integers
 from small_runs import fit, small_module
 
@@ -190,7 +190,7 @@ def test_an_interrupted_conversion_continues(shard: int, name: str, tmp_path: Pa
     data = build_table(frame, tmp_path / name)
     convert(data, tmp_path / "whole.store", rows)
     convert_interrupted(data, tmp_path / "a.store", rows, shard, monkeypatch)
-    with pytest.raises(InputError, match="a.store is not finished: run the same convert.py command again"):
+    with pytest.raises(InputError, match="a.store is not finished: run the same command again"):
         open_store(tmp_path / "a.store")
     lines = list(Conversion(output=str(tmp_path / "a.store"), part_rows=rows).run(data, {}))
     assert files_of(tmp_path / "a.store") == files_of(tmp_path / "whole.store")
@@ -291,7 +291,7 @@ def test_another_format_is_refused(content: str, words: str, small: Path) -> Non
 
 
 def test_other_paths_than_stores_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not exist .* make a store with convert.py"):
+    with pytest.raises(InputError, match="does not exist .* make a store with seqmodels convert"):
         open_store(tmp_path / "a.store")
     with pytest.raises(InputError, match="is a directory without store.json"):
         open_store(tmp_path)
@@ -540,18 +540,18 @@ def test_a_store_with_too_short_series_is_refused(tmp_path: Path) -> None:
 def test_convert_command_writes_and_verifies(tmp_path: Path) -> None:
     write(table(), tmp_path / "a.csv")
     keys = ["data.path=a.csv", "data.id=id", "data.time=t", "data.target=[y,z]", "conversion.part_rows=100"]
-    first = forked(tmp_path, *keys, "output=a.store", script=ROOT / "convert.py")
+    first = forked(tmp_path, *keys, "output=a.store", command="convert")
     assert first.code == 0 and first.err == ""
     lines = first.out.splitlines()
     assert lines[0].startswith("shard 1: ") and lines[-1].startswith("Written: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.store"]
-    again = forked(tmp_path, *keys, "output=a.store", script=ROOT / "convert.py")
+    again = forked(tmp_path, *keys, "output=a.store", command="convert")
     assert again.code == 0 and "all checksums correct" in again.out and not (tmp_path / "a.store.partial").exists()
 
 
 def test_a_refused_convert_command_leaves_no_files(tmp_path: Path) -> None:
     for keys, words in (([], "output has no value: give one with output=..."), (["output=a.store"], "does not exist")):
-        ended = forked(tmp_path, "data.path=a.csv", "data.target=[y]", *keys, script=ROOT / "convert.py")
+        ended = forked(tmp_path, "data.path=a.csv", "data.target=[y]", *keys, command="convert")
         assert ended.code == 2 and words in ended.err and ended.err.count("\n") == 1
         assert list(tmp_path.iterdir()) == []
 

@@ -114,10 +114,10 @@ def partial_path(store: Path) -> Path:
 
 def _why_absent(folder: Path) -> str:
     if partial_path(folder).is_dir():
-        return f"{folder} is not finished: run the same convert.py command again, it continues where it stopped."
+        return f"{folder} is not finished: run the same command again, it continues where it stopped."
     if folder.is_dir():
-        return f"{folder} is a directory without {META}, so it is not a store; make one with convert.py."
-    return f"{folder} does not exist (relative paths start at {Path.cwd()}); make a store with convert.py."
+        return f"{folder} is a directory without {META}, so it is not a store; make one with seqmodels convert."
+    return f"{folder} does not exist (relative paths start at {Path.cwd()}); make a store with seqmodels convert."
 
 
 def _open_array(folder: Path, name: str, array: Mapping[str, Any]) -> np.ndarray:

@@ -4,10 +4,8 @@ import json
 import logging
 import os
 import platform
-import shlex
 import subprocess
 import warnings
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from seqmodels.cli.secrets import hidden, is_secret
+from seqmodels.cli.secrets import hidden
 from seqmodels.errors import InputError
 
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "numpy", "polars")
@@ -58,7 +56,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def record(config: DictConfig, overrides: Sequence[str], directory: Path, script: str = "train.py") -> dict[str, Any]:
+def record(config: DictConfig, command: str, directory: Path) -> dict[str, Any]:
     """Write config.yaml, command.txt and environment.json into the run directory; returns the environment.
 
     A run that is resumed in its directory adds its command to those before.
@@ -70,7 +68,7 @@ def record(config: DictConfig, overrides: Sequence[str], directory: Path, script
     earlier = commands.read_text(encoding="utf-8") if config.ckpt_path is not None and commands.exists() else ""
     files = {
         "config.yaml": yaml(config),
-        "command.txt": earlier + command(overrides, script) + "\n",
+        "command.txt": earlier + command + "\n",
         "environment.json": json.dumps(environment, indent=2) + "\n",
     }
     try:
@@ -80,17 +78,6 @@ def record(config: DictConfig, overrides: Sequence[str], directory: Path, script
     except OSError as error:
         raise InputError(f"{directory}: the run directory cannot be written ({error.strerror}).") from error
     return environment
-
-
-def command(overrides: Sequence[str], script: str = "train.py") -> str:
-    """What a user would type in a shell, without the values of secrets."""
-    return shlex.join(["python", script, *map(masked, overrides)])
-
-
-def masked(override: str) -> str:
-    """The override, without its value where that is a secret."""
-    key, equals, _ = override.partition("=")
-    return f"{key}=***" if equals and is_secret(key) else override
 
 
 def yaml(config: DictConfig) -> str:
@@ -113,7 +100,7 @@ def describe(seed: int) -> dict[str, Any]:
 
 def revision() -> str | None:
     """The git revision of this code, "-dirty" where files were changed; None outside of a checkout."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError, MissingMandatoryValue
 
 from seqmodels.config.build import nearest
+from seqmodels.config.compose import private_hydra
 from seqmodels.errors import InputError
 
 QUOTE = r"""values with = , : ( ) { } [ ] or spaces need quotes twice, like 'key="value"'"""
@@ -76,8 +77,7 @@ class Composed:
         return [one for one in self.overrides if "." not in _key(one) and "=" in one and "," not in one]
 
     def _compose(self, overrides: list[str]) -> Names:
-        place = str(self.folder.resolve())
-        with initialize_config_dir(config_dir=place, job_name=self.name, version_base="1.3"):
+        with private_hydra(self.folder, self.name):
             config = compose(self.name, overrides=[*self.extra, *overrides], return_hydra_config=True)
             sources = GlobalHydra.instance().config_loader().get_sources()
             options = {group: _list(sources, group, ObjectType.CONFIG) for group in _groups(sources)}

@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from seqmodels.cli.main import PastHydra
+from seqmodels.cli.launch import PastHydra
 from seqmodels.config.check import check
 
 

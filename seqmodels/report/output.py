@@ -1,5 +1,6 @@
 """Output to the terminal, and atomic writing of files."""
 
+import io
 import json
 import math
 import os
@@ -18,6 +19,13 @@ def show(renderable: RenderableType) -> None:
     if not console.is_terminal:
         console.width = WIDTH
     console.print(renderable)
+
+
+def to_text(renderable: RenderableType) -> str:
+    """What ``show`` prints, without colours."""
+    file = io.StringIO()
+    Console(highlight=False, width=WIDTH, color_system=None, file=file).print(renderable)
+    return file.getvalue().rstrip()
 
 
 def echo(text: str) -> None:

@@ -170,6 +170,11 @@ class ForecastModule(pl.LightningModule):
             },
         }
 
+    @property
+    def trainable(self) -> bool:
+        """True if the model has weights to train."""
+        return any(parameter.requires_grad for parameter in self.forecaster.parameters())
+
     def new_optimizer(self) -> torch.optim.Optimizer:
         """An optimizer over the model's weights; raises InputError for settings that it does not accept."""
         try:

@@ -1,0 +1,116 @@
+"""The door between configuration and code: from a composed config to built objects; below it nobody sees a config."""
+
+import math
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from datamodules.base import WindowDataModule
+from seqmodels.cli import environment
+from seqmodels.config.build import build
+from seqmodels.errors import InputError
+from seqmodels.inference.monte_carlo import dropout_on
+from seqmodels.report.output import show
+from seqmodels.report.summary import summarise_data, summarise_model
+from seqmodels.training.module import ForecastModule
+from seqmodels.training.run import Plan, Run, check_resume
+
+PRECISIONS = ("32-true", "bf16-mixed", "64-true")
+FEWEST_EPOCHS, MOST_EPOCHS = 5, 500
+
+
+def plan_of(config: DictConfig) -> Plan:
+    """The plan, and a check of the trainer's settings; raises InputError for a value that cannot work."""
+    trainer = config.trainer
+    if str(trainer.precision) not in PRECISIONS:
+        raise InputError(f"trainer.precision is {trainer.precision}; it must be one of {', '.join(PRECISIONS)}.")
+    if trainer.devices != 1:
+        raise InputError(f"trainer.devices is {trainer.devices}; training runs on one device, so it must be 1.")
+    if (trainer.gradient_clip_val or 0) < 0:
+        raise InputError(f"trainer.gradient_clip_val is {trainer.gradient_clip_val}; it must not be negative.")
+    if trainer.limit_val_batches == 0:
+        raise InputError("trainer.limit_val_batches is 0; validation decides which weights are kept, so it must run.")
+    return Plan(**{one.name: config[one.name] for one in fields(Plan)})
+
+
+def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModule, ForecastModule]:
+    """The data, set up, and the module around the fresh model called ``name``, both shown; seeds every generator.
+
+    ``data``: arguments of the DataModule that no config can hold, such as a data frame. Raises InputError for settings
+    that cannot work, before anything is opened.
+    """
+    environment.quiet()
+    plan = plan_of(config)
+    pl.seed_everything(plan.seed, verbose=False)
+    datamodule: WindowDataModule = build(config.data, **data)
+    datamodule.setup()
+    show(summarise_data(datamodule))
+    module = ForecastModule(
+        forecaster=build(config.model, spec=datamodule.spec),
+        spec=datamodule.spec,
+        config=plain(config.model),
+        optimizer=build(config.optimizer),
+        scheduler=build(config.scheduler),
+        monitor=plan.monitor,
+    )
+    show(summarise_model(module.forecaster, datamodule.spec.past_steps, name))
+    if plan.dropout_passes and module.trainable:
+        with dropout_on(module.forecaster):  # refuses a model without dropout before it is trained
+            pass
+    environment.set_threads(plan.threads, module.forecaster, datamodule.train_dataloader().batch_size)
+    return datamodule, module
+
+
+def assemble(config: DictConfig, directory: Path, name: str, **data: Any) -> Run:
+    """The whole run, ready to ``complete``; ``data`` as for ``prepare``."""
+    started = time.monotonic()
+    datamodule, module = prepare(config, name, **data)
+    if module.trainable:
+        module.new_optimizer()  # once, to refuse bad settings early
+    plan = plan_of(config)
+    check_resume(plan.ckpt_path, module)
+    callbacks = [build(node) for node in config.callbacks.values() if node is not None]
+    trainer = build_trainer(
+        config,
+        directory,
+        max_epochs=epochs(config, batches=len(datamodule.train_dataloader())),
+        callbacks=callbacks,
+        logger=[build(node) for node in config.logger.values() if node is not None],
+        enable_checkpointing=any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks),
+    )
+    return Run(name, directory, datamodule, module, trainer, plan, started)
+
+
+def build_trainer(config: DictConfig, directory: Path, **changes: Any) -> pl.Trainer:
+    """The configured trainer with some arguments changed; "auto" is a CUDA device or the CPU.
+
+    Other accelerators lack 64-bit numbers for the errors.
+    """
+    chosen = config.trainer.accelerator
+    return build(
+        config.trainer,
+        accelerator="cpu" if chosen == "auto" and not torch.cuda.is_available() else chosen,
+        enable_model_summary=False,
+        default_root_dir=directory,
+        **changes,
+    )
+
+
+def epochs(config: DictConfig, batches: int) -> int | None:
+    """``trainer.max_epochs``, or where neither it nor ``max_steps`` is set, as many as make ``optimizer_steps``."""
+    if config.trainer.max_epochs is not None or config.trainer.max_steps != -1:
+        return config.trainer.max_epochs
+    limit = config.trainer.limit_train_batches
+    limited = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    steps = max(1, math.ceil(limited / config.trainer.accumulate_grad_batches))
+    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(config.optimizer_steps / steps)))
+
+
+def plain(config: Any) -> Any:
+    """A config node as dictionaries, lists and primitives, resolved."""
+    return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config

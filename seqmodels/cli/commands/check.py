@@ -1,0 +1,41 @@
+"""``seqmodels check``: prove that nothing of the future reaches the training or the inputs of a model.
+
+It takes the keys of ``train`` and those of ``leaks``. The weights are new ones, or those of ``ckpt_path``. The exit
+code is 1 if a leak was found.
+"""
+
+import time
+from functools import partial
+
+from omegaconf import DictConfig
+
+from seqmodels import checkpoint
+from seqmodels.cli import environment
+from seqmodels.cli.assemble import prepare
+from seqmodels.cli.launch import Job
+from seqmodels.config.build import build
+from seqmodels.leaks import finding
+from seqmodels.report import output
+from seqmodels.training.run import check_resume, relative_to_here
+
+
+def check(config: DictConfig, job: Job) -> float:
+    """Run all checks and write the findings into the run directory; return 0, or raise SystemExit for a leak."""
+    started = time.monotonic()
+    checks = build(config.leaks)
+    _, module = prepare(config, job.model)
+    check_resume(config.ckpt_path, module)
+    if config.ckpt_path is not None:
+        module.load_state_dict(checkpoint.read(config.ckpt_path)["state_dict"])
+    environment.record(config, job.command(), job.directory)
+    findings = checks.run(partial(build, config.data), module.forecaster)
+    leaks = finding.list_sentences(findings, "leaks")
+    summary = {"model": job.model, "monitor": {"name": "leaks", "value": len(leaks)}}
+    finding.write_findings(findings, job.directory, {**summary, "seconds": round(time.monotonic() - started, 3)})
+    output.show(finding.findings_table(findings))
+    for warning in finding.list_sentences(findings, "warnings"):
+        output.echo(f"warning: {warning}")
+    output.echo(f"Everything about this check is in {relative_to_here(job.directory)}")
+    if leaks:
+        raise SystemExit("\n".join(f"leak: {leak}" for leak in leaks))
+    return 0.0

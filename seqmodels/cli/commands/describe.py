@@ -1,0 +1,34 @@
+"""``seqmodels describe``: the contents, repairs and behaviour of a data set, and the window that suits it.
+
+It takes the keys of ``train`` and those of ``description``; no model is built. It writes ``description.html``, the
+figures and ``metrics.json``, and prints the command that trains with the suggested settings.
+"""
+
+from omegaconf import DictConfig
+
+from seqmodels.cli import environment
+from seqmodels.cli.assemble import plan_of
+from seqmodels.cli.launch import Job
+from seqmodels.config.build import build
+from seqmodels.description import page, profile
+from seqmodels.report import output
+from seqmodels.training.run import relative_to_here
+
+SUGGESTED = ("data.past_steps=", "data.horizon=", "data.season=")
+LEFT_OUT = (*SUGGESTED, "description.", "hydra.")  # keys that are not repeated in the training command
+
+
+def describe(config: DictConfig, job: Job) -> None:
+    """Describe the data of ``config`` in the run directory."""
+    environment.quiet()
+    plan_of(config)
+    options = build(config.description)
+    data, warning = profile.set_up_data(config.data)
+    description = profile.describe(data, options, config.seed)
+    environment.record(config, job.command(), job.directory)
+    command = job.train(without=LEFT_OUT, more=description.advice.overrides)
+    output.show(page.summary(description, warning))
+    written = page.write(description, job.directory, options.drawn, command, warning)
+    output.echo(f"To train with it: {command}")
+    for path in written:
+        output.echo(f"Written: {relative_to_here(path)}")

@@ -1,0 +1,69 @@
+"""``seqmodels find-lr``: train with rising learning rates, suggest one, and show why.
+
+It takes the keys of ``train`` and those of ``rates``. The weights and the order of the data are those with which
+training by the same seed would begin; nothing is validated, and the scheduler waits for the training proper.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from seqmodels.cli import environment
+from seqmodels.cli.assemble import build_trainer, prepare
+from seqmodels.cli.launch import Job
+from seqmodels.config.build import build
+from seqmodels.errors import InputError
+from seqmodels.report import output, plotting
+from seqmodels.training import loop, lr_finder
+from seqmodels.training.run import relative_to_here
+
+OWN = ("optimizer.lr=", "rates.", "hydra.")  # keys that are not repeated in the command that trains
+
+
+def find_lr(config: DictConfig, job: Job) -> float:
+    """One sweep over learning rates in the run directory; returns the suggested one."""
+    started = time.monotonic()
+    if config.ckpt_path is not None:
+        raise InputError(f"ckpt_path is {config.ckpt_path}; a sweep of learning rates begins with fresh weights.")
+    finder = build(config.rates)
+    data, module = prepare(config, job.model)
+    if not module.trainable:
+        raise InputError(f"model={job.model} has no weights to train, so there is no learning rate to look for.")
+    module.new_optimizer()  # to refuse bad settings early
+    environment.record(config, job.command(), job.directory)
+    fit(config, job.directory, module, data, finder)
+    curve = finder.curve()
+    found = lr_finder.suggest(curve)
+    figure = lr_finder.plot_curve(curve, found, f"Learning rate of {job.model}")
+    plotting.save_figure(figure, job.directory / "learning_rate.png")
+    parameters = sum(parameter.numel() for parameter in module.forecaster.parameters())
+    described = {"model": job.model, "parameters": parameters, "seconds": round(time.monotonic() - started, 3)}
+    lr_finder.write_curve(curve, found, job.directory, described)
+    if found is None:
+        raise InputError(lr_finder.no_suggestion(curve))
+    output.echo(lr_finder.explain(curve, found))
+    output.echo(f"Suggested: {job.train(without=OWN, more=[f'optimizer.lr={found.rate:g}'])}")
+    output.echo(f"Everything about this sweep is in {relative_to_here(job.directory)}")
+    return found.rate
+
+
+def fit(config: DictConfig, directory: Path, module: Any, data: Any, finder: Any) -> None:
+    """Train as configured, but with the learning rates that the callback ``finder`` sets, and without validation."""
+    trainer = build_trainer(
+        config,
+        directory,
+        max_epochs=-1,
+        max_steps=finder.steps + 1,  # the loss after the last rate is that of one more step
+        max_time=None,
+        fast_dev_run=False,
+        limit_val_batches=0,
+        callbacks=[finder],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+    )
+    module.scheduler = None
+    loop.install(trainer)
+    trainer.fit(module, datamodule=data)

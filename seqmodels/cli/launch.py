@@ -1,0 +1,251 @@
+"""Launch a command as a Hydra application: one sentence for what the user can mend, a traceback for our own faults.
+
+Exit codes: 0 done, 1 a fault of ours or failed jobs of a sweep, 2 refused input, 130 interrupted, 143 terminated.
+It loads neither torch nor lightning, so that ``--help`` answers at once.
+"""
+
+import argparse
+import logging
+import os
+import re
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import hydra
+from hydra._internal.utils import get_args_parser  # Hydra offers its flags nowhere else
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from seqmodels.cli.messages import Composed, one_line, sentence
+from seqmodels.cli.secrets import is_secret
+from seqmodels.config.build import nearest
+from seqmodels.config.compose import VERSION_BASE, packaged_folder
+from seqmodels.errors import InputError
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+ERROR_FILE = "error.txt"
+REFUSED, INTERRUPTED, TERMINATED = 2, 130, 143
+
+log = logging.getLogger(__name__)
+
+
+def run_dir(ckpt_path: str | None, new: str) -> str:
+    """Where a run writes: the run directory that its checkpoint lies in (so that it continues there), else ``new``."""
+    checkpoint = Path(ckpt_path or "")
+    folder = checkpoint.parent.parent
+    is_run = checkpoint.parent.name == "checkpoints" and checkpoint.is_file() and (folder / "config.yaml").is_file()
+    return str(folder) if is_run else new
+
+
+def plain_path(name: str) -> str:
+    """A path that neither a shell nor Hydra takes for more than text: ``data.target-[load, wind]`` as ``...load-wind``.
+
+    Brackets and quotes are left out, since a dash in their place would look like the sign of a number.
+    """
+    return re.sub(r"[^A-Za-z0-9_.+/-]+", "-", re.sub(r"[][(){}'\"]", "", name))
+
+
+OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
+OmegaConf.register_new_resolver("plain_path", plain_path, replace=True)
+
+
+class PastHydra(BaseException):
+    """Carries its cause past Hydra, which turns errors of callbacks into warnings and comments on those of jobs."""
+
+
+class Job(NamedTuple):
+    """What a command may know about the job that Hydra runs it as."""
+
+    directory: Path  # the run directory
+    model: str  # the choice of the group model, such as "lstm"
+    overrides: Sequence[str]  # as the user wrote them
+    program: str  # what stands before them: "seqmodels train"
+
+    def command(self) -> str:
+        """What the user typed, as a shell would take it, without the values of secrets."""
+        return shell_line(self.program, self.overrides)
+
+    def train(self, without: Sequence[str] = (), more: Sequence[str] = ()) -> str:
+        """The command that trains with the same overrides, less those that begin with ``without``, and ``more``."""
+        kept = [override for override in self.overrides if not override.lstrip("+").startswith(tuple(without))]
+        return shell_line("seqmodels train", [*kept, *more])
+
+
+def shell_line(program: str, overrides: Sequence[str]) -> str:
+    """A command line with the values of secrets masked."""
+    return f"{program} {shlex.join(map(masked, overrides))}".rstrip()
+
+
+def masked(override: str) -> str:
+    """The override, without its value where that is a secret."""
+    key, equals, _ = override.partition("=")
+    return f"{key}=***" if equals and is_secret(key) else override
+
+
+Task = Callable[..., Any]  # called with the composed config and the Job
+
+
+def launch(task: Task, config: str, program: str, arguments: Sequence[str], folder: Path | None = None) -> NoReturn:
+    """Run ``task`` as a Hydra application, with Hydra's grammar, and leave the process with an exit code.
+
+    ``config`` names the primary config in ``folder`` (the packaged one unless given). ``HYDRA_FULL_ERROR=1`` set by
+    the user always gives the full traceback.
+    """
+    folder = folder or packaged_folder()
+    full = os.environ.get(FULL_ERROR) == "1"
+    os.environ[FULL_ERROR] = "1"  # makes Hydra raise what it would print
+    sys.argv = [program.split()[-1 if program.endswith(".py") else 0], *arguments]
+    try:
+        _refuse_unknown_flags()
+        _refuse_shadowed(folder)
+        hydra.main(version_base=VERSION_BASE, config_path=str(folder), config_name=config)(_guarded(task, program))()
+        sys.stdout.flush()  # here, where a reader that has left can still be answered for
+    except BaseException as caught:  # the outermost frame: nothing may pass without an exit code
+        error = caught.__cause__ if isinstance(caught, PastHydra) and caught.__cause__ else caught
+        sys.exit(_report(error, full, folder, config))
+    sys.exit(0)
+
+
+def _guarded(task: Task, program: str) -> Callable[[DictConfig], Any]:
+    """The task as Hydra calls it: in a sweep its failure is written down and the other jobs go on.
+
+    In a sweep every error, ``SystemExit`` too, becomes ``error.txt`` in the job's directory and the worst possible
+    value for an optimiser (infinite; NaN would end an optuna study). Only an interruption or a termination of the
+    process still ends the sweep. Outside of a sweep errors pass through to ``launch``.
+    """
+
+    def guarded(config: DictConfig) -> Any:
+        hydra_config = HydraConfig.get()
+        folder = Path(hydra_config.runtime.output_dir)
+        sweep = hydra_config.mode == RunMode.MULTIRUN
+        if sweep:
+            (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier attempt in the same directory
+        try:
+            model = hydra_config.runtime.choices.get("model") or ""
+            return task(config, Job(folder, model, tuple(hydra_config.overrides.task), program))
+        except (Exception, SystemExit) as error:
+            if not sweep:
+                _remove_empty(folder)
+                raise PastHydra() from error
+            _write_error(error, folder)
+            if _ended(error) is not None:
+                raise
+            return _worst(hydra_config.sweeper.get("direction"))
+
+    return guarded
+
+
+def _refuse_shadowed(folder: Path) -> None:
+    """Raise InputError for a file of the user's config folder that Hydra would pass over for a packaged one."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd")
+    own = parser.parse_known_args()[0].config_dir
+    if own is None or not Path(own).is_dir() or Path(own).samefile(folder):
+        return
+    for file in sorted(Path(own).rglob("*.yaml")):
+        place = file.relative_to(own)
+        if (folder / place).is_file():
+            raise InputError(
+                f"{file} has the name of a packaged config, which would be taken instead; rename it, for example to"
+                f" my_{place.name}."
+            )
+
+
+def _remove_empty(folder: Path) -> None:
+    """Take back the directory that Hydra made for a run that was refused, and what it made to hold it."""
+    here = Path.cwd()
+    for place in (folder, *(parent for parent in folder.parents if parent != here and parent.is_relative_to(here))):
+        try:
+            place.rmdir()
+        except OSError:  # something is in it
+            return
+
+
+def _write_error(error: BaseException, folder: Path) -> None:
+    """One sentence, an empty line, the traceback."""
+    kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+    summary = f"{kind}{one_line(error) or 'no message'}"
+    trace = "".join(traceback.format_exception(error))
+    (folder / ERROR_FILE).write_text(f"{summary}\n\n{trace}", encoding="utf-8")
+    log.error("This job failed, the sweep goes on: %s (%s)", summary, folder / ERROR_FILE)
+
+
+def _worst(direction: Any) -> Any:
+    """The value no optimiser prefers: infinite, negative where the sweeper maximises; one for each direction."""
+    if OmegaConf.is_list(direction):
+        return tuple(_worst(one) for one in direction)
+    return float("-inf") if "maximize" in str(direction).lower() else float("inf")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _ended(error: BaseException) -> int | None:
+    """The exit code if the process was told from outside to end; a trainer turns both signals into ``SystemExit``."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, SystemExit):
+        if any(kind.__name__ == "SIGTERMException" for kind in type(error).__mro__):
+            return TERMINATED
+        if any(isinstance(link, KeyboardInterrupt) for link in _chain(error)):
+            return INTERRUPTED
+    return None
+
+
+def _report(error: BaseException, full: bool, folder: Path, name: str) -> int:
+    """Tell the user on standard error and give the exit code."""
+    code = _ended(error)
+    if code is None and isinstance(error, SystemExit):
+        return _exit_code(error)
+    if isinstance(error, BrokenPipeError) and _reader_has_left():
+        return 1
+    if code is None:
+        said = sentence(error, Composed(folder, name, sys.argv[1:]))
+        line, code = (f"error: {said}", REFUSED) if said else ("", 1)
+    else:
+        line = "interrupted" if code == INTERRUPTED else "terminated"
+    if full or not line:
+        traceback.print_exception(error)
+    else:
+        print(line, file=sys.stderr)
+    return code
+
+
+def _exit_code(error: SystemExit) -> int:
+    if error.code is None or isinstance(error.code, int):
+        return error.code or 0
+    print(error.code, file=sys.stderr)
+    return 1
+
+
+def _reader_has_left() -> bool:
+    """Whether standard output is a pipe that nobody reads any more (``| head``); what is left to say is dropped."""
+    try:
+        print(flush=True)  # an empty line, since a write is the only way to know
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more as it ends
+        return True
+    return False
+
+
+def _refuse_unknown_flags() -> None:
+    """Hydra's own parser would answer with its usage, many lines long."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ").split()[0]
+        flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
+        hint = nearest(unknown, flags) if unknown.startswith("-") else ""
+        raise InputError(f"{one_line(message)}: no such use of a flag.{hint}")
+
+    parser.error = refuse  # type: ignore[method-assign]  # argparse offers no other way to word its errors
+    if {"--version"}.isdisjoint(sys.argv):
+        parser.parse_args()

@@ -1,0 +1,207 @@
+"""``seqmodels.fit``: the command ``train`` as a function, for a notebook or a script."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from seqmodels.cli import launch as launch  # registers the resolvers that configs use
+from seqmodels.cli.commands.train import completed
+from seqmodels.cli.messages import Composed, sentence
+from seqmodels.cli.secrets import is_secret
+from seqmodels.config.build import nearest
+from seqmodels.config.check import SUPPLIED, check
+from seqmodels.config.compose import packaged_folder, private_hydra
+from seqmodels.errors import InputError
+from seqmodels.report.output import to_text
+from seqmodels.training.run import Run
+from seqmodels.window import AbstractForecaster
+
+DATA = "csv"  # the option of the group data that reads tables
+OWN = (
+    "model",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "callbacks",
+    "logger",
+    "experiment",
+    "debug",
+)  # groups to choose from
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What ``fit`` returns: the trained model, its result table, and where everything was written.
+
+    ``model`` holds the weights of the best checkpoint and is in evaluation mode. ``table`` has one row per stage and
+    forecast (the model, naive, seasonal naive), with MAE, RMSE, MSE, MASE, skill and the number of windows.
+    ``value`` is the monitored figure on the validation windows.
+    """
+
+    run: Run
+    value: float
+
+    @property
+    def model(self) -> AbstractForecaster:
+        return self.run.module.forecaster.eval()
+
+    @property
+    def table(self) -> pl.DataFrame:
+        return pl.DataFrame(self.run.rows)
+
+    @property
+    def directory(self) -> Path:
+        """The run directory: config, metrics, checkpoints, figures, TensorBoard events."""
+        return self.run.directory
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The best checkpoint, for ``seqmodels.load``; None for a model without weights."""
+        return self.run.best_checkpoint
+
+    def __repr__(self) -> str:
+        return to_text(self.run.result_table())
+
+
+def fit(
+    data: Any,
+    *,
+    target: str | Sequence[str],
+    time: str | Sequence[str] | None = None,
+    horizon: int | None = None,
+    model: str = "lstm",
+    directory: str | PathLike[str] | None = None,
+    **overrides: Any,
+) -> TrainedModel:
+    """Train a model on a table, test its best weights beside the naive forecasts, and write a run directory.
+
+    ``data``: a data frame of pandas or polars, an Arrow table, or what ``data.path`` takes: a CSV or Parquet file, a
+    list of files, a directory. ``model`` and every other group take the name of an option, such as ``optimizer="sgd"``.
+
+    ``overrides``: everything else that the command line takes. Arguments of the data by their own name
+    (``past_steps=56``, ``id="shop"``), top-level keys (``seed=1``), a mapping for the keys of a group
+    (``trainer={"max_epochs": 5}``), nested keys with two underscores or in a mapping (``model__backbone__hidden=64``,
+    ``**{"model.backbone.hidden": 64, "model/readout": "seq_to_vector"}``).
+
+    Defaults, checks and files are those of ``seqmodels train``. ``directory`` is a new one under ``runs`` unless given.
+
+    Raises InputError, with one sentence, for everything that the user can mend.
+    """
+    given = {"target": target, "time": time, "horizon": horizon, **overrides}
+    settings = {key: _plain(value) for key, value in given.items() if value is not None or key in overrides}
+    frame = not isinstance(data, (str, PathLike, list, tuple))
+    folder = Path(directory) if directory is not None else _new_directory("frame" if frame else DATA, model)
+    path = f"<{type(data).__module__.partition('.')[0]} data frame>" if frame else _plain(data)
+    config = _config(model, {**settings, "data.path": path}, folder)
+    with _globals_restored():
+        made = {"path": data} if frame else {}
+        run, value = completed(config, folder, model, _call(path, {"model": model, **settings}), **made)
+    return TrainedModel(run, value)
+
+
+def _new_directory(data: str, model: str) -> Path:
+    return Path("runs", f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}_{data}_{model}")
+
+
+def _plain(value: Any) -> Any:
+    """What a config can hold: primitives, lists and mappings; dates and paths as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, PathLike):
+        return fspath(value)
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    return value.item() if hasattr(value, "item") and not isinstance(value, str) else value
+
+
+def _config(model: str, settings: Mapping[str, Any], directory: Path) -> DictConfig:
+    """The checked and resolved config of the run, with Hydra's state as it was before."""
+    folder = packaged_folder()
+    choices = {"data": DATA, "model": model}
+    choices |= {key: value for key, value in settings.items() if _is_choice(key, value)}
+    arguments = [f"{group}={choice}" for group, choice in choices.items()]
+    try:
+        with private_hydra(folder, "train"):
+            config = compose("train", overrides=arguments, return_hydra_config=True)
+            known = {*map(str, config), *(group.partition("/")[0] for group in config.hydra.runtime.choices)}
+            with open_dict(config):
+                config.hydra.runtime.output_dir = str(directory)
+                HydraConfig.instance().set_config(config)
+                for key, value in settings.items():
+                    if key not in choices:
+                        _set(config, key, value)
+                del config.hydra
+            check(config, known, {**SUPPLIED, "data": ()})
+            OmegaConf.resolve(config)
+    except HydraException as error:
+        raise InputError(sentence(error, Composed(folder, "train", arguments)) or str(error)) from None
+    return config
+
+
+def _is_choice(key: str, value: Any) -> bool:
+    return "/" in key or (key in OWN and (isinstance(value, str) or value is None))
+
+
+def _set(config: DictConfig, key: str, value: Any) -> None:
+    """Set what the user calls ``key``; mappings are merged into what is there."""
+    place = _place(config, key)
+    if isinstance(value, Mapping) and OmegaConf.is_dict(OmegaConf.select(config, place)):
+        for name, inner in value.items():
+            OmegaConf.update(config, f"{place}.{name}", inner, merge=False)
+    else:
+        OmegaConf.update(config, place, value, merge=False)
+
+
+def _place(config: DictConfig, key: str) -> str:
+    """The full key in the config; raises InputError for one that is not there."""
+    dotted = key.replace("__", ".")
+    if dotted.partition(".")[0] in config:
+        parent, _, leaf = dotted.rpartition(".")
+        node = OmegaConf.select(config, parent) if parent else config
+        if OmegaConf.is_dict(node) and (leaf in node or "_target_" in node):
+            return dotted
+    elif dotted in config.data:
+        return f"data.{dotted}"
+    raise InputError(f"fit has no argument {key}.{nearest(dotted, [*_keys(config), *map(str, config.data)])}")
+
+
+def _keys(node: DictConfig, start: str = "") -> Iterator[str]:
+    for name in map(str, node):
+        if not name.startswith("_"):
+            yield f"{start}{name}"
+            inner = node._get_node(name)
+            if isinstance(inner, DictConfig):
+                yield from _keys(inner, f"{start}{name}.")
+
+
+def _call(path: Any, settings: Mapping[str, Any]) -> str:
+    """The call as Python, without the values of secrets: what ``command.txt`` keeps."""
+    shown = {key: "***" if is_secret(key) else value for key, value in settings.items()}
+    plain = [f"{key}={value!r}" for key, value in shown.items() if key.isidentifier()]
+    others = {key: value for key, value in shown.items() if not key.isidentifier()}
+    return f"seqmodels.fit({', '.join([repr(path), *plain, *([f'**{others!r}'] if others else [])])})"
+
+
+@contextmanager
+def _globals_restored() -> Iterator[None]:
+    """Filters of warnings and the number of threads as they were, whatever a run sets."""
+    threads = torch.get_num_threads()
+    with warnings.catch_warnings():
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

@@ -1,0 +1,197 @@
+"""One training run: fit a model, restore its best weights, measure it beside naive forecasts, write the results."""
+
+import gc
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from rich.console import RenderableType
+
+from datamodules.base import WindowDataModule
+from seqmodels.checkpoint import KEY, read
+from seqmodels.errors import InputError
+from seqmodels.metrics import MEASURES, MODEL
+from seqmodels.report.output import echo, show
+from seqmodels.report.results import result_rows, result_table, write_results
+from seqmodels.training import loop
+from seqmodels.training.callbacks import figures, scalars
+from seqmodels.training.module import ForecastModule
+
+
+def monitors() -> list[str]:
+    """Metrics that can decide which weights are the best: logged at every validation, and the smaller the better."""
+    measures = [name for name, one in MEASURES.items() if one.smaller_is_better and not one.needs_naive]
+    return [*(f"validation/{name}" for name in measures), "loss/validation"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The settings of a run that belong to no other object; raises ``InputError`` for a value that cannot work.
+
+    ``monitor`` decides which checkpoint is the best, when to stop early, and what a sweep ranks by.
+    ``optimizer_steps``: length of training where the trainer sets none. ``dropout_passes``: forecasts with dropout left
+    on behind the error bars of figures; 0 for none. ``ckpt_path``: checkpoint to resume from.
+    """
+
+    seed: int = 0
+    threads: int | str = "auto"
+    optimizer_steps: int = 4400
+    monitor: str = "validation/mase"
+    dropout_passes: int = 0
+    ckpt_path: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.monitor not in monitors():
+            raise InputError(f"monitor is {self.monitor!r}; it must be one of {', '.join(monitors())}.")
+        for name, least in (("seed", 0), ("optimizer_steps", 1), ("dropout_passes", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}.")
+        if self.seed >= 2**32:
+            raise InputError(f"seed is {self.seed}; it must be less than 2**32.")
+        if self.dropout_passes == 1:
+            raise InputError("dropout_passes is 1; it must be 0, for none, or at least 2, for a deviation.")
+
+
+@dataclass
+class Run:
+    """Everything that a training run needs, built: the data, set up, the module, the trainer and the plan.
+
+    ``name`` is what the user calls the model, ``directory`` the run directory.
+    """
+
+    name: str
+    directory: Path
+    data: WindowDataModule
+    module: ForecastModule
+    trainer: pl.Trainer
+    plan: Plan
+    started: float = field(default_factory=time.monotonic)
+
+    def complete(self, settings: Mapping[str, Any]) -> float:
+        """Fit, measure, show and write everything; the monitored value of the kept weights on the validation windows.
+
+        ``settings``: nested plain values that TensorBoard shows among the hyperparameters.
+        """
+        if self.module.trainable:
+            self.fit()
+        self.evaluate()
+        show(self.result_table())
+        passes = self.plan.dropout_passes
+        figures.save_final_figures(self.module, self.data, self.directory / "figures", dropout_passes=passes)
+        return self.write(settings)
+
+    def fit(self) -> None:
+        """Train from the start or from a checkpoint, then put the best weights back, and say which they are."""
+        trainer, module, ckpt_path = self.trainer, self.module, self.plan.ckpt_path
+        if ckpt_path is not None:
+            done = read(ckpt_path)["epoch"] + 1
+            echo(f"Resuming from {ckpt_path}, epoch {done}.")
+            if trainer.max_epochs is not None and done >= trainer.max_epochs > 0:
+                echo(f"Nothing is left to train: trainer.max_epochs is {trainer.max_epochs}.")
+        loop.install(trainer)
+        started = time.perf_counter()
+        gc.collect()
+        gc.freeze()  # what the libraries have loaded stays: collecting it over and over costs 10 % of a small model
+        try:
+            trainer.fit(module, datamodule=self.data, ckpt_path=ckpt_path, weights_only=True)
+        finally:
+            gc.unfreeze()
+        module.fit_seconds = time.perf_counter() - started
+        self._restore_best()
+
+    def _restore_best(self) -> None:
+        kept = self.best_checkpoint
+        if kept is None:
+            echo("Testing the weights of the last step: no best checkpoint was kept.")
+            return
+        best = read(kept)
+        self.module.load_state_dict(best["state_dict"])
+        self.module.best_epoch = best["epoch"] + 1
+        epochs = self.trainer.current_epoch
+        echo(f"Testing the best checkpoint, epoch {self.module.best_epoch} of {epochs}: {relative_to_here(kept)}")
+
+    @property
+    def best_checkpoint(self) -> Path | None:
+        """The checkpoint with the best monitored value, if one is kept."""
+        keeper = self.trainer.checkpoint_callback
+        path = getattr(keeper, "best_model_path", "") if getattr(keeper, "monitor", None) else ""
+        return Path(path) if path else None
+
+    def evaluate(self) -> None:
+        """Measure the model and the naive forecasts on the validation and test windows, into ``module.results``."""
+        for stage in ("validation", "test"):
+            self.module.stage = stage
+            if self.data.windows[stage]:
+                self.trainer.test(self.module, dataloaders=self.data.loaders[stage], verbose=False)
+
+    def result_table(self) -> RenderableType:
+        """The errors of the model and of the naive forecasts, for the terminal."""
+        module, spec = self.module, self.data.spec
+        return result_table(module.results, module.measured, self.name, spec.channels, spec.stateful)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The result table as records, see ``report.results.result_rows``."""
+        return result_rows(self.module.results, self.module.measured, self.name, self.data.spec.channels)
+
+    def write(self, settings: Mapping[str, Any]) -> float:
+        """Write metrics.json, metrics.csv and the summary of the loggers; the monitored value of the kept weights."""
+        value, module, trainer, rows = self.monitored(), self.module, self.trainer, self.rows
+        summary = {
+            "model": self.name,
+            "monitor": {"name": self.plan.monitor, "value": value},
+            "best_epoch": module.best_epoch,
+            "epochs": trainer.current_epoch,
+            "steps": trainer.global_step,
+            "parameters": sum(parameter.numel() for parameter in module.forecaster.parameters()),
+            "fit_seconds": round(module.fit_seconds, 3),
+            "seconds": round(time.monotonic() - self.started, 3),
+        }
+        write_results(self.directory, summary, rows)
+        own = [row for row in rows if row["row"] == self.name and row["channel"] == "all"]
+        figures_of_model = {f"{row['stage']}/{measure}": row[measure] for row in own for measure in MEASURES}
+        scalars.log_hyperparameters(trainer.loggers, settings, figures_of_model)
+        echo(f"Everything about this run is in {relative_to_here(self.directory)}")
+        return value
+
+    def monitored(self) -> float:
+        """The monitored figure on the validation windows, for the weights that were kept."""
+        name = self.plan.monitor
+        if name == "loss/validation":
+            score = getattr(self.trainer.checkpoint_callback, "best_model_score", None)
+            return float("nan") if score is None else float(score)
+        return self.module.results["validation"][MODEL].summary()[name.removeprefix("validation/")]
+
+
+def check_resume(ckpt_path: str | None, module: ForecastModule) -> None:
+    """Raise InputError unless the checkpoint, if any, can be read and has weights of the module's names and shapes."""
+    if ckpt_path is None:
+        return
+    checkpoint = read(ckpt_path)
+    given, wanted = (
+        {name: tuple(weight.shape) for name, weight in weights.items()}
+        for weights in (checkpoint["state_dict"], module.state_dict())
+    )
+    differing = sorted(name for name in {*given, *wanted} if given.get(name) != wanted.get(name))
+    if differing:
+        name = differing[0]
+        raise InputError(
+            f"ckpt_path={ckpt_path} does not fit the model: {name} has shape {given.get(name, 'none')} there and"
+            f" {wanted.get(name, 'none')} here; resume with the model and data of the run that wrote it."
+        )
+    before, now = checkpoint[KEY]["spec"], module.spec.to_dict()
+    for name in now:
+        if before.get(name) != now[name]:
+            raise InputError(
+                f"ckpt_path={ckpt_path} was written on other data: {name} was {before.get(name)} and is {now[name]};"
+                " resume with the data of that run."
+            )
+
+
+def relative_to_here(path: Path) -> Path:
+    """A path as the user would type it in the working directory."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
