@@ -11,19 +11,18 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
-from omegaconf import OmegaConf
 from rich.console import Console
 from small_runs import fit, small_module, small_waves
 
 from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet
 from seqmodels.baselines import Naive
-from seqmodels.cli import run
 from seqmodels.metrics import MEASURES, ErrorTable, Measure
 from seqmodels.report import output, results
 from seqmodels.report.formatting import format_duration, format_number, format_time
 from seqmodels.report.summary import receptive_field_warning, summarise_data, summarise_model
 from seqmodels.training.callbacks.scalars import ScalarLogger
+from seqmodels.training.run import Plan, Run, monitors
 
 
 def text_of(renderable) -> str:
@@ -231,10 +230,10 @@ def test_a_measure_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.Mon
     module = small_module(data)
     logger = CSVLogger(tmp_path, name="", version="logs")
     trainer = fit(module, data, [ScalarLogger()], logger=logger, max_epochs=1)
-    run.evaluate(trainer, module, data)
-    config = OmegaConf.create({"monitor": "validation/rmae"})
-    assert "validation/rmae" in run.monitors() and "validation/gain" not in run.monitors()
-    value = run.finish(config, tmp_path, trainer, module, data, "wavenet", 0.0)
+    assert "validation/rmae" in monitors() and "validation/gain" not in monitors()
+    run = Run("wavenet", tmp_path, data, module, trainer, Plan(monitor="validation/rmae"))
+    run.evaluate()
+    value = run.write({})
     found = json.loads((tmp_path / "metrics.json").read_text())
     own, naive = found["rows"][0], next(row for row in found["rows"] if row["row"] == "seasonal naive")
     assert own["rmae"] == value == found["monitor"]["value"] == pytest.approx(own["mae"] ** 0.5)
