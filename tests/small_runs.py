@@ -61,3 +61,43 @@ def fit(
         loop.install(trainer)
     trainer.fit(module, datamodule=data, ckpt_path=ckpt_path)
     return trainer
+
+
+def fit_waves(*callbacks: pl.Callback, dropout: float = 0.0, **arguments: Any) -> pl.Trainer:
+    """Fit the small module on the small waves."""
+    data = small_waves()
+    return fit(small_module(data, dropout), data, list(callbacks), **arguments)
+
+
+def flat_weights(module: torch.nn.Module) -> torch.Tensor:
+    """All weights as one vector."""
+    return torch.cat([weight.detach().flatten() for weight in module.parameters()])
+
+
+class Recorder(pl.Callback):
+    """Records learning rate and loss of each training batch."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self.losses: list[float] = []
+
+    def on_train_batch_start(self, trainer, module, batch, index) -> None:
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
+        self.losses.append(outputs["loss"].item())
+
+
+class Stop(Exception):
+    """Ends a run as a crash does."""
+
+
+class StopAt(pl.Callback):
+    """Raises Stop after ``step`` optimizer steps, after all other callbacks; never if None."""
+
+    def __init__(self, step: int | None):
+        self.step = step
+
+    def on_train_batch_start(self, trainer, module, batch, index) -> None:
+        if trainer.global_step == self.step:
+            raise Stop

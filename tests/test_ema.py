@@ -7,7 +7,7 @@ import pytest
 import torch
 from command_line import forked, metrics, only_run
 from omegaconf import OmegaConf
-from small_runs import fit, small_module, small_waves
+from small_runs import Stop, StopAt, fit_waves, flat_weights
 
 from datamodules.synthetic import Waves
 from seqmodels.checkpoint import load, read
@@ -19,21 +19,16 @@ DECAY = 0.8
 
 
 def weights(module: torch.nn.Module) -> torch.Tensor:
-    return torch.cat([parameter.detach().double().flatten() for parameter in module.parameters()])
+    return flat_weights(module).double()
 
 
 class Record(pl.Callback):
     """Records the weights after each optimizer step, during validation, and at its end."""
 
-    def __init__(self, stop: int | None = None) -> None:
+    def __init__(self) -> None:
         self.trained: list[torch.Tensor] = []
         self.validated: list[torch.Tensor] = []
         self.drawn: list[torch.Tensor] = []
-        self.stop = stop
-
-    def on_train_batch_start(self, trainer, module, batch, index) -> None:
-        if trainer.global_step == self.stop:
-            raise KeyError("stop")
 
     def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
         self.trained.append(weights(module))
@@ -66,11 +61,10 @@ def close(given: torch.Tensor, wanted: torch.Tensor) -> bool:
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_the_average_is_validated_and_kept_while_training_continues_unchanged(fast: bool, tmp_path: Path) -> None:
-    data, record = small_waves(), Record()
-    module = small_module(data)
-    fit(module, data, [record, AveragedWeights(DECAY), checkpoint_callback(tmp_path)], fast=fast, max_epochs=2)
-    plain, unaveraged = Record(), small_module(data)
-    fit(unaveraged, small_waves(), [plain], fast=fast, max_epochs=2)
+    record, plain = Record(), Record()
+    callbacks = [record, AveragedWeights(DECAY), checkpoint_callback(tmp_path)]
+    module = fit_waves(*callbacks, fast=fast, max_epochs=2).lightning_module
+    fit_waves(plain, fast=fast, max_epochs=2)
     assert all(map(torch.equal, record.trained, plain.trained)) and len(record.trained) == 10
     wanted = expected_averages(record.trained)
     assert not close(wanted[-1], record.trained[-1])
@@ -87,14 +81,12 @@ def test_the_average_is_validated_and_kept_while_training_continues_unchanged(fa
 @pytest.mark.filterwarnings("ignore:Checkpoint directory:UserWarning")
 def test_a_resumed_run_ends_with_the_same_weights(every: int | None, stop: int, tmp_path: Path) -> None:
     def run(name: str, stop: int | None = None, resume: bool = False) -> torch.Tensor:
-        data = small_waves()
-        module = small_module(data, dropout=0.3)
-        callbacks = [Record(stop), AveragedWeights(DECAY), checkpoint_callback(tmp_path / name, every), RandomState()]
-        fit(module, data, callbacks, str(tmp_path / name / "last.ckpt") if resume else None)
-        return weights(module)
+        callbacks = [StopAt(stop), AveragedWeights(DECAY), checkpoint_callback(tmp_path / name, every), RandomState()]
+        path = str(tmp_path / name / "last.ckpt") if resume else None
+        return weights(fit_waves(*callbacks, dropout=0.3, ckpt_path=path).lightning_module)
 
     whole = run("whole")
-    with pytest.raises(KeyError):
+    with pytest.raises(Stop):
         run("parts", stop)
     assert torch.equal(run("parts", resume=True), whole)
 

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib import pyplot
 from matplotlib.figure import Figure
-from small_runs import fit, small_module, small_waves
+from small_runs import fit_waves, small_module, small_waves
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from datamodules.base import WindowDataModule
@@ -101,19 +101,16 @@ def test_figures_are_drawn_at_the_first_every_fifth_and_the_last_validation(
 ) -> None:
     """The fifth is skipped if drawing takes more than its share of the time."""
     monkeypatch.setattr("seqmodels.training.callbacks.figures.MAX_TIME_SHARE", share)
-    data = small_waves()
-    logger = TensorBoardLogger(tmp_path, name="", version="")
-    fit(small_module(data), data, [ForecastFigures(windows=1)], logger=logger, max_epochs=7)
+    fit_waves(ForecastFigures(windows=1), logger=TensorBoardLogger(tmp_path, name="", version=""), max_epochs=7)
     found = EventAccumulator(str(tmp_path), size_guidance={"images": 0}).Reload()
     assert [event.step for event in found.Images("forecast/validation")] == steps
     assert found.Images("forecast/validation")[0].width == 1200
 
 
 def test_a_run_without_tensorboard_keeps_the_latest_figure(tmp_path: Path) -> None:
-    data = small_waves()
-    fit(small_module(data), data, [ForecastFigures(windows=1, directory=str(tmp_path))], max_epochs=1)
+    fit_waves(ForecastFigures(windows=1, directory=str(tmp_path)), max_epochs=1)
     assert png_size(tmp_path / "forecast_validation.png") == (1200, 700)
-    fit(small_module(data), data, [ForecastFigures(windows=1)], max_epochs=1)
+    fit_waves(ForecastFigures(windows=1), max_epochs=1)
 
 
 def test_drawing_changes_neither_training_nor_random_numbers() -> None:

@@ -11,18 +11,11 @@ import numpy as np
 import pytest
 import torch
 from command_line import Ended, files_in, forked, metrics, python
-from small_runs import fit, small_module, small_waves
+from small_runs import Recorder, fit, small_module, small_waves
 
 from seqmodels.errors import InputError
-from seqmodels.training.lr_finder import (
-    LearningRateFinder,
-    LossCurve,
-    explain,
-    moving_average,
-    no_suggestion,
-    suggest,
-    write_curve,
-)
+from seqmodels.training import lr_finder
+from seqmodels.training.lr_finder import LearningRateFinder, LossCurve
 
 SMALL = ("data.series=200", "data.past_steps=20", "data.horizon=3", "model=lstm")  # 5 batches each epoch
 FILES = ["command.txt", "config.yaml", "environment.json", "learning_rate.csv", "learning_rate.png", "metrics.json"]
@@ -36,39 +29,38 @@ def test_the_moving_average_uses_the_neighbours_that_exist() -> None:
     losses = np.random.default_rng(0).normal(size=13)
     for half in (1, 3):
         expected = [losses[max(0, i - half) : i + half + 1].mean() for i in range(13)]
-        assert moving_average(losses, half) == pytest.approx(expected, rel=1e-9)
+        assert lr_finder.moving_average(losses, half) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("shift", [0.0, -5.0])  # a likelihood may be negative
 def test_the_suggestion_is_halfway_between_steepest_fall_and_minimum(shift: float) -> None:
     exponent = np.linspace(-5, 0, 501)
     losses = np.where(exponent < -4, 1.0, 0.5 + 0.5 * np.cos(np.pi * (exponent + 4) / 3)) + shift  # lowest at -1
-    found = suggest(curve(losses))
+    found = lr_finder.suggest(curve(losses))
     assert found is not None
     assert math.log10(found.steepest) == pytest.approx(-2.5, abs=0.02)
     assert math.log10(found.lowest) == pytest.approx(-1.0, abs=0.02)
     assert math.log10(found.rate) == pytest.approx(-1.75, abs=0.02)
-    assert f"{found.rate:.2g}" == f"{found.rate:g}" and "0.1" in explain(curve(losses), found)
-    assert "higher rates.highest" in explain(curve(losses)._replace(rates=np.full(501, 0.1)), found)
+    assert f"{found.rate:.2g}" == f"{found.rate:g}" and "0.1" in lr_finder.explain(curve(losses), found)
+    assert "higher rates.highest" in lr_finder.explain(curve(losses)._replace(rates=np.full(501, 0.1)), found)
 
 
 def test_noise_and_a_rising_loss_give_no_suggestion(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(1.0, 0.1, 200)
-    flat = curve(noise)._replace(smooth_losses=moving_average(noise, 5))
-    assert suggest(flat) is None and suggest(curve(np.linspace(1, 2, 50))) is None
-    assert "fell at no learning rate from 1e-05 to 1;" in no_suggestion(flat)
-    write_curve(flat, None, tmp_path, {"model": "gru"})
+    flat = curve(noise)._replace(smooth_losses=lr_finder.moving_average(noise, 5))
+    assert lr_finder.suggest(flat) is None and lr_finder.suggest(curve(np.linspace(1, 2, 50))) is None
+    assert "fell at no learning rate from 1e-05 to 1;" in lr_finder.no_suggestion(flat)
+    lr_finder.write_curve(flat, None, tmp_path, {"model": "gru"})
     assert metrics(tmp_path) == {"model": "gru", "steps": 200}
 
 
-def run_finder(finder: LearningRateFinder, data=None, optimizer=None, **trainer) -> pl.LightningModule:
+def run_finder(finder: LearningRateFinder, *callbacks: pl.Callback, optimizer=None, **trainer) -> None:
     """Train with rising rates, as the command does."""
-    data = data or small_waves()
+    data = small_waves()
     module = small_module(data)
     module.scheduler, module.optimizer = None, optimizer or module.optimizer
-    settings = {"max_epochs": -1, "max_steps": finder.steps + 1, "limit_val_batches": 0} | trainer
-    fit(module, data, [finder], **settings)
-    return module
+    steps = finder.steps + 1
+    fit(module, data, [finder, *callbacks], max_epochs=-1, max_steps=steps, limit_val_batches=0, **trainer)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -94,18 +86,9 @@ def test_losses_are_those_of_training_over_several_epochs(accumulate: int) -> No
 
 
 def test_rates_rise_exponentially_with_any_optimizer() -> None:
-    used = []
-
-    class Record(pl.Callback):
-        def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
-            used.append(trainer.optimizers[0].param_groups[0]["lr"])
-
-    finder = LearningRateFinder(1e-4, 1e-2, steps=21)
-    data = small_waves()
-    module = small_module(data)
-    module.scheduler, module.optimizer = None, partial(torch.optim.SGD, lr=7.0, momentum=0.9)
-    fit(module, data, [finder, Record()], max_epochs=-1, max_steps=22, limit_val_batches=0)
-    assert used == pytest.approx([*(1e-4 * 10 ** (k / 10) for k in range(21)), 1e-2], rel=1e-9)
+    finder, recorder = LearningRateFinder(1e-4, 1e-2, steps=21), Recorder()
+    run_finder(finder, recorder, optimizer=partial(torch.optim.SGD, lr=7.0, momentum=0.9))
+    assert recorder.rates == pytest.approx([*(1e-4 * 10 ** (k / 10) for k in range(21)), 1e-2], rel=1e-9)
 
 
 def test_training_stops_when_it_becomes_unstable() -> None:

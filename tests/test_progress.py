@@ -2,11 +2,12 @@
 
 import io
 import re
+import signal
 
 import lightning.pytorch as pl
 import pytest
 from rich.console import Console
-from small_runs import fit, small_module, small_waves
+from small_runs import Recorder, fit, fit_waves, small_module, small_waves
 
 from seqmodels.training.callbacks.progress import ProgressLine, is_due
 from seqmodels.training.callbacks.scalars import ScalarLogger
@@ -18,9 +19,8 @@ def printed(terminal: bool, callbacks: list | None = None, width: int = 120, **t
     """All output of a fit."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=width, color_system=None, _environ={"TERM": "xterm"})
-    data = small_waves()
     try:
-        fit(small_module(data), data, [*(callbacks or []), ProgressLine(console)], **trainer)
+        fit_waves(*(callbacks or []), ProgressLine(console), **trainer)
     except RuntimeError:
         assert callbacks
     return file.getvalue()
@@ -44,14 +44,9 @@ def test_a_file_has_one_line_per_epoch() -> None:
 
 @pytest.mark.parametrize("callbacks", [[], [ScalarLogger(every_n_steps=2)]])
 def test_the_training_loss_is_the_mean_over_the_epoch(callbacks: list) -> None:
-    losses = []
-
-    class Record(pl.Callback):
-        def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
-            losses.append(outputs["loss"].item())
-
-    text = printed(False, [Record(), *callbacks], max_epochs=1)
-    assert float(re.findall(r"loss/train ([\d.]+)", text)[0]) == pytest.approx(sum(losses) / 5, rel=1e-3)
+    recorder = Recorder()
+    text = printed(False, [recorder, *callbacks], max_epochs=1)
+    assert float(re.findall(r"loss/train ([\d.]+)", text)[0]) == pytest.approx(sum(recorder.losses) / 5, rel=1e-3)
 
 
 def test_long_runs_have_about_twenty_lines() -> None:
@@ -109,8 +104,6 @@ def test_redraws_are_at_most_five_a_second(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()])
 def test_an_exception_restores_the_terminal(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    import signal
-
     monkeypatch.setattr("seqmodels.training.callbacks.progress.REDRAW_SECONDS", 0.0)
 
     class Fail(pl.Callback):
@@ -120,11 +113,11 @@ def test_an_exception_restores_the_terminal(error: BaseException, monkeypatch: p
 
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=100, _environ={"TERM": "xterm"})
-    data, handler = small_waves(), signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(signal.SIGINT)
     bar = ProgressLine(console)
     try:
         with pytest.raises((RuntimeError, SystemExit)):
-            fit(small_module(data), data, [Fail(), bar])
+            fit_waves(Fail(), bar)
     finally:
         signal.signal(signal.SIGINT, handler)  # lightning ignores it from the first Ctrl-C on
     text = file.getvalue()
@@ -141,5 +134,5 @@ def test_validation_test_and_a_disabled_bar_are_silent() -> None:
     trainer.validate(module, data, verbose=False)
     trainer.test(module, data, verbose=False)
     bar.disable()
-    fit(small_module(data), data, [bar], max_epochs=1)
+    fit_waves(bar, max_epochs=1)
     assert file.getvalue() == ""

@@ -7,24 +7,9 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from small_runs import fit, small_module, small_waves
+from small_runs import Stop, StopAt, fit, fit_waves, flat_weights, small_module, small_waves
 
 from seqmodels.training.callbacks.resume import RandomState
-
-
-class Stop(Exception):
-    """Ends a run as a crash does."""
-
-
-class StopAt(pl.Callback):
-    """Raises after ``step`` optimizer steps, after all other callbacks."""
-
-    def __init__(self, step: int):
-        self.step = step
-
-    def on_train_batch_start(self, trainer, module, batch, index) -> None:
-        if trainer.global_step == self.step:
-            raise Stop
 
 
 def checkpoint_callback(directory: Path, every: int | None) -> pl.callbacks.ModelCheckpoint:
@@ -35,22 +20,12 @@ def checkpoint_callback(directory: Path, every: int | None) -> pl.callbacks.Mode
     )
 
 
-def weights(module: pl.LightningModule) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in module.forecaster.parameters()])
-
-
 def run(directory: Path, every: int | None, stop: int | None, restores: bool = True, resume: bool = False, **trainer):
     """Final weights and number of steps; ``resume`` continues from last.ckpt."""
-    data = small_waves()
-    module = small_module(data, dropout=0.3)
-    callbacks = [
-        checkpoint_callback(directory, every),
-        *([RandomState()] if restores else []),
-        *([StopAt(stop)] if stop else []),
-    ]
+    callbacks = [checkpoint_callback(directory, every), *([RandomState()] if restores else []), StopAt(stop)]
     path = str(directory / "last.ckpt") if resume else None
-    done = fit(module, data, callbacks, path, **trainer)
-    return weights(module), done.global_step
+    done = fit_waves(*callbacks, dropout=0.3, ckpt_path=path, **trainer)
+    return flat_weights(done.lightning_module), done.global_step
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from omegaconf import OmegaConf
-from small_runs import fit, small_module, small_waves
+from small_runs import Recorder, Stop, StopAt, fit, flat_weights, small_module, small_waves
 
 from seqmodels.config.build import build
 from seqmodels.errors import InputError
@@ -68,53 +68,40 @@ def test_invalid_settings_are_refused(make) -> None:
             rates(make, 10, **wrong)
 
 
-class RateRecorder(pl.Callback):
-    """Records the learning rate of each optimizer step, and stops training before step ``stop``."""
-
-    def __init__(self, stop: int | None = None):
-        self.used: list[float] = []
-        self.stop = stop
-
-    def on_train_batch_start(self, trainer, module, batch, index) -> None:
-        if trainer.global_step == self.stop:
-            raise KeyError("stop")
-        self.used.append(trainer.optimizers[0].param_groups[0]["lr"])
-
-
-def run(name: str, recorder: RateRecorder, directory: Path, resume: bool = False, **settings) -> torch.Tensor:
+def run(name: str, recorder: Recorder, directory: Path, resume: bool = False, stop=None, **settings) -> torch.Tensor:
     """Weights after training on small waves with a schedule of conf/, 5 steps per epoch."""
     data = small_waves()
     module = small_module(data, dropout=0.3)
     module.scheduler = build(OmegaConf.load(CONF / "scheduler" / f"{name}.yaml"), share_of_warm_up=0.4)
     checkpoint = pl.callbacks.ModelCheckpoint(directory, save_last=True, save_top_k=0, every_n_train_steps=1)
     path = str(directory / "last.ckpt") if resume else None
-    fit(module, data, [recorder, checkpoint, RandomState()], path, **settings)
-    return torch.cat([weight.detach().flatten() for weight in module.parameters()])
+    fit(module, data, [StopAt(stop), recorder, checkpoint, RandomState()], path, **settings)
+    return flat_weights(module)
 
 
 @pytest.mark.parametrize("stop", [4, 7])  # within the warm-up of 6 of 15 steps, and after it
 @pytest.mark.parametrize("name", ["warm_up", "warm_up_cosine"])
 @pytest.mark.filterwarnings("ignore:Checkpoint directory:UserWarning")
 def test_a_resumed_run_follows_the_same_schedule(name: str, stop: int, tmp_path: Path) -> None:
-    whole, first, second = RateRecorder(), RateRecorder(stop), RateRecorder()
+    whole, first, second = Recorder(), Recorder(), Recorder()
     weights = run(name, whole, tmp_path / "whole")
-    with pytest.raises(KeyError):
-        run(name, first, tmp_path / "parts")
+    with pytest.raises(Stop):
+        run(name, first, tmp_path / "parts", stop=stop)
     resumed = run(name, second, tmp_path / "parts", resume=True)
-    assert first.used + second.used == whole.used and len(whole.used) == 15
+    assert first.rates + second.rates == whole.rates and len(whole.rates) == 15
     assert torch.equal(resumed, weights)
-    assert whole.used[6] == max(whole.used) == pytest.approx(1e-2) and whole.used[0] == pytest.approx(1e-4)
+    assert whole.rates[6] == max(whole.rates) == pytest.approx(1e-2) and whole.rates[0] == pytest.approx(1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory:UserWarning")
 def test_only_a_schedule_without_an_end_can_be_extended(tmp_path: Path) -> None:
     for name in ("warm_up", "warm_up_cosine"):
-        run(name, RateRecorder(), tmp_path / name, max_epochs=2)
-    longer = RateRecorder()
+        run(name, Recorder(), tmp_path / name, max_epochs=2)
+    longer = Recorder()
     run("warm_up", longer, tmp_path / "warm_up", resume=True, max_epochs=3)
-    assert longer.used == pytest.approx([1e-2] * 5)
+    assert longer.rates == pytest.approx([1e-2] * 5)
     with pytest.raises(InputError, match="planned for 10 optimizer steps, and this run has 15"):
-        run("warm_up_cosine", RateRecorder(), tmp_path / "warm_up_cosine", resume=True, max_epochs=3)
+        run("warm_up_cosine", Recorder(), tmp_path / "warm_up_cosine", resume=True, max_epochs=3)
 
 
 def test_nadam_minimises_a_parabola() -> None:

@@ -3,7 +3,6 @@
 Source: Smith 2017, with another rule for the suggestion, see ``suggest``.
 """
 
-import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,10 +80,9 @@ def explain(curve: LossCurve, found: SuggestedRate) -> str:
 
 def write_curve(curve: LossCurve, found: SuggestedRate | None, directory: Path, run: Mapping[str, Any]) -> None:
     """Write ``learning_rate.csv``, one row for each step, and ``metrics.json`` with ``run`` and the suggestion."""
-    table = io.BytesIO()
     names = ("learning_rate", "loss", "smooth_loss")
-    polars.DataFrame(dict(zip(names, curve, strict=True))).write_csv(table)
-    write_file(directory / "learning_rate.csv", table.getvalue())
+    table = polars.DataFrame(dict(zip(names, curve, strict=True)))
+    write_file(directory / "learning_rate.csv", table.write_csv().encode())
     summary = {**run, "steps": len(curve.rates)}
     if found is not None:
         summary |= {"monitor": {"name": "optimizer.lr", "value": found.rate}, **found._asdict()}
@@ -118,7 +116,6 @@ class LearningRateFinder(pl.Callback):
         self.rates = np.geomspace(lowest, highest, steps)
         self.half = max(1, steps // 40)  # neighbours on either side in the moving average
         self.losses: list[float] = []  # before step 0, before step 1, ...
-        self.first = self.best = float("inf")
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, ForecastModule)
@@ -134,20 +131,15 @@ class LearningRateFinder(pl.Callback):
     ) -> None:
         assert isinstance(module, ForecastModule)
         if trainer.global_step > len(self.losses):  # with accumulated gradients, a step takes several batches
-            loss = mean(module.gathered.losses)
+            self.losses.append(mean(module.gathered.losses))
             module.gathered = Gathered()
-            self.losses.append(loss)
-            trainer.should_stop = self._is_over(loss)
+            trainer.should_stop = self._is_unstable()
 
-    def _is_over(self, loss: float) -> bool:
-        recent = float(np.mean(self.losses[-self.half :]))
-        if not np.isfinite(loss):
-            return True
-        if len(self.losses) == self.half:
-            self.first = recent
-        if len(self.losses) >= self.half:
-            self.best = min(self.best, recent)
-        return len(self.losses) > self.half and recent > max(STOP_FACTOR * self.best, self.first)
+    def _is_unstable(self) -> bool:
+        if not np.isfinite(self.losses[-1]) or len(self.losses) <= self.half:
+            return not np.isfinite(self.losses[-1])
+        means = np.lib.stride_tricks.sliding_window_view(self.losses, self.half).mean(axis=1)
+        return bool(means[-1] > max(STOP_FACTOR * means.min(), means[0]))
 
     def curve(self) -> LossCurve:
         """The losses that are finite; raises InputError if there are too few for a suggestion."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch import Tensor
@@ -112,25 +113,19 @@ def global_norm(tensors: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
 
 
 def errors_by_lead(table: ErrorTable) -> dict[str, float]:
-    """MAE and RMSE over all channels for at most 48 leads: ``validation_by_step/mae_01`` and so on.
+    """MAE and RMSE over all channels by lead: ``validation_by_step/mae_01`` and so on.
 
-    A lead at which nothing was observed is left out.
+    Of more than 48 leads, 48 are taken evenly, with the first and the last. Leads without observed values are left out.
     """
     errors = table.mean(dim=1)
     width = max(2, len(str(len(errors))))
+    leads = np.linspace(1, len(errors), min(len(errors), MAX_LEADS)).round().astype(int)
     values = {
         f"validation_by_step/{name}_{lead:0{width}d}": MEASURES[name].compute(errors[lead - 1])
-        for lead in select_leads(len(errors))
+        for lead in leads
         for name in MEASURES_BY_LEAD
     }
     return {name: value for name, value in values.items() if not math.isnan(value)}
-
-
-def select_leads(horizon: int) -> list[int]:
-    """All leads 1 ... H, or 48 of them spread evenly, including the first and the last."""
-    if horizon <= MAX_LEADS:
-        return list(range(1, horizon + 1))
-    return [1 + round(i * (horizon - 1) / (MAX_LEADS - 1)) for i in range(MAX_LEADS)]
 
 
 def tensorboard_loggers(loggers: Iterable[Logger]) -> list[TensorBoardLogger]:
@@ -152,7 +147,7 @@ def log_hyperparameters(loggers: Iterable[Logger], config: Mapping[str, Any], me
     The keys of a nested ``config`` appear as on the command line, a metric ``validation/mae`` as
     ``hp/validation_mae``.
     """
-    results = {hparam_name(name): float(value) for name, value in metrics.items()}
+    results = {f"hp/{name.replace('/', '_')}": float(value) for name, value in metrics.items()}
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.log_hyperparams(flatten(config), results, step=0)
@@ -168,8 +163,3 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in nested.items():
         values |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return values
-
-
-def hparam_name(name: str) -> str:
-    """``validation/mae`` -> ``hp/validation_mae``; a name with the prefix is returned unchanged."""
-    return name if name.startswith("hp/") else f"hp/{name.replace('/', '_')}"
