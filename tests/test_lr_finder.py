@@ -71,7 +71,7 @@ def test_losses_are_those_of_training_over_several_epochs(accumulate: int) -> No
     class Record(pl.Callback):
         def on_train_batch_start(self, trainer, module, batch, index) -> None:
             with torch.no_grad():
-                loss = float(module.forecaster.loss(batch.inputs, batch.targets))
+                loss = float(module.forecaster.loss(batch.inputs, batch.targets).loss)
             losses.setdefault(trainer.global_step, []).append(loss)
 
     data, finder = small_waves(), LearningRateFinder(1e-2, 1e-2 + 1e-9, steps=20)
