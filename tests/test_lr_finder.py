@@ -204,6 +204,6 @@ def test_scheduled_sampling_stays_as_at_the_start() -> None:
     module = small_module(data)
     module.follows_progress, seen = True, []
     loss = module.forecaster.loss
-    module.forecaster.loss = lambda *window: (seen.append(module.forecaster.progress), loss(*window))[1]
+    module.forecaster.loss = lambda *given, **also: (seen.append(module.forecaster.progress), loss(*given, **also))[1]
     fit(module, data, [LearningRateFinder(steps=20)], max_steps=21, max_epochs=-1)
     assert set(seen) == {0.0}
