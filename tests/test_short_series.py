@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from data import SeriesData, build_data, build_random_data, integers
+from data import build_data, build_random_data, integers, prepare
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -133,8 +133,7 @@ def test_law_6_statistics_use_the_training_span_only_and_no_target_is_in_two_par
     # The seasonal error of a series without training rows comes from the rows before its first target.
     trained = np.repeat(train.lengths > 0, lengths)
     series.values[outside & trained] *= -17
-    changed = SeriesData(series, past_steps=5, horizon=2, **choice)
-    changed.setup()
+    changed = prepare(series, **choice)
     assert changed.spec == data.spec
     before, after = (d.loaders["train"].tensors.seasonal_error for d in (data, changed))
     assert torch.equal(before, after)
@@ -225,11 +224,7 @@ def test_seasonal_error_of_a_short_series_without_training_rows_is_the_size_of_i
     [
         ((5,), {}, r"series 0 has 5 steps, but one window needs 7 \(data.past_steps=5 \+ data.horizon=2\)"),
         ((5, 6), {}, "the longest series, series 1, has 6 steps, but one window needs 7"),
-        (
-            (5, 40),
-            {"short_series": "refuse"},
-            "integers: series 0 has 5 steps, .* data.short_series=pad or exclude accepts",
-        ),
+        ((5, 40), {"short_series": "refuse"}, "integers: series 0 has 5 .* data.short_series=pad or exclude accepts"),
         ((5, 6), {"short_series": "refuse"}, r"data.horizon=2\)\.$"),
         ((40, 9), {"short_series": "refuse"}, r"series 1 has 6 rows in the train part .* needs 7 there"),
         (
@@ -244,8 +239,6 @@ def test_seasonal_error_of_a_short_series_without_training_rows_is_the_size_of_i
 )
 def test_series_too_short_for_the_rule_raise_an_error_of_one_sentence(lengths, change, words):
     with pytest.raises(InputError, match=words) as error:
-        series = (
-            integers(*lengths) if lengths else SeriesSet(np.zeros((0, 1), np.float32), np.zeros(1, np.int64), ("a",))
-        )
-        SeriesData(series, past_steps=5, horizon=2, **{"split": [0.7, 0.15, 0.15], **change}).setup()
+        empty = SeriesSet(np.zeros((0, 1), np.float32), np.zeros(1, np.int64), ("a",))
+        prepare(integers(*lengths) if lengths else empty, **{"split": [0.7, 0.15, 0.15], **change})
     assert "\n" not in str(error.value) and len(str(error.value)) < 300

@@ -43,20 +43,17 @@ def table(series: int = 12, seed: int = 0) -> pl.DataFrame:
         kept = [day for day in range(random.integers(20, 60)) if day < 2 or random.random() > 0.05]
         rows = len(kept)
         weather = random.choice(["sun", "rain", "fog"] if number > 4 else ["sun", "rain"], rows)
-        frames.append(
-            pl.DataFrame(
-                {
-                    "id": [f"s{number}"] * rows,
-                    "t": [START + timedelta(days=day) for day in kept],
-                    "y": pl.Series(random.normal(size=rows).round(4)).set(pl.Series(random.random(rows) < 0.1), None),
-                    "z": random.normal(size=rows).round(4),
-                    "shop": [f"shop {9 - number % 4}"] * rows,
-                    "weather": pl.Series(weather).set(pl.Series(random.random(rows) < 0.1 + (number < 2)), None),
-                    "load": pl.Series(random.normal(size=rows)).set(pl.Series(random.random(rows) < 0.1), None),
-                    "price": random.random(rows),
-                }
-            )
-        )
+        columns = {
+            "id": [f"s{number}"] * rows,
+            "t": [START + timedelta(days=day) for day in kept],
+            "y": pl.Series(random.normal(size=rows).round(4)).set(pl.Series(random.random(rows) < 0.1), None),
+            "z": random.normal(size=rows).round(4),
+            "shop": [f"shop {9 - number % 4}"] * rows,
+            "weather": pl.Series(weather).set(pl.Series(random.random(rows) < 0.1 + (number < 2)), None),
+            "load": pl.Series(random.normal(size=rows)).set(pl.Series(random.random(rows) < 0.1), None),
+            "price": random.random(rows),
+        }
+        frames.append(pl.DataFrame(columns))
     return pl.concat(frames)
 
 
@@ -164,8 +161,7 @@ def test_a_generated_panel_is_converted_shard_by_shard(tmp_path: Path) -> None:
     assert not (tmp_path / "p.store" / "observed.bin").exists(), "nothing is missing, so there is no mask"
 
 
-class Interrupted(Exception):
-    pass
+class Interrupted(Exception): ...
 
 
 def convert_interrupted(data: Table, output: Path, part_rows: int, shard: int, monkeypatch) -> None:
@@ -418,9 +414,7 @@ def test_a_column_empty_in_some_shards_takes_its_type_from_the_others(tmp_path: 
     for values in (["b", "a"] * 10, ["2", "1"] * 10):
         for column in (blank + values, values + blank):
             frame = days(40, s=column, w=[None] * 10 + [2.5] * 30)
-            data = Table(
-                path=write(frame, tmp_path / "a.csv"), target=["y", "w"], time="t", past_covariates="s", **WINDOWS
-            )
+            data = build_table(frame, tmp_path / "a.csv", target=["y", "w"], time="t", past_covariates="s")
             output = tmp_path / f"{''.join(map(str, column)).replace('None', '-')}.store"
             check_conversion(data, output, 10)
 

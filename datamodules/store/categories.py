@@ -70,12 +70,9 @@ class CategoryEncoder:
     def recode(self, files: AppendOnlyFiles, common: Mapping[str, Any]) -> None:
         """Replace files whose codes are not in the order of sorted values by new ones of another name."""
         for matrix, key in MATRICES.items():
-            if any(self._needs_recoding(name) for name in common[key]):
+            columns = {name: self.columns.get(name) or [] for name in common[key]}
+            if any(values != sorted(values) or values and name in self.blank for name, values in columns.items()):
                 self._rewrite(files, matrix, common[key])
-
-    def _needs_recoding(self, name: str) -> bool:
-        values = self.columns.get(name)
-        return bool(values) and (values != sorted(values or []) or name in self.blank)
 
     def _rewrite(self, files: AppendOnlyFiles, matrix: str, names: list[str]) -> None:
         """Write the new file; the old one stays until the store is complete, in case this is interrupted."""

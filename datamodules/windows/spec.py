@@ -1,5 +1,7 @@
 """Measure the window spec: names, training statistics and seasonal errors that a model may use."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -41,18 +43,13 @@ def seasonal_units(series: SeriesSet, train: Span, short: np.ndarray, spec: Wind
     trained = train.stop > begin
     start, stop = np.where(trained, train.start, begin), np.where(trained, train.stop, first_target)
     errors = seasonal_errors(series, start, stop, spec.season)
-    for fallback in (mean_change, mean_size):
+    for fallback in (partial(seasonal_errors, season=1), mean_size):
         missing = np.isnan(errors)
         if missing.any():
             needed = np.where(missing.any(axis=1), stop, start)  # reads no rows of the other series
             errors = np.where(missing, fallback(series, start, needed), errors)
     errors = np.where(np.isnan(errors), spec.target_statistics.deviation, errors)
     return torch.from_numpy(errors.astype(np.float32))
-
-
-def mean_change(series: SeriesSet, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
-    """(series, C) mean |y(t) - y(t - 1)|, NaN if it is 0 or there are no two observed neighbours."""
-    return seasonal_errors(series, start, stop, 1)
 
 
 def mean_size(series: SeriesSet, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
