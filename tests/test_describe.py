@@ -19,7 +19,7 @@ from seqmodels.description.curves import Curve, sample_curves, stratified_sample
 from seqmodels.description.decomposition import analyse_channel, decompose, differencing_order, strength
 from seqmodels.description.profile import Description, DescriptionOptions, describe
 from seqmodels.description.seasons import usual_periods
-from seqmodels.description.summaries import find_gaps, summarise_channels, summarise_columns
+from seqmodels.description.summaries import find_gaps, summarise_channels, summarise_columns, summarise_gaps
 from seqmodels.description.tables import describe_row, tables
 from seqmodels.errors import InputError
 from seqmodels.report.plotting import DARK, LIGHT, png
@@ -99,10 +99,10 @@ def test_gaps_end_at_the_end_of_their_series(block: int, monkeypatch: pytest.Mon
                     expected.append([row, 1])
         starts, steps = find_gaps(series.observed[:, channel], series.offsets)
         assert np.stack([starts, steps], axis=1).tolist() == expected
-        found = summaries._gap_fields(series, channel)
+        found = summarise_gaps(series, channel)
         assert (found["missing"], found["gaps"]) == ((~series.observed[:, channel]).sum(), len(expected))
         assert found["longest"].steps == max(steps for _, steps in expected)
-    complete = summaries._gap_fields(integers(5), 0)
+    complete = summarise_gaps(integers(5), 0)
     assert complete == {"missing": 0, "gaps": 0, "longest": None}
 
 

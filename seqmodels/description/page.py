@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -53,32 +53,22 @@ def render_advice(description: Description) -> RenderableType:
     return lines
 
 
-class Picture(NamedTuple):
-    """A chart drawn in both themes, as PNG."""
-
-    chart: Chart
-    light: bytes
-    dark: bytes
-
-
 def write(description: Description, directory: Path, most: int, command: str, warning: str) -> list[Path]:
     """Write description.html, figures with at most ``most`` panels and metrics.json; return the paths.
 
     ``command`` trains with the suggested settings; ``warning`` is "" or why training refuses the given ones.
     """
-    pictures = [
-        Picture(chart, *(png(chart.draw(theme)) for theme in (LIGHT, DARK))) for chart in charts(description, most)
-    ]
+    pictures = [(chart, png(chart.draw(LIGHT)), png(chart.draw(DARK))) for chart in charts(description, most)]
     contents = {"description.html": page(description, pictures, command, warning).encode()}
-    contents |= {f"figures/{picture.chart.name}.png": picture.light for picture in pictures}
+    contents |= {f"figures/{chart.name}.png": light for chart, light, _ in pictures}
     contents["metrics.json"] = json.dumps(figures(description, command), indent=2, allow_nan=False).encode()
     for name, content in contents.items():
         write_file(directory / name, content)
     return [directory / name for name in contents]
 
 
-def page(description: Description, pictures: Sequence[Picture], command: str, warning: str) -> str:
-    """The HTML page, which needs no other file."""
+def page(description: Description, pictures: Sequence[tuple[Chart, bytes, bytes]], command: str, warning: str) -> str:
+    """The HTML page, which needs no other file; each chart comes with its light and dark PNG."""
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)

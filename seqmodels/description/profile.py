@@ -37,14 +37,22 @@ class Description(NamedTuple):
     """Everything found out about a data set; statistics of values are those of the training span."""
 
     data: WindowDataModule
-    facts: tuple[tuple[str, str], ...]  # name and text
     channels: tuple[ChannelSummary, ...]
     columns: tuple[ColumnSummary, ...]
     curves: tuple[tuple[Curve, ...], ...]  # the sample, by channel
     behaviours: tuple[Behaviour, ...]  # of the channels in the sample
     correlograms: tuple[Correlogram | None, ...]
     advice: Advice
-    left_out: tuple[str, ...]  # sentences on what could not be found out
+
+    @property
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """Name and text of each fact: contents of the series, split, and which sample was analysed."""
+        return tuple(_list_facts(self.data, self.curves))
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """One sentence for each thing that could not be found out, with the reason."""
+        return tuple(_list_left_out(self))
 
 
 def set_up_data(node: DictConfig) -> tuple[WindowDataModule, str]:
@@ -78,17 +86,14 @@ def describe(data: WindowDataModule, options: DescriptionOptions, seed: int) -> 
     correlograms = [correlogram(channel, lags) for channel in curves]
     behaviours = [analyse_channel(series.channels[i], channel, steps) for i, channel in enumerate(curves)]
     last_lag = max((last_relevant_lag(one) for one in correlograms if one is not None), default=0)
-    channels = summarise_channels(series, span, seed)
     return Description(
         data=data,
-        facts=tuple(list_facts(data, curves)),
-        channels=tuple(channels),
+        channels=tuple(summarise_channels(series, span, seed)),
         columns=tuple(summarise_columns(series)),
         curves=tuple(tuple(channel) for channel in curves),
         behaviours=tuple(behaviours),
         correlograms=tuple(correlograms),
         advice=advise(season, seasons, last_lag, available_steps(data), given),
-        left_out=tuple(list_left_out(len(series), channels, correlograms, behaviours, steps)),
     )
 
 
@@ -99,8 +104,7 @@ def choose_lags(curves: Sequence[Curve], season: int) -> int:
     return max(1, min(wanted, MAX_LAGS, longest // 3))
 
 
-def list_facts(data: WindowDataModule, curves: Sequence[Sequence[Curve]]) -> Iterator[tuple[str, str]]:
-    """Name and text of each fact: contents of the series, split, and which sample was analysed."""
+def _list_facts(data: WindowDataModule, curves: Sequence[Sequence[Curve]]) -> Iterator[tuple[str, str]]:
     series, sample = data.series, len(curves[0])
     length = f", median length {int(np.median(series.lengths)):,}" if np.ptp(series.lengths) else ""
     for name, text in describe_series(series):
@@ -119,23 +123,17 @@ def list_facts(data: WindowDataModule, curves: Sequence[Sequence[Curve]]) -> Ite
         yield "autocorrelations", f"of the newest {max(newest):,} steps of long series"
 
 
-def list_left_out(
-    series: int,
-    channels: Sequence[ChannelSummary],
-    correlograms: Sequence[Correlogram | None],
-    behaviours: Sequence[Behaviour],
-    season: int,
-) -> Iterator[str]:
-    """One sentence for each thing that could not be found out, with the reason."""
-    for one in channels:
+def _list_left_out(description: Description) -> Iterator[str]:
+    series = len(description.data.series)
+    for one in description.channels:
         if one.constant:
             where = f" of {one.constant:,} of {series:,} series" if series > 1 else ""
             yield f"{one.channel} is constant in the training part{where}; constant curves are not analysed."
-    pairs = list(zip(behaviours, correlograms, strict=True))
+    pairs = list(zip(description.behaviours, description.correlograms, strict=True))
     constant = [one.channel for one, shown in pairs if shown is None]
     if constant:
         yield f"No autocorrelation of {join_names(constant)}: no two values in the training part differ."
     short = [one.channel for one, shown in pairs if shown is not None and not one.curves]
     if short:
-        needed = minimum_steps(season)
+        needed = minimum_steps(description.advice.season.value)
         yield f"No trend, season or differencing of {join_names(short)}: at least {needed:,} training steps are needed."

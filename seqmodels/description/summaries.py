@@ -70,7 +70,7 @@ def summarise_channels(series: SeriesSet, span: Span, seed: int) -> list[Channel
         if used.any():
             running.update(series.values[block], used, *series_in_block(series.offsets, block))
     return [
-        ChannelSummary(channel=name, **running.fields(channel), **_gap_fields(series, channel))
+        ChannelSummary(channel=name, **running.fields(channel), **summarise_gaps(series, channel))
         for channel, name in enumerate(series.channels)
     ]
 
@@ -146,7 +146,7 @@ def series_in_block(offsets: np.ndarray, block: slice) -> tuple[np.ndarray, np.n
     return indices, np.maximum(0, offsets[indices] - block.start)
 
 
-def _gap_fields(series: SeriesSet, channel: int) -> dict[str, Any]:
+def summarise_gaps(series: SeriesSet, channel: int) -> dict[str, Any]:
     """Fields of ``ChannelSummary`` about missing values."""
     if series.observed is None:
         return {"missing": 0, "gaps": 0, "longest": None}

@@ -28,10 +28,10 @@ class LeakCheck:
     def run(self, make: Callable[[], WindowDataModule], forecaster: AbstractForecaster) -> list[Finding]:
         """Findings of all checks; ``make`` builds the DataModule whose spec ``forecaster`` was made for."""
         perturber = Perturber(make, self.seed)
-        perturbed = perturb_behind_training(perturber)
+        spec, after = perturb_behind_training(perturber)
         return [
-            *check_statistics_and_features(perturber, perturbed),
-            check_borders(perturber, perturbed),
+            *check_statistics_and_features(perturber, after, spec),
+            check_borders(perturber, after),
             check_causality(forecaster, perturber.data.examples("train", CAUSALITY_WINDOWS).inputs),
             check_columns(perturber.raw, perturber.data, self.trusted),
             check_duplicates(perturber),

@@ -28,16 +28,6 @@ INPUTS = ("past_target", "past_observed", "past_covariates", "known_covariates",
 VALUES = ("past_target", "target", "past_covariates", "known_covariates")
 
 
-class PerturbedTraining(NamedTuple):
-    """Spec and training windows after every row behind the training span was perturbed."""
-
-    done: str  # for the finding
-    spec: WindowSpec
-    windows: Window
-    stop: torch.Tensor  # (B,) end of the training span in the series of each window
-    middle: torch.Tensor  # (B,) its middle
-
-
 class FittedLeak(NamedTuple):
     """Something fitted on rows behind the training span."""
 
@@ -46,46 +36,46 @@ class FittedLeak(NamedTuple):
     sentence: str
 
 
-def perturb_behind_training(perturber: Perturber) -> PerturbedTraining:
-    """Perturb targets and all covariates behind the training span."""
-    start, stop = perturber.stage_bounds("train")
-    rows = np.arange(len(stop)) >= stop
-    data = perturber.perturb(rows, known_ahead=True)
-    origin = perturber.windows["train"].origin.numpy()
-    done = f"{pluralise(int(rows.sum()), 'row')} behind the training span changed: statistics, training windows"
-    ends = (torch.from_numpy(border[origin]) for border in (stop, (start + stop) // 2))
-    return PerturbedTraining(done, data.spec, perturber.sample_windows(data, "train"), *ends)
+def perturb_behind_training(perturber: Perturber) -> tuple[WindowSpec, Window]:
+    """Spec and training windows after targets and all covariates behind the training span were perturbed."""
+    stop = perturber.stage_bounds("train")[1]
+    data = perturber.perturb(np.arange(len(stop)) >= stop, known_ahead=True)
+    return data.spec, perturber.sample_windows(data, "train")
 
 
-def check_statistics_and_features(perturber: Perturber, perturbed: PerturbedTraining) -> list[Finding]:
+def check_statistics_and_features(perturber: Perturber, after: Window, new_spec: WindowSpec) -> list[Finding]:
     """Two findings: what is fitted on all rows, and which columns look ahead.
+
+    ``after`` and ``new_spec``: see ``perturb_behind_training``.
 
     What is fitted on all rows changes even the first half of the training span; a column that looks ahead changes only
     near a perturbed row. That its statistics change too is not reported as a second leak.
     """
     before, spec = perturber.windows["train"], perturber.data.spec
-    rows = window_rows(before)
-    early, inside = rows < perturbed.middle[:, None], rows < perturbed.stop[:, None]
+    start, stop = perturber.stage_bounds("train")
+    borders = (torch.from_numpy(border[before.origin.numpy()]) for border in ((start + stop) // 2, stop))
+    early, inside = (window_rows(before) < border[:, None] for border in borders)
     learnt = [
-        FittedLeak(one.name, one.size, _fitted_sentence(one))
-        for one in compare_windows(before, perturbed.windows, spec, early)
+        FittedLeak(one.name, one.size, _fitted_sentence(one)) for one in compare_windows(before, after, spec, early)
     ]
     fitted = {one.column for one in learnt}
-    late = list(compare_windows(before, perturbed.windows, spec, inside, INPUTS))
+    late = list(compare_windows(before, after, spec, inside, INPUTS))
     ahead = {one.name: (one, "the end of the training span") for one in late if one.name not in fitted}
     compared = 0
     for stage in perturber.stages[1:]:
         cut, windows, found = perturb_after_origin(perturber, stage)
         compared += windows
         ahead |= {one.name: (one, format_time(cut)) for one in found if one.name not in {*fitted, *ahead}}
-    learnt += [one for one in compare_specs(spec, perturbed.spec) if one.column not in ahead]
+    learnt += [one for one in compare_specs(spec, new_spec) if one.column not in ahead]
+    behind = pluralise(int((np.arange(len(stop)) >= stop).sum()), "row")
     done = f"rows after an origin changed, columns known ahead kept: {pluralise(compared, 'window')} up to it"
     largest_fit = max((one.size for one in learnt), default=0.0)
     largest_ahead = max((one.size for one, _ in ahead.values()), default=0.0)
     return [
-        Finding("statistics", perturbed.done, largest_fit, tuple(one.sentence for one in learnt)),
+        Finding("statistics", f"{behind} behind the training span changed: statistics, training windows", largest_fit,
+                tuple(one.sentence for one in learnt)),
         Finding("features", done, largest_ahead, tuple(_ahead_sentence(*one) for one in ahead.values())),
-    ]
+    ]  # fmt: skip
 
 
 def perturb_after_origin(perturber: Perturber, stage: str) -> tuple[Any, int, list[Difference]]:
@@ -160,14 +150,14 @@ def _ahead_sentence(found: Difference, cut: str) -> str:
     )
 
 
-def check_borders(perturber: Perturber, perturbed: PerturbedTraining) -> Finding:
+def check_borders(perturber: Perturber, after: Window) -> Finding:
     """Training windows end before the end of their part, and targets of evaluation windows lie within theirs.
 
-    With ``context`` "inside", so does their past.
+    With ``context`` "inside", so does their past. ``after``: see ``perturb_behind_training``.
     """
     inside, before = perturber.data.context == "inside", perturber.windows["train"]
-    outside = window_rows(before) >= perturbed.stop[:, None]
-    differences = compare_windows(before, perturbed.windows, perturber.data.spec, outside, VALUES)
+    stop = torch.from_numpy(perturber.stage_bounds("train")[1][before.origin.numpy()])
+    differences = compare_windows(before, after, perturber.data.spec, window_rows(before) >= stop[:, None], VALUES)
     found = [("train", one) for one in differences]
     for stage in perturber.stages[1:]:
         found += [(stage, one) for one in _compare_outside(perturber, stage, ("target", "past_target")[: 1 + inside])]
