@@ -17,7 +17,7 @@ from seqmodels.description import advice, curves, decomposition, plots, profile,
 from seqmodels.description.charts import charts
 from seqmodels.description.curves import Curve, sample_curves, stratified_sample
 from seqmodels.description.decomposition import analyse_channel, decompose, differencing_order, strength
-from seqmodels.description.profile import Description, DescriptionOptions, describe
+from seqmodels.description.profile import Description, DescriptionOptions, describe_data
 from seqmodels.description.seasons import usual_periods
 from seqmodels.description.summaries import find_gaps, summarise_channels, summarise_columns, summarise_gaps
 from seqmodels.description.tables import describe_row, tables
@@ -58,7 +58,7 @@ def daily(steps: int, **fields: Any) -> SeriesSet:
 def described(series: SeriesSet, options: DescriptionOptions | None = None, **windows: Any) -> Description:
     data = SeriesData(series, **{"past_steps": 3, "horizon": 1, **windows})
     data.setup()
-    return describe(data, options or DescriptionOptions(), seed=0)
+    return describe_data(data, options or DescriptionOptions(), seed=0)
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 2**22])
@@ -344,7 +344,7 @@ def test_generated_data_are_described() -> None:
     waves = Waves(series=100, past_steps=50, horizon=10, split_by="series", context="inside")
     for data, season in ((course, 365), (waves, 1)):
         data.setup()
-        assert describe(data, DescriptionOptions(curves=20), seed=0).advice.season.value == season
+        assert describe_data(data, DescriptionOptions(curves=20), seed=0).advice.season.value == season
 
 
 def test_missing_results_are_explained() -> None:

@@ -5,7 +5,7 @@ import pytest
 from data import real
 
 from datamodules.tables.reader import read_table
-from seqmodels.description.curves import Curve, interpolate_gaps, mean_by_position, moving_average
+from seqmodels.description.curves import Curve, centred_average, interpolate_gaps, mean_by_position
 from seqmodels.description.seasons import (
     BAND,
     autocorrelation,
@@ -156,5 +156,5 @@ def test_gaps_are_interpolated_and_moving_averages_are_centred() -> None:
     for width in (5, 6):
         weights = np.ones(5) if width == 5 else np.array([0.5, 1, 1, 1, 1, 1, 0.5])
         expected = (values[10 - len(weights) // 2 : 11 + len(weights) // 2] * weights).sum() / width
-        assert moving_average(values, width)[10] == pytest.approx(expected)
-        assert moving_average(np.ones(20), width) == pytest.approx(np.ones(20))
+        assert centred_average(values, width)[10] == pytest.approx(expected)
+        assert centred_average(np.ones(20), width) == pytest.approx(np.ones(20))

@@ -12,7 +12,7 @@ from seqmodels.report.formatting import pluralise
 SHORT_SEASON = 60  # steps up to which two seasons fit into a window, and the horizon is one season
 DEFAULT_HORIZON = 10  # steps, without a season
 LEAST_WINDOW = 20  # steps, without a season
-MANY_SERIES = 20  # so many give enough windows even if each gives few
+MANY_SERIES = 20  # from here on there are enough windows even if each series gives few
 
 
 class AvailableSteps(NamedTuple):

@@ -79,7 +79,7 @@ def detrend(values: np.ndarray) -> np.ndarray:
     return np.where(np.abs(residuals) < ROUNDING * np.abs(values[known]).max(), 0.0, residuals)
 
 
-def moving_average(values: np.ndarray, width: int) -> np.ndarray:
+def centred_average(values: np.ndarray, width: int) -> np.ndarray:
     """Centred moving average (n,) over ``width`` steps, cut off at both ends; an even width has half-weight ends."""
     weights = np.ones(width)
     if width % 2 == 0:

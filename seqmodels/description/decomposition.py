@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqmodels.description.curves import Curve, interpolate_gaps, moving_average
+from seqmodels.description.curves import Curve, centred_average, interpolate_gaps
 
 NEWEST_STEPS = 20_000  # of a curve, which are decomposed
 SMOOTHER_SEASONS = 11  # seasons in the window of the seasonal smoother
@@ -89,7 +89,7 @@ def decompose(values: np.ndarray, season: int, robust: bool = False) -> Componen
     if len(values) < minimum_steps(season):
         return None
     if season < 2:
-        trend = moving_average(values, max(5, len(values) // 10) | 1)
+        trend = centred_average(values, max(5, len(values) // 10) | 1)
         return Components(trend, np.zeros_like(trend), values - trend)
     from statsmodels.tsa.seasonal import STL
 

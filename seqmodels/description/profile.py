@@ -74,7 +74,7 @@ def set_up_data(node: DictConfig) -> tuple[WindowDataModule, str]:
     return data, f"Training refuses the settings as given; use the suggested ones: {refusal}"
 
 
-def describe(data: WindowDataModule, options: DescriptionOptions, seed: int) -> Description:
+def describe_data(data: WindowDataModule, options: DescriptionOptions, seed: int) -> Description:
     """Describe a DataModule that is set up; ``seed`` draws the sample."""
     series, span = data.series, data.spans["train"]
     curves = sample_curves(series, span, options.curves, seed)

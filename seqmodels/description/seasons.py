@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datamodules.series import SeriesSet
-from seqmodels.description.curves import ROUNDING, Curve, detrend, interpolate_gaps, mean_by_position, moving_average
+from seqmodels.description.curves import ROUNDING, Curve, centred_average, detrend, interpolate_gaps, mean_by_position
 
 BAND = 1.96  # standard errors on either side that hold 95 % of a standard normal distribution
 CALENDAR_PERIODS = {
@@ -139,7 +139,7 @@ def measure_season(curves: Sequence[Curve], steps: int, meaning: str = "") -> Se
     for curve in curves:
         values = interpolate_gaps(curve.values)
         if len(values) >= REPEATS * steps:
-            fast = values - moving_average(values, steps)
+            fast = values - centred_average(values, steps)
             if np.abs(fast).max() > ROUNDING * np.abs(values).max():
                 found.append(unbiased_autocorrelation(fast, steps)[steps])
     return Season(steps, meaning, float(np.mean(found)) if found else 0.0)

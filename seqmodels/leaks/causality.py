@@ -37,7 +37,7 @@ def check_causality(model: AbstractForecaster, inputs: Inputs) -> Finding:
     origins = choose_origins(model, steps)
     found = [one for one in (measure_dependence(model, inputs, *pair) for pair in origins) if one.size]
     others = forecast_difference(model, inputs, perturb_past(inputs, 0, slice(1, None)), slice(1))
-    leaks = [_sentence(model, found, steps)] if found else []
+    leaks = [_causality_sentence(model, found, steps)] if found else []
     if others:
         leaks.append(
             f"forecasts of a window change by {format_number(others)} with the other windows of its batch; the model"
@@ -120,7 +120,7 @@ def check_training_mode(model: AbstractForecaster, inputs: Inputs, origins: list
     return []
 
 
-def _sentence(model: AbstractForecaster, found: list[Dependence], steps: int) -> str:
+def _causality_sentence(model: AbstractForecaster, found: list[Dependence], steps: int) -> str:
     worst = max(found, key=lambda one: one.size)
     backbone: Backbone | None = getattr(model, "backbone", None)
     if backbone is not None and sees_ahead(backbone, model.spec.features, steps):

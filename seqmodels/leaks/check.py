@@ -6,7 +6,7 @@ from datamodules.base import WindowDataModule
 from seqmodels.errors import require_at_least
 from seqmodels.leaks.causality import check_causality
 from seqmodels.leaks.columns import check_columns
-from seqmodels.leaks.duplicates import check_duplicates
+from seqmodels.leaks.duplicates import check_duplicate_windows
 from seqmodels.leaks.finding import Finding
 from seqmodels.leaks.perturbation import Perturber
 from seqmodels.leaks.pipeline import check_borders, check_statistics_and_features, perturb_behind_training
@@ -34,5 +34,5 @@ class LeakCheck:
             check_borders(perturber, after),
             check_causality(forecaster, perturber.data.examples("train", CAUSALITY_WINDOWS).inputs),
             check_columns(perturber.raw, perturber.data, self.trusted),
-            check_duplicates(perturber),
+            check_duplicate_windows(perturber),
         ]

@@ -31,7 +31,7 @@ NEWEST_ROWS = 50_000  # of each series
 USED_CATEGORIES = 20
 
 
-class SeriesGroup(NamedTuple):
+class RowGroup(NamedTuple):
     """Training rows of series that are checked together."""
 
     name: str
@@ -40,7 +40,7 @@ class SeriesGroup(NamedTuple):
 
 def check_columns(raw: SeriesSet, data: WindowDataModule, trusted: Sequence[str]) -> Finding:
     """Check each covariate of ``raw`` and then all of a kind together, against every channel."""
-    every = {kind: _names(raw, kind) for kind in KINDS}
+    every = {kind: _covariate_names(raw, kind) for kind in KINDS}
     _check_trusted(trusted, [name for names in every.values() for name in names])
     given = {kind: [name for name in names if name not in trusted] for kind, names in every.items()}
     count = sum(map(len, given.values()))
@@ -57,7 +57,7 @@ def check_columns(raw: SeriesSet, data: WindowDataModule, trusted: Sequence[str]
     return Finding("columns", done, largest, leaks, warnings)
 
 
-def _names(raw: SeriesSet, kind: str) -> tuple[str, ...]:
+def _covariate_names(raw: SeriesSet, kind: str) -> tuple[str, ...]:
     return getattr(raw, f"{kind[:-1]}_names")
 
 
@@ -84,13 +84,13 @@ class ColumnComparison:
             best = self.largest_gain(kind, [name])
             if best is not None:
                 single = single or best[0].exact
-                yield best[0], _sentence(kind, [name], *best)
+                yield best[0], _column_sentence(kind, [name], *best)
         best = self.largest_gain(kind, names) if len(names) > 1 and not single else None
         if best is not None and best[0].exact:
-            yield best[0], _sentence(kind, self.fewest(kind, names), *best)
+            yield best[0], _column_sentence(kind, self.fewest(kind, names), *best)
 
     def fewest(self, kind: str, names: Sequence[str]) -> Sequence[str]:
-        """Columns of which none can be left out without losing the leak."""
+        """The columns that the leak needs: it is lost if any of them is left out."""
         kept = names
         for name in names:
             rest = [other for other in kept if other != name]
@@ -136,7 +136,7 @@ class ColumnComparison:
         return found
 
     def _cells(self, kind: str, name: str, rows: slice) -> np.ndarray:
-        return getattr(self.raw, kind)[rows, _names(self.raw, kind).index(name)]
+        return getattr(self.raw, kind)[rows, _covariate_names(self.raw, kind).index(name)]
 
     def _segment(
         self, kind: str, names: Sequence[str], channel: int, rows: slice, frequent: dict[str, np.ndarray]
@@ -154,17 +154,17 @@ class ColumnComparison:
         return Segment((target - mean) / deviation, (values - level) / deviation)
 
 
-def group_series(raw: SeriesSet, span: Span, steps: int) -> list[SeriesGroup]:
+def group_series(raw: SeriesSet, span: Span, steps: int) -> list[RowGroup]:
     """The longest training spans one by one; if none is long enough, many short ones together."""
     lengths = span.lengths
     long = np.flatnonzero(lengths >= (2 + ROWS_PER_REGRESSOR) * (steps + MAX_LEAD))
     if len(long):
         longest = long[np.argsort(-lengths[long], kind="stable")][:SINGLE_SERIES].tolist()
         several = len(lengths) > 1
-        return [SeriesGroup(f" of {raw.name(i)}" if several else "", [_newest_rows(span, i)]) for i in longest]
+        return [RowGroup(f" of {raw.name(i)}" if several else "", [_newest_rows(span, i)]) for i in longest]
     present = np.flatnonzero(lengths)
     chosen = np.linspace(0, len(present) - 1, min(POOLED_SERIES, len(present))).astype(np.int64)
-    return [SeriesGroup("", [_newest_rows(span, i) for i in present[chosen].tolist()])]
+    return [RowGroup("", [_newest_rows(span, i) for i in present[chosen].tolist()])]
 
 
 def _newest_rows(span: Span, series: int) -> slice:
@@ -185,7 +185,7 @@ def _one_hot(cells: np.ndarray, categories: np.ndarray | None) -> np.ndarray:
     return values.astype(np.float64)
 
 
-def _sentence(kind: str, names: Sequence[str], found: Gain, target: str, group: str) -> str:
+def _column_sentence(kind: str, names: Sequence[str], found: Gain, target: str, group: str) -> str:
     """What the columns give away; empty if it is no more than a good column may."""
     columns = f"{join_names(list(map(repr, names)))} (data.{kind})"
     steps = "the next value" if found.steps == 1 else f"the sum of the next {found.steps} values"

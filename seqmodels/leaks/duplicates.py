@@ -11,7 +11,7 @@ from seqmodels.window import Window
 LEAST_MOVES = 8  # changes of value from step to step; windows with fewer may be equal by chance
 
 
-def check_duplicates(perturber: Perturber) -> Finding:
+def check_duplicate_windows(perturber: Perturber) -> Finding:
     """Evaluation windows whose values, past and future, also occur in an earlier part at another place."""
     spec, windows, stages = perturber.data.spec, perturber.windows, perturber.stages
     if spec.past_steps + spec.horizon <= LEAST_MOVES:
@@ -23,7 +23,7 @@ def check_duplicates(perturber: Perturber) -> Finding:
             pairs = find_equal_windows(windows[early], windows[late], hashes[early], hashes[late])
             most = max(most, len(pairs))
             if len(pairs):
-                warnings.append(_sentence(perturber, early, late, pairs))
+                warnings.append(_duplicate_sentence(perturber, early, late, pairs))
     compared = " and ".join(f"{len(hashes[stage]):,} {stage}" for stage in stages)
     done = f"{compared} windows compared, value for value: number that occur in two parts"
     return Finding("duplicates", done, float(most), warnings=tuple(warnings))
@@ -47,7 +47,7 @@ def find_equal_windows(early: Window, late: Window, early_hashes: np.ndarray, la
     return np.stack([match[equal], np.flatnonzero(equal)], axis=1)
 
 
-def _sentence(perturber: Perturber, early: str, late: str, pairs: np.ndarray) -> str:
+def _duplicate_sentence(perturber: Perturber, early: str, late: str, pairs: np.ndarray) -> str:
     first, second = (
         _describe_window(perturber, stage, index) for stage, index in zip((early, late), pairs[0], strict=True)
     )

@@ -115,7 +115,7 @@ class Perturber:
         return result
 
 
-class Difference(NamedTuple):
+class WindowDifference(NamedTuple):
     """The largest difference in one column of one part of the windows."""
 
     part: str
@@ -130,10 +130,10 @@ class Difference(NamedTuple):
 
 def compare_windows(
     before: Window, after: Window, spec: WindowSpec, counted: Tensor, parts: tuple[str, ...] = tuple(KEYS)
-) -> Iterator[Difference]:
+) -> Iterator[WindowDifference]:
     """Each column of these parts that differs in the steps where ``counted`` (B, T + H) is True."""
     if not torch.equal(before.origin, after.origin) or not torch.equal(before.inputs.series, after.inputs.series):
-        yield Difference("origin", "rows of the windows", 1.0, len(before.origin))
+        yield WindowDifference("origin", "rows of the windows", 1.0, len(before.origin))
         return
     steps = before.inputs.past_target.shape[1]
     fields = [{**window.inputs._asdict(), **window.targets._asdict()} for window in (before, after)]
@@ -148,7 +148,7 @@ def compare_windows(
         for column, name in enumerate(column_names(spec, part)):
             rounding = SUM_ROUNDING * float(old[..., column].abs().max())
             if (largest := float(size[:, column].max())) > rounding:
-                yield Difference(part, name, largest, int((size[:, column] > rounding).sum()))
+                yield WindowDifference(part, name, largest, int((size[:, column] > rounding).sum()))
 
 
 def window_rows(window: Window) -> Tensor:

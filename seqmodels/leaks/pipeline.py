@@ -9,8 +9,8 @@ import torch
 from seqmodels.leaks.finding import Finding
 from seqmodels.leaks.perturbation import (
     SUM_ROUNDING,
-    Difference,
     Perturber,
+    WindowDifference,
     column_names,
     compare_windows,
     window_rows,
@@ -78,7 +78,7 @@ def check_statistics_and_features(perturber: Perturber, after: Window, new_spec:
     ]  # fmt: skip
 
 
-def perturb_after_origin(perturber: Perturber, stage: str) -> tuple[Any, int, list[Difference]]:
+def perturb_after_origin(perturber: Perturber, stage: str) -> tuple[Any, int, list[WindowDifference]]:
     """Perturb rows after the middle origin of a stage, in all series, and compare the inputs up to it.
 
     Return the time of that origin, the number of windows compared, and the differences. Rows of the training span keep
@@ -89,7 +89,7 @@ def perturb_after_origin(perturber: Perturber, stage: str) -> tuple[Any, int, li
     origins = np.sort(time[perturber.windows[stage].origin.numpy()])
     cut = origins[(len(origins) - 1) // 2]
     data = perturber.perturb((time > cut) & ((rows < start) | (rows >= stop)), known_ahead=False)
-    found: list[Difference] = []
+    found: list[WindowDifference] = []
     compared = 0
     for other in perturber.stages[1:]:
         before = perturber.windows[other]
@@ -131,7 +131,7 @@ def _compare_statistics(field: str, old: Statistics, new: Statistics, names: tup
                 yield FittedLeak(name, size, sentence)
 
 
-def _fitted_sentence(found: Difference) -> str:
+def _fitted_sentence(found: WindowDifference) -> str:
     return (
         f"{found} changes by {format_number(found.size)} in {pluralise(found.windows, 'training window')} when only"
         " rows behind the training span do: a scaler or an imputation is fitted on all rows; fit it on the training"
@@ -139,7 +139,7 @@ def _fitted_sentence(found: Difference) -> str:
     )
 
 
-def _ahead_sentence(found: Difference, cut: str) -> str:
+def _ahead_sentence(found: WindowDifference, cut: str) -> str:
     if found.part == "known_covariates":
         remedy = "a column known ahead must not come from the target; use lags of at least data.horizon steps."
     else:
@@ -166,7 +166,7 @@ def check_borders(perturber: Perturber, after: Window) -> Finding:
     return Finding("borders", done, largest, tuple(_border_sentence(perturber, *pair) for pair in found))
 
 
-def _compare_outside(perturber: Perturber, stage: str, parts: tuple[str, ...]) -> Iterator[Difference]:
+def _compare_outside(perturber: Perturber, stage: str, parts: tuple[str, ...]) -> Iterator[WindowDifference]:
     """Values of evaluation windows that come from rows outside of their stage."""
     start, stop = perturber.stage_bounds(stage)
     rows = np.arange(len(stop))
@@ -177,7 +177,7 @@ def _compare_outside(perturber: Perturber, stage: str, parts: tuple[str, ...]) -
     return compare_windows(before, perturber.sample_windows(data, stage), perturber.data.spec, counted, parts)
 
 
-def _border_sentence(perturber: Perturber, stage: str, found: Difference) -> str:
+def _border_sentence(perturber: Perturber, stage: str, found: WindowDifference) -> str:
     past = stage != "train" and found.part == "past_target"
     return (
         f"{pluralise(found.windows, f'{stage} window')} of {len(perturber.windows[stage].origin):,} hold rows of"

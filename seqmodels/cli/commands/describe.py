@@ -24,7 +24,7 @@ def describe(config: DictConfig, job: Job) -> None:
     plan_of(config)
     options = build(config.description)
     data, warning = profile.set_up_data(config.data)
-    description = profile.describe(data, options, config.seed)
+    description = profile.describe_data(data, options, config.seed)
     environment.record(config, job.command(), job.directory)
     command = job.train(without=LEFT_OUT, more=description.advice.overrides)
     output.show(page.summary(description, warning))
