@@ -467,7 +467,7 @@ def place(tmp_path: Path) -> Path:
 
 
 GUIDE = (ROOT / "docs/leaks.md").read_text(encoding="utf-8")
-COMMANDS = [shlex.split(line)[2:] for line in re.findall(r"^python leak_check\.py .*", GUIDE, re.MULTILINE)]
+COMMANDS = [shlex.split(line)[2:] for line in re.findall(r"^seqmodels check .*", GUIDE, re.MULTILINE)]
 CSV = ("data=csv", "data.path=../rides.csv", "data.time=date", "data.target=[rides]")
 QUICK = ("model=linear", "data.past_steps=12", "data.horizon=3")
 
