@@ -139,7 +139,7 @@ def _config(model: str, settings: Mapping[str, Any], directory: Path) -> DictCon
             config = compose("train", overrides=arguments, return_hydra_config=True)
             known = {*map(str, config), *(group.partition("/")[0] for group in config.hydra.runtime.choices)}
             with open_dict(config):
-                config.hydra.runtime.output_dir = str(directory)
+                config.hydra.runtime.output_dir = str(directory.absolute())
                 HydraConfig.instance().set_config(config)
                 for key, value in settings.items():
                     if key not in choices:
@@ -169,14 +169,16 @@ def _set(config: DictConfig, key: str, value: Any) -> None:
 def _place(config: DictConfig, key: str) -> str:
     """The full key in the config; raises InputError for one that is not there."""
     dotted = key.replace("__", ".")
-    if dotted.partition(".")[0] in config:
-        parent, _, leaf = dotted.rpartition(".")
-        node = OmegaConf.select(config, parent) if parent else config
-        if OmegaConf.is_dict(node) and (leaf in node or "_target_" in node):
-            return dotted
-    elif dotted in config.data:
+    known = list(_keys(config))
+    if dotted in known:
+        return dotted
+    if f"data.{dotted}" in known:
         return f"data.{dotted}"
-    raise InputError(f"fit has no argument {key}.{nearest(dotted, [*_keys(config), *map(str, config.data)])}")
+    parent, _, leaf = dotted.rpartition(".")
+    if parent in known and "_target_" in OmegaConf.select(config, parent):
+        return dotted  # perhaps an argument that no file names: the check of the config knows
+    arguments = [name.removeprefix("data.") for name in known]
+    raise InputError(f"fit has no argument {key}.{nearest(dotted, arguments)}")
 
 
 def _keys(node: DictConfig, start: str = "") -> Iterator[str]:

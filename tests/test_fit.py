@@ -1,0 +1,176 @@
+"""The public face: ``seqmodels.fit`` on frames and files, lazy names, and nothing left behind in the process."""
+
+import copy
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from command_line import ROOT, files_in, forked, metrics, python
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+
+import seqmodels as sm
+from seqmodels.errors import InputError
+
+SHORT = {"past_steps": 28, "horizon": 7, "trainer": {"max_epochs": 1, "accelerator": "cpu"}, "logger": "none"}
+
+
+@pytest.fixture(scope="module")
+def rides() -> pd.DataFrame:
+    """400 days of counts with a weekly season."""
+    days = pd.date_range("2020-01-01", periods=400, freq="D")
+    noise = np.random.default_rng(0).normal(0, 5, len(days))
+    return pd.DataFrame({"day": days, "rides": 100 + 30 * (days.day_of_week < 5) + noise})
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_importing_is_light_and_names_are_there(tmp_path: Path) -> None:
+    code = (
+        "import sys, seqmodels\n"
+        "loaded = {'torch', 'lightning', 'hydra', 'omegaconf', 'polars', 'numpy'} & set(sys.modules)\n"
+        "print(sorted(loaded), [name for name in seqmodels.__all__ if not hasattr(seqmodels, name)])\n"
+        "print(set(seqmodels.__all__) <= set(dir(seqmodels)))"
+    )
+    assert python(tmp_path, "-c", code) == (0, "[] []\nTrue\n", "")
+    with pytest.raises(AttributeError, match="no attribute 'fitt'"):
+        sm.fitt  # noqa: B018
+
+
+def test_fit_is_the_command_train(rides: pd.DataFrame, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rides.to_csv("rides.csv", index=False)
+    trained = sm.fit("rides.csv", target="rides", time="day", model="gru", directory="fitted", **SHORT)
+    printed = capsys.readouterr()
+    overrides = ["data=csv", "data.path=rides.csv", "data.target=rides", "data.time=day", "model=gru", "logger=none",
+                 "data.past_steps=28", "data.horizon=7", "trainer.max_epochs=1", "trainer.accelerator=cpu"]  # fmt: skip
+    ended = forked(place, *overrides, "hydra.run.dir=commanded")
+    assert (ended.code, ended.err) == (0, "") and printed.err == ""
+    assert files_in(place / "fitted") == files_in(place / "commanded")
+    both = [metrics(place / name) for name in ("fitted", "commanded")]
+    assert both[0]["rows"] == both[1]["rows"] and both[0]["monitor"] == both[1]["monitor"]
+    assert (place / "fitted/config.yaml").read_text().replace("fitted", "commanded") == (
+        place / "commanded/config.yaml"
+    ).read_text()
+    assert (
+        (place / "fitted/command.txt").read_text().startswith("seqmodels.fit('rides.csv', model='gru', target='rides'")
+    )
+    assert repr(trained) in ended.out.replace(" \n", "\n") or repr(trained).splitlines()[1] in ended.out
+    assert trained.value == both[0]["monitor"]["value"]
+
+
+def test_frames_of_three_libraries_give_the_same_model(rides: pd.DataFrame, place: Path) -> None:
+    frames = [rides, pl.from_pandas(rides), pl.from_pandas(rides).to_arrow(), rides.set_index("day")]
+    tables = []
+    for number, frame in enumerate(frames):
+        time = None if number == 3 else "day"  # an index of times is found
+        trained = sm.fit(frame, target="rides", time=time, directory=f"run{number}", **SHORT)
+        tables.append(trained.table.drop("row"))
+        assert "data frame>" in (trained.directory / "config.yaml").read_text()
+    assert all(table.equals(tables[0]) for table in tables)
+    assert tables[0]["windows"].min() > 0
+
+
+def test_what_is_trained_loads_in_another_process(rides: pd.DataFrame, place: Path) -> None:
+    trained = sm.fit(rides, target="rides", time="day", **SHORT)
+    assert trained.directory.parent == Path("runs") and trained.directory.name.endswith("_frame_lstm")
+    inputs = trained.model.spec.zeros()
+    with torch.no_grad():
+        expected = trained.model(inputs)
+    loaded = sm.load(trained.checkpoint)
+    with torch.no_grad():
+        again = loaded(inputs)
+    assert isinstance(loaded, sm.Forecaster)
+    assert torch.equal(getattr(again, "forecast", again), getattr(expected, "forecast", expected))
+
+
+def test_a_model_without_weights_has_a_table_and_no_checkpoint(rides: pd.DataFrame, place: Path) -> None:
+    trained = sm.fit(rides, target="rides", time="day", model="seasonal_naive", **SHORT)
+    assert trained.checkpoint is None and trained.table["row"].to_list()[0] == "seasonal_naive"
+
+
+def test_every_way_to_set_a_key(rides: pd.DataFrame, place: Path) -> None:
+    ways = {"model__backbone__hidden": 5, "optimizer": "sgd", "seed": 3, "split": [0.6, 0.2, 0.2],
+            "batch_size": np.int64(16), "callbacks": {"figures": None}}  # fmt: skip
+    trained = sm.fit(rides, target="rides", time="day", directory="run", **SHORT, **ways,
+                     **{"model/readout": "seq_to_vector", "optimizer.lr": 0.05})  # fmt: skip
+    config = (trained.directory / "config.yaml").read_text()
+    for line in (
+        "hidden: 5",
+        "torch.optim.SGD",
+        "seed: 3",
+        "batch_size: 16",
+        "lr: 0.05",
+        "SeqToVector",
+        "figures: null",
+    ):
+        assert line in config, line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"target": "ride"}, "'ride'.*rides"),
+        ({"horizn": 3}, "fit has no argument horizn. Nearest: .*horizon"),
+        ({"model": "lsmt"}, "model=lsmt: the group model has no option lsmt. Nearest: lstm"),
+        ({"model__backbone__hiden": 3}, "model.backbone.hiden.*Nearest: hidden"),
+        ({"trainer": {"max_epoch": 1}}, "trainer.max_epoch.*Nearest: max_epochs"),
+        ({"horizon": "seven"}, "data.horizon=seven: expected int"),
+        ({"optimizer_steps": 0}, "optimizer_steps is 0"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_leave_nothing(rides, place: Path, arguments, words: str) -> None:
+    settings = {"target": "rides", "time": "day", **{key: SHORT[key] for key in ("past_steps", "logger")}}
+    with pytest.raises(InputError, match=words) as caught:
+        sm.fit(rides, **(settings | arguments))
+    assert "\n" not in str(caught.value) and files_in(place) == []
+
+
+def test_another_object_is_refused(place: Path) -> None:
+    with pytest.raises(InputError, match="data.path is a int"):
+        sm.fit(3, target="y")
+
+
+def test_nothing_global_is_left_behind(rides: pd.DataFrame, place: Path) -> None:
+    threads, filters, instances = torch.get_num_threads(), list(warnings.filters), copy.copy(Singleton._instances)
+    for _ in range(2):
+        sm.fit(rides, target="rides", time="day", threads=1, model="naive", **SHORT)
+        assert not GlobalHydra.instance().is_initialized() and HydraConfig.instance().cfg is None
+    assert (torch.get_num_threads(), list(warnings.filters)) == (threads, filters)
+    kept = {kind: one for kind, one in Singleton._instances.items() if kind in instances}
+    assert kept == instances
+    assert len(list((place / "runs").iterdir())) == 2
+
+
+def test_a_notebook_trains(rides: pd.DataFrame, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    rides.to_csv("rides.csv", index=False)
+    cells = [
+        "import pandas as pd\nimport seqmodels as sm\nframe = pd.read_csv('rides.csv')",
+        f"trained = sm.fit(frame, target='rides', time='day', **{SHORT!r})",
+        "trained",
+        "again = sm.fit(frame, target='rides', time='day', model='naive', horizon=3)\n"
+        "import json; json.dumps([trained.table.columns, again.value])",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the notebook's own libraries
+        nbclient.NotebookClient(notebook, timeout=120).execute()
+    shown = notebook.cells[2].outputs[0]["data"]["text/plain"]
+    assert "lstm" in shown and "seasonal naive" in shown and "MASE" in shown
+    columns, value = json.loads(notebook.cells[3].outputs[-1]["data"]["text/plain"].strip("'"))
+    assert columns[:4] == ["stage", "row", "channel", "mae"] and value > 0
+    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.outputs)
+    assert "epoch 1/1" in printed and "Everything about this run is in runs" in printed
