@@ -10,9 +10,9 @@ import torch
 from seqmodels.backbones.recurrent import Gru, Lstm
 from seqmodels.backbones.wavenet import WaveNet
 from seqmodels.forecaster import Forecaster
-from seqmodels.heads import Point
+from seqmodels.heads.point import Point
 from seqmodels.readouts.direct import SeqToSeq
-from seqmodels.scalers.affine import Standard
+from seqmodels.scalers.affine import StandardScaler
 from seqmodels.window import Targets, WindowSpec
 
 WIDTHS, BATCHES, STEPS, RUNS = (20, 64, 96, 128, 256), (32, 256), 8, 2
@@ -42,7 +42,7 @@ def main() -> None:
     for name, backbone in (("lstm", Lstm), ("gru", Gru), ("wavenet", WaveNet)):
         for width in WIDTHS:
             size = {"filters": width} if backbone is WaveNet else {"hidden": width}
-            model = Forecaster(spec, Standard, partial(backbone, **size), SeqToSeq, Point())
+            model = Forecaster(spec, StandardScaler, partial(backbone, **size), SeqToSeq, Point())
             for batch in BATCHES:
                 one, all_ = (min(step_time(model, batch, threads) for _ in range(RUNS)) * 1e3 for threads in (1, cores))
                 print(f"| {name} | {width} | {batch} | {one:.1f} | {all_:.1f} | {one / all_:.2f} |", flush=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from seqmodels.errors import InputError, require_at_least
-from seqmodels.heads import Point
+from seqmodels.heads.point import Point
 from seqmodels.naive import masked_mean, naive, seasonal_naive
 from seqmodels.window import AbstractForecaster, Inputs, Origins, Output, Targets, WindowSpec
 

@@ -1,4 +1,4 @@
-"""The Forecaster: scaler, backbone, readout and head wired into one model; it knows torch only."""
+"""Forecaster: scaler -> backbone -> readout -> head, wired into one model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +10,11 @@ from seqmodels import compatibility
 from seqmodels.backbones.base import Backbone
 from seqmodels.errors import InputError
 from seqmodels.features import FeatureEncoder
-from seqmodels.heads import Point
+from seqmodels.heads.base import Head
 from seqmodels.initialisation import initialise
-from seqmodels.naive import begun
-from seqmodels.readouts.base import Encoded, Readout
-from seqmodels.scalers.base import Scaler, View
+from seqmodels.naive import observed_by
+from seqmodels.readouts.base import EncodedWindow, Readout
+from seqmodels.scalers.base import Scaler, Scaling
 from seqmodels.states import detach, initial_state, reset_where
 from seqmodels.window import AbstractForecaster, Inputs, Origins, Output, Targets, WindowSpec, every_step
 
@@ -22,14 +22,16 @@ OVER_TIME = ("past_target", "past_observed", "past_covariates", "known_covariate
 
 
 class Forecaster(AbstractForecaster):
-    """Raw window in, forecasts in the data's own units out, from S origins: (B, S, H, C, P).
+    """Raw windows in, forecasts in the data's own units out: (B, S, H, C, P) from S origins.
 
-    The parts come as callables, since sizes follow from the data: ``scaler(spec)``,
-    ``backbone(features=, past_steps=)``, ``readout(spec=, size=, parameters=, state=)`` with a state of the backbone
-    for one window (None where it sees the future); the head has no sizes.
+    Three ways in, with one type of result: ``forward`` (forecasts), ``loss`` (training) and ``step`` (one value).
+
+    The parts are callables, because their sizes follow from the data: ``scaler(spec=)``,
+    ``backbone(features=, past_steps=)``, ``readout(spec=, size=, parameters=, state=)`` with an example of the
+    backbone's state for one window (None if it sees the future); the head has no sizes.
     ``initialisation``: see ``seqmodels.initialisation``. The loss is taken in the scaler's units.
 
-    Windows may be longer or shorter than those it was built for, as far as the backbone reaches.
+    Windows may be longer or shorter than those of ``spec``, as far as the backbone reaches.
 
     Raises InputError for parts that do not fit together: see ``seqmodels.compatibility``.
     """
@@ -42,7 +44,7 @@ class Forecaster(AbstractForecaster):
         scaler: Callable[..., Scaler],
         backbone: Callable[..., Backbone],
         readout: Callable[..., Readout],
-        head: Point,
+        head: Head,
         initialisation: str = "glorot",
     ):
         super().__init__()
@@ -55,12 +57,12 @@ class Forecaster(AbstractForecaster):
         self.head = head
         head.expect(self.readout.leads)
         self.burn_in = self.scaler.burn_in(spec)
-        self.available = compatibility.available(self.backbone)
-        self.trained = compatibility.trained(
+        self.available = compatibility.feature_origins(self.backbone)
+        self.supervised = compatibility.supervised_origins(
             spec, self.scaler, self.backbone, self.readout
         )  # origins that the loss sees
-        last = Origins(self.trained.of(spec.past_steps)[-1], self.trained.stride)
-        self.origins = last if self.readout.recursive else self.trained
+        last = Origins(self.supervised.of(spec.past_steps)[-1], self.supervised.stride)
+        self.origins = last if self.readout.recursive else self.supervised
         compatibility.refuse_what_does_not_fit(spec, self.scaler, self.backbone, self.readout, head)
         self.why_stateless = compatibility.why_stateless(self.backbone, self.scaler, self.readout)
         self.describe = FeatureEncoder(spec)
@@ -78,9 +80,9 @@ class Forecaster(AbstractForecaster):
 
         Raises InputError for windows too short for the model, or a state where the model cannot carry one.
         """
-        inputs, view = self._scale(inputs, state)
-        encoded = self._encode(inputs, view, state)
-        return Output(self._forecast(encoded, view), self._detach(encoded.state))
+        inputs, scaling = self._scale(inputs, state)
+        encoded = self._encode(inputs, scaling, state)
+        return Output(self._forecast(encoded, scaling), self._detach(encoded.state))
 
     def loss(
         self, inputs: Inputs, targets: Targets, state: Any = None, mask: Tensor | None = None, forecast: bool = False
@@ -90,18 +92,18 @@ class Forecaster(AbstractForecaster):
         ``mask`` (B, S) bool: origins that count; None: all of them. ``forecast``: also forecasts, from the same pass
         where the loss saw what ``forward`` would give. A state is returned if ``spec.stateful`` or one was given.
         """
-        inputs, view = self._scale(inputs, state)
-        encoded = self._encode(inputs, view, state)
-        target = view.encode_targets(inputs, targets, self._supervised(inputs))
-        taught = self.training and self.readout.taught
-        parameters = self.readout(encoded, view.as_inputs(target[:, -1]) * targets.observed if taught else None)
-        cost = self.head.loss(parameters, target[:, :, : self.readout.leads], self._magnitude(view, inputs, targets))
-        cost = self.head.weigh(cost, view.unit, self.target_deviation)
+        inputs, scaling = self._scale(inputs, state)
+        encoded = self._encode(inputs, scaling, state)
+        target = scaling.transform_targets(inputs, targets, self._supervised_in(inputs))
+        forced = self.training and self.readout.teacher_forced
+        parameters = self.readout(encoded, scaling.as_past(target[:, -1]) * targets.observed if forced else None)
+        cost = self.head.loss(parameters, target[:, :, : self.readout.leads], self._magnitude(scaling, inputs, targets))
+        cost = self.head.weigh(cost, scaling.unit, self.target_deviation)
         loss, count = self._mean(cost, inputs, targets, mask)
         forecasts = None
         if forecast:
             shared = not (self.readout.recursive or self.training)
-            forecasts = view.decode(parameters, self.head) if shared else self._forecast(encoded, view)
+            forecasts = scaling.inverse_transform(parameters, self.head) if shared else self._forecast(encoded, scaling)
         stateful = self.spec.stateful or state is not None
         return Output(forecasts, self._detach(encoded.state) if stateful else None, loss, count)
 
@@ -148,8 +150,8 @@ class Forecaster(AbstractForecaster):
             raise InputError(f"step needs {name}, since the model was built for the columns {', '.join(columns)}.")
         return like[..., :0] if values is None else values
 
-    def _scale(self, inputs: Inputs, state: Any) -> tuple[Inputs, View]:
-        """The windows, cut to what the backbone can read, and their view in the scaler's units."""
+    def _scale(self, inputs: Inputs, state: Any) -> tuple[Inputs, Scaling]:
+        """The windows, cut to what the backbone can read, and their scaling."""
         if state is None:
             inputs = self._whole_strides(inputs)
         elif self.why_stateless:
@@ -160,33 +162,33 @@ class Forecaster(AbstractForecaster):
                 f"a window of {steps} past steps is too short for model.scaler, which takes its statistics from"
                 f" {self.burn_in}."
             )
-        return inputs, self.scaler(inputs, self._supervised(inputs))
+        return inputs, self.scaler(inputs, self._supervised_in(inputs))
 
-    def _supervised(self, inputs: Inputs) -> Origins:
+    def _supervised_in(self, inputs: Inputs) -> Origins:
         """The origins that the loss sees in windows of this length."""
         if self.readout.every_step:
-            return self.trained
-        return Origins(inputs.past_target.shape[1] - 1, self.trained.stride)
+            return self.supervised
+        return Origins(inputs.past_target.shape[1] - 1, self.supervised.stride)
 
-    def _encode(self, inputs: Inputs, view: View, state: Any = None) -> Encoded:
-        """Everything the readout may see; the backbone reads the past once."""
-        scaled, known = view.encode(inputs.past_target), self.describe.encode_known(inputs)
-        everything, after = self._read(self.describe(inputs, scaled, known), inputs.reset, state)
-        first = (self.trained.first - self.available.first) // self.available.stride
-        features = everything[:, first:] if self.readout.every_step else everything[:, -1:]
-        if features.shape[1] == 0:
+    def _encode(self, inputs: Inputs, scaling: Scaling, state: Any = None) -> EncodedWindow:
+        """Everything that the readout may see; the backbone reads the past once."""
+        scaled, known = scaling.transform(inputs.past_target), self.describe.encode_known(inputs)
+        features, after = self._read(self.describe(inputs, scaled, known), inputs.reset, state)
+        first = (self.supervised.first - self.available.first) // self.available.stride
+        chosen = features[:, first:] if self.readout.every_step else features[:, -1:]
+        if chosen.shape[1] == 0:
             raise InputError(
                 f"a window of {inputs.past_target.shape[1]} past steps is too short for the model to forecast from."
             )
-        return Encoded(
-            features=features,
-            everything=everything,
+        return EncodedWindow(
+            features=chosen,
+            all_features=features,
             state=after,
-            newest=scaled[:, -1] * inputs.past_observed[:, -1] if self.spec.missing else scaled[:, -1],
-            known=known,
-            origins=self._supervised(inputs),
+            last_value=scaled[:, -1] * inputs.past_observed[:, -1] if self.spec.missing else scaled[:, -1],
+            known_covariates=known,
+            origins=self._supervised_in(inputs),
             stepper=lambda: self._stepper(inputs, known),
-            next_input=(view.fed_back() if self.readout.recursive else view).next_input,
+            feedback=(scaling.for_feedback() if self.readout.recursive else scaling).feedback,
             mean=self.head.mean,
             progress=self.progress,
         )
@@ -199,15 +201,15 @@ class Forecaster(AbstractForecaster):
         return self.backbone.unroll(x, begin if state is None else reset_where(reset, self.initial, begin, state))
 
     def _stepper(self, inputs: Inputs, known: Tensor) -> Callable[[Tensor, int, Any], tuple[Tensor, Any]]:
-        """Lets the backbone go on beyond the past, one known or forecast value after another."""
+        """A function that advances the backbone beyond the past, one known or forecast value at a time."""
         step, encode = self.backbone.stepper(), self.describe.future_encoder(inputs, known)
         return lambda value, lead, state: step(encode(value, lead), state)
 
-    def _forecast(self, encoded: Encoded, view: View) -> Tensor:
-        """(B, S, H, C, P) in the data's own units, made without any truth."""
+    def _forecast(self, encoded: EncodedWindow, scaling: Scaling) -> Tensor:
+        """Forecasts in the data's own units, (B, S, H, C, P), made without the truth."""
         if self.readout.recursive:
-            return view.fed_back().decode(self.readout.forecast(encoded), self.head)
-        return view.decode(self.readout(encoded), self.head)
+            return scaling.for_feedback().inverse_transform(self.readout.forecast(encoded), self.head)
+        return scaling.inverse_transform(self.readout(encoded), self.head)
 
     def _detach(self, state: Any) -> Any:
         return detach(state) if torch.is_grad_enabled() else state
@@ -224,21 +226,21 @@ class Forecaster(AbstractForecaster):
 
     def _observed(self, inputs: Inputs, targets: Targets) -> Tensor:
         """(B, S, leads, C) bool: True for observed values whose origin the scaler can serve."""
-        origins = self._supervised(inputs)
+        origins = self._supervised_in(inputs)
         observed = every_step(inputs.past_observed, targets.observed, origins)[:, :, : self.readout.leads]
         if self.spec.missing and self.scaler.per_window:  # before the first value, it has nothing to scale by
-            return observed & begun(inputs.past_observed, origins)
+            return observed & observed_by(inputs.past_observed, origins)
         return observed
 
-    def _magnitude(self, view: View, inputs: Inputs, targets: Targets) -> Tensor | None:
-        """Size of the truth in the scaler's units, (B, S, leads, C), for a head that asks for it."""
+    def _magnitude(self, scaling: Scaling, inputs: Inputs, targets: Targets) -> Tensor | None:
+        """Size of the truth in the scaler's units, (B, S, leads, C), for a ``relative`` head."""
         if not self.head.relative:
             return None
-        target = every_step(inputs.past_target, targets.target, self._supervised(inputs))
-        return (target / view.unit).abs()[:, :, : self.readout.leads]
+        target = every_step(inputs.past_target, targets.target, self._supervised_in(inputs))
+        return (target / scaling.unit).abs()[:, :, : self.readout.leads]
 
     def _whole_strides(self, inputs: Inputs) -> Inputs:
-        """Without the oldest steps of a window of another length, where strides would not end at its last step."""
+        """Windows without their oldest steps, so that strides end at the last one whatever the length."""
         extra = (inputs.past_target.shape[1] - self.spec.past_steps) % self.available.stride
         if extra == 0:
             return inputs

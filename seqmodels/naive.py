@@ -1,4 +1,4 @@
-"""Forecasts that need no learning, and what a window offers before anything was observed."""
+"""Naive forecasts, and means and values that skip missing observations."""
 
 import torch
 from torch import Tensor
@@ -7,13 +7,13 @@ from seqmodels.window import Inputs, Origins
 
 
 def masked_mean(values: Tensor, observed: Tensor) -> Tensor:
-    """Mean over time of what was observed, (B, T, C) -> (B, 1, C); 0 where nothing was."""
+    """Mean over the observed values in time, (B, T, C) -> (B, 1, C); 0 without any."""
     count = observed.sum(dim=1, keepdim=True).clamp(min=1)
     return (values * observed).sum(dim=1, keepdim=True) / count
 
 
 def last_observed(values: Tensor, observed: Tensor) -> Tensor:
-    """The newest observed value at or before each step, (B, T, C) -> (B, T, C); 0 before the first one."""
+    """The newest observed value at or before each step, (B, T, C); 0 before the first one."""
     steps = torch.arange(values.shape[1], device=values.device)[None, :, None]
     newest = torch.where(observed, steps, 0).cummax(dim=1).values
     return (values * observed).gather(1, newest)
@@ -27,16 +27,16 @@ def naive(inputs: Inputs, horizon: int, missing: bool) -> Tensor:
 
 
 def seasonal_naive(inputs: Inputs, season: int, horizon: int, origins: Origins, missing: bool) -> Tensor:
-    """For each origin the last season, repeated: (B, S, H, C); ``missing`` as in ``WindowSpec``.
+    """The last season before each origin, repeated: (B, S, H, C); ``missing`` as in ``WindowSpec``.
 
-    A missing value is replaced by the same phase one season earlier, and so on; where the window holds no
-    such value, by the newest observed value at the origin.
+    A missing value is replaced by the value one season earlier, or two, and so on; if the window holds none, by the
+    newest observed value at the origin.
     """
     past, known, device = inputs.past_target, inputs.past_observed, inputs.past_target.device
     newest = filled = past
-    if missing:  # asking the mask itself would wait for the device
+    if missing:  # looking at the mask itself would wait for the device
         newest = last_observed(past, known)
-        filled, known = _fill_in_phase(past, known, season)
+        filled, known = _fill_from_season_before(past, known, season)
     origin = torch.arange(origins.first, past.shape[1], origins.stride, device=device)[:, None]
     lead = torch.arange(1, horizon + 1, device=device)
     source = origin + lead - season * torch.div(lead + season - 1, season, rounding_mode="floor")  # (S, H)
@@ -45,8 +45,8 @@ def seasonal_naive(inputs: Inputs, season: int, horizon: int, origins: Origins, 
     return torch.where(usable, filled[:, inside], newest[:, origin.expand_as(source)])
 
 
-def _fill_in_phase(past: Tensor, observed: Tensor, season: int) -> tuple[Tensor, Tensor]:
-    """Each value, or where it is missing the newest one of the same phase; and where there is any."""
+def _fill_from_season_before(past: Tensor, observed: Tensor, season: int) -> tuple[Tensor, Tensor]:
+    """The past with missing values replaced by those one or more seasons earlier, and a mask of what is known then."""
     filled, known = past.clone(), observed.clone()
     for start in range(season, past.shape[1], season):
         now = slice(start, min(start + season, past.shape[1]))
@@ -56,15 +56,15 @@ def _fill_in_phase(past: Tensor, observed: Tensor, season: int) -> tuple[Tensor,
     return filled, known
 
 
-def begun(observed: Tensor, origins: Origins) -> Tensor:
-    """Whether anything was observed up to each origin: (B, T, C) bool -> (B, S, 1, C) bool."""
+def observed_by(observed: Tensor, origins: Origins) -> Tensor:
+    """True if anything was observed up to an origin: (B, T, C) bool -> (B, S, 1, C) bool."""
     return (observed.cumsum(dim=1) > 0)[:, origins.first :: origins.stride].unsqueeze(2)
 
 
 def first_observed(past: Tensor, observed: Tensor, otherwise: Tensor) -> Tensor:
-    """The oldest observed value, (B, T, C) -> (B, 1, C); ``otherwise`` (C,) where there is none.
+    """The oldest observed value, (B, T, C) -> (B, 1, C); ``otherwise`` (C,) if there is none.
 
-    No origin before it may depend on it.
+    Origins before it must not depend on it.
     """
     oldest = last_observed(past.flip(1), observed.flip(1))[:, -1:]
     return torch.where(observed.any(dim=1, keepdim=True), oldest, otherwise)

@@ -193,7 +193,7 @@ class AbstractForecaster(nn.Module, ABC):
     """Contract of everything that can be trained, measured and drawn: raw windows in, forecasts in raw units out."""
 
     spec: WindowSpec
-    head: Any  # a ``seqmodels.heads`` head, which reads forecasts: ``model.head.mean(output.forecast)`` -> (B, S, H, C)
+    head: Any  # a ``seqmodels.heads.base.Head``: ``model.head.mean(output.forecast)`` gives (B, S, H, C)
     progress: float = 0.0  # share of the training that is done, set before each step
     origins: Origins  # the past steps that carry a forecast; the last one is always the last past step
 

@@ -8,9 +8,9 @@ import lightning.pytorch as pl
 import torch
 
 from datamodules.synthetic import Waves
-from seqmodels import heads
 from seqmodels.backbones.wavenet import WaveNet
 from seqmodels.forecaster import Forecaster
+from seqmodels.heads.point import Point
 from seqmodels.readouts import direct
 from seqmodels.scalers import affine
 from seqmodels.training import loop
@@ -29,7 +29,7 @@ def small_module(data: Any, dropout: float = 0.0, seed: int = 0, **arguments: An
     data.setup()
     torch.manual_seed(seed)
     backbone = partial(WaveNet, filters=4, dilations=(1, 2), stacks=1, dropout=dropout)
-    forecaster = Forecaster(data.spec, affine.Standard, backbone, direct.SeqToSeq, heads.Point())
+    forecaster = Forecaster(data.spec, affine.StandardScaler, backbone, direct.SeqToSeq, Point())
     schedule = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=1e-2)
     return ForecastModule(forecaster, data.spec, {}, partial(torch.optim.AdamW, lr=1e-2), schedule, **arguments)
 

@@ -98,5 +98,5 @@ def test_parameter_counts_equal_the_published_ones():
             if name in sizes
             else {"wavenet": WaveNet, "conv_gru": zoo.partial(Convolutional, recurrent=Gru)}[name]
         )
-        model = zoo.Forecaster(spec, zoo.affine.Standard, backbone, zoo.direct.SeqToSeq, zoo.heads.Point())
+        model = zoo.Forecaster(spec, zoo.affine.StandardScaler, backbone, zoo.direct.SeqToSeq, zoo.Point())
         assert sum(p.numel() for p in model.parameters()) == count, name

@@ -52,10 +52,10 @@ def test_targets_have_the_offset_and_stride_of_the_book(kernel, stride, steps):
     book = torch.stack([values[0, t + 1 : t + 1 + horizon, 0] for t in range(steps)])[kernel - 1 :: stride]
     origins = zoo.Forecaster(
         zoo.SPEC._replace(past_steps=steps, horizon=horizon),
-        zoo.affine.Standard,
+        zoo.affine.StandardScaler,
         partial(Convolutional, recurrent=Gru, kernel=kernel, stride=stride),
         zoo.direct.SeqToSeq,
-        zoo.heads.Point(),
+        zoo.Point(),
     ).origins
     assert torch.equal(every_step(values[:, :steps], values[:, steps:], origins)[0, :, :, 0], book)
     assert net(values[:, :steps]).shape[1] == len(book) == (steps - kernel) // stride + 1

@@ -75,7 +75,7 @@ def test_embeddings_begin_with_deviation_1_and_unknown_values_stay_zero():
     spec = WindowSpec(6, 2, statics=("city",), static_statistics=ONE, categories=(MANY,))
     for scheme in ("glorot", "torch"):
         torch.manual_seed(0)
-        model = Forecaster(spec, affine.Standard, GRU, zoo.direct.SeqToVector, zoo.heads.Point(), scheme)
+        model = Forecaster(spec, affine.StandardScaler, GRU, zoo.direct.SeqToVector, zoo.Point(), scheme)
         weight = model.describe.static_columns.tables[0].weight
         assert weight.shape == (31, 11) and not weight[0].any()  # 1.6 * 30^0.56 = 10.7
         assert weight[1:].std().item() == pytest.approx(1.0, abs=0.1)
@@ -137,7 +137,7 @@ def test_a_category_determines_the_level_of_series_without_a_past(category):
         target_statistics=statistics
     )
     torch.manual_seed(0)
-    model = Forecaster(spec, affine.Standard, zoo.BACKBONES["mlp"], zoo.direct.SeqToVector, zoo.heads.Point())
+    model = Forecaster(spec, affine.StandardScaler, zoo.BACKBONES["mlp"], zoo.direct.SeqToVector, zoo.Point())
 
     def batch(_) -> tuple[Inputs, Targets]:
         city = torch.randint(1, count + 1, (128, 1))

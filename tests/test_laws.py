@@ -195,9 +195,9 @@ def test_law_4_causal_convolution_equals_torch_with_left_padding(kernel, dilatio
     torch.manual_seed(0)
     layer = CausalConv(3, 5, kernel, dilation).double()
     x = torch.randn(2, 11, 3, dtype=torch.float64, requires_grad=True)
-    ours, _ = layer(x, x.new_zeros(2, layer.span, 3))
+    ours, _ = layer(x, x.new_zeros(2, layer.left_context, 3))
     weight = layer.taps.weight.reshape(5, kernel, 3).transpose(1, 2)
-    padded = torch.nn.functional.pad(x.transpose(1, 2), (layer.span, 0))
+    padded = torch.nn.functional.pad(x.transpose(1, 2), (layer.left_context, 0))
     theirs = torch.nn.functional.conv1d(padded, weight, layer.taps.bias, dilation=dilation).transpose(1, 2)
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
     seed = torch.randn_like(ours)
@@ -214,8 +214,8 @@ def test_law_5_a_backbone_that_sees_the_future_is_refused_at_every_step():
         causal = False
 
     with pytest.raises(InputError, match="sees the future.*seq_to_seq.*seq_to_vector"):
-        Forecaster(zoo.SPEC, zoo.affine.Standard, Reversed, zoo.direct.SeqToSeq, zoo.heads.Point())
-    Forecaster(zoo.SPEC, zoo.affine.Standard, Reversed, zoo.direct.SeqToVector, zoo.heads.Point())
+        Forecaster(zoo.SPEC, zoo.affine.StandardScaler, Reversed, zoo.direct.SeqToSeq, zoo.Point())
+    Forecaster(zoo.SPEC, zoo.affine.StandardScaler, Reversed, zoo.direct.SeqToVector, zoo.Point())
 
 
 @MEMBERS
@@ -267,7 +267,7 @@ def test_forecasts_follow_the_units_of_the_data(backbone, scaler):
         target_statistics=zoo.Statistics(tuple(a * m + b for m in mean), tuple(a * d for d in deviation))
     )
     torch.manual_seed(0)
-    other = Forecaster(moved, zoo.SCALERS[scaler], zoo.BACKBONES[backbone], zoo.direct.SeqToVector, zoo.heads.Point())
+    other = Forecaster(moved, zoo.SCALERS[scaler], zoo.BACKBONES[backbone], zoo.direct.SeqToVector, zoo.Point())
     other.load_state_dict(model.state_dict())
     theirs = other.eval()(
         inputs._replace(past_target=a * inputs.past_target + b, seasonal_error=a * inputs.seasonal_error)

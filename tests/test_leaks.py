@@ -135,7 +135,7 @@ class BothWays(Backbone):
         return self.network(x)[0], ()
 
 
-class WholeWindow(zoo.affine.Standard):
+class WholeWindow(zoo.affine.StandardScaler):
     """Centres each window on the mean of all its steps, even for forecasts from within it."""
 
     def forward(self, inputs: Inputs, origins: Any) -> Any:

@@ -83,4 +83,4 @@ def test_shapes_that_would_broadcast_are_refused():
     with pytest.raises(ValueError, match="must agree"):
         ForecastErrors(zoo.SPEC).update(targets.target[:, :1], inputs, targets)
     with pytest.raises(ValueError, match="same shape"):
-        zoo.heads.Point().loss(torch.zeros(2, 1, 3, 1, 1), torch.zeros(2, 1, 3, 2))
+        zoo.Point().loss(torch.zeros(2, 1, 3, 1, 1), torch.zeros(2, 1, 3, 2))

@@ -21,9 +21,9 @@ from seqmodels.window import Inputs, Statistics, Targets, WindowSpec
 LSTM = partial(recurrent.Lstm, hidden=7, layers=2)
 
 
-def built(readout, backbone=LSTM, spec=zoo.SPEC, scaler=affine.Standard) -> Forecaster:
+def built(readout, backbone=LSTM, spec=zoo.SPEC, scaler=affine.StandardScaler) -> Forecaster:
     torch.manual_seed(0)
-    return Forecaster(spec, scaler, backbone, readout, zoo.heads.Point(loss="mse")).eval()
+    return Forecaster(spec, scaler, backbone, readout, zoo.Point(loss="mse")).eval()
 
 
 def longer(inputs: Inputs, value: torch.Tensor) -> Inputs:
@@ -36,7 +36,7 @@ def longer(inputs: Inputs, value: torch.Tensor) -> Inputs:
 
 
 @pytest.mark.parametrize("backbone", [LSTM, partial(wavenet.GatedWaveNet, filters=6)])
-@pytest.mark.parametrize("scaler", [affine.Standard, affine.Window])
+@pytest.mark.parametrize("scaler", [affine.StandardScaler, affine.WindowScaler])
 @pytest.mark.parametrize("spec", [zoo.SPEC, zoo.AHEAD, zoo.KNOWN_AHEAD])
 def test_iterated_forecasts_equal_reading_everything_again(backbone, scaler, spec):
     """Each forecast appended to the past and the whole sequence read anew: what carrying the state must give."""
@@ -46,11 +46,11 @@ def test_iterated_forecasts_equal_reading_everything_again(backbone, scaler, spe
     for lead in range(spec.horizon):
         ahead = inputs.known_covariates[:, : spec.past_steps + lead + 1]  # one step ahead of the past so far
         steps = steps._replace(known_covariates=ahead)
-        view = model.scaler(steps, model.trained)
-        if scaler is affine.Window:  # statistics of the first steps, whatever the length
-            assert torch.equal(view.past_centre, model.scaler(inputs, model.trained).past_centre)
-        encoded = model._encode(steps, view)
-        again = view.fed_back().decode(model.readout(encoded)[:, -1:], model.head)[:, 0, 0, :, 0]
+        scaling = model.scaler(steps, model.supervised)
+        if scaler is affine.WindowScaler:  # statistics of the first steps, whatever the length
+            assert torch.equal(scaling.past_centre, model.scaler(inputs, model.supervised).past_centre)
+        encoded = model._encode(steps, scaling)
+        again = scaling.for_feedback().inverse_transform(model.readout(encoded)[:, -1:], model.head)[:, 0, 0, :, 0]
         torch.testing.assert_close(forecast[:, lead], again, rtol=1e-4, atol=1e-5)
         steps = longer(steps, again)
 
@@ -59,7 +59,9 @@ def test_iterated_forecasts_equal_reading_everything_again(backbone, scaler, spe
 def test_iterated_corrections_of_a_season_add_up_beyond_it(asinh):
     """A ramp with a season of 4: each value is the one a season ago plus 4, also where that one was forecast."""
     spec = WindowSpec(past_steps=12, horizon=11, season=4)
-    model = built(Iterated, LSTM, spec, partial(affine.Window, centre="season", scale="seasonal_error", asinh=asinh))
+    model = built(
+        Iterated, LSTM, spec, partial(affine.WindowScaler, centre="season", scale="seasonal_error", asinh=asinh)
+    )
     torch.nn.init.zeros_(model.readout.linear.weight)
     torch.nn.init.constant_(model.readout.linear.bias, math.asinh(2.0) if asinh else 2.0)
     past = torch.arange(12.0)[None, :, None]
@@ -69,7 +71,7 @@ def test_iterated_corrections_of_a_season_add_up_beyond_it(asinh):
     model.backbone.step = lambda x, state: (seen.append(x.item()), step(x, state))[1]
     with torch.no_grad():
         model(inputs)
-    centre = model.scaler(inputs, model.trained).past_centre
+    centre = model.scaler(inputs, model.supervised).past_centre
     expected = (torch.arange(12.0, 22) - centre.flatten()) / 2
     torch.testing.assert_close(torch.tensor(seen), expected.asinh() if asinh else expected)
 
@@ -77,11 +79,11 @@ def test_iterated_corrections_of_a_season_add_up_beyond_it(asinh):
 def test_iterated_is_trained_one_step_ahead_at_every_step():
     model = built(Iterated)
     inputs, targets, _ = zoo.window(zoo.SPEC)
-    encoded = model._encode(inputs, view := model.scaler(inputs, model.trained))
+    encoded = model._encode(inputs, scaling := model.scaler(inputs, model.supervised))
     one = model.readout(encoded)
     assert one.shape == (3, 20, 1, 2, 1)
     truth = torch.cat([inputs.past_target[:, 1:], targets.target[:, :1]], 1)
-    scaled = (truth - view.past_centre) / view.past_scale
+    scaled = (truth - scaling.past_centre) / scaling.past_scale
     torch.testing.assert_close(model.loss(inputs, targets).loss, functional.mse_loss(one[:, :, 0, :, 0], scaled))
 
 
@@ -98,7 +100,7 @@ def test_each_lead_adds_what_is_known_for_it_by_the_formula(name, backbone):
     """Origin by origin and lead by lead: W relu(A features + B known(t + h) + bias(h)) on top of the linear layer."""
     model = zoo.forecaster(backbone, name, "standard", "rich")
     inputs, own = zoo.window(zoo.RICH).inputs, model.readout.correction
-    encoded = model._encode(inputs, model.scaler(inputs, model.trained))
+    encoded = model._encode(inputs, model.scaler(inputs, model.supervised))
     torch.nn.init.normal_(own.bias)
     known = (inputs.known_covariates - torch.tensor([0.0, 0.5])) / torch.tensor([1.0, 0.5])
     forecast, linear = model.readout(encoded)[..., 0], model.readout.read(encoded.features)[..., 0]
@@ -141,7 +143,7 @@ def test_where_nothing_is_known_beyond_the_next_step_there_is_one_linear_layer(s
 def test_training_begins_with_what_the_features_alone_give():
     model = built(SeqToVector, spec=zoo.RICH)
     inputs = zoo.window(zoo.RICH).inputs
-    encoded = model._encode(inputs, model.scaler(inputs, model.trained))
+    encoded = model._encode(inputs, model.scaler(inputs, model.supervised))
     assert torch.equal(model.readout(encoded), model.readout.read(encoded.features))
     with pytest.raises(InputError, match="model.readout.known_hidden is -1; it must be at least 0"):
         built(partial(SeqToVector, known_hidden=-1))
@@ -171,8 +173,8 @@ def test_the_decoder_takes_over_the_state_of_a_like_encoder_and_bridges_to_other
     assert like.readout.bridge is None
     other = built(partial(EncoderDecoder, decoder=partial(recurrent.Gru, hidden=5, layers=1)))
     assert other.readout.bridge is not None and other.readout.bridge.out_features == 5
-    encoded = like._encode(zoo.window(zoo.SPEC).inputs, like.scaler(zoo.window(zoo.SPEC).inputs, like.trained))
-    given = zip(tree_leaves(like.readout._begin(encoded)), tree_leaves(encoded.state), strict=True)
+    encoded = like._encode(zoo.window(zoo.SPEC).inputs, like.scaler(zoo.window(zoo.SPEC).inputs, like.supervised))
+    given = zip(tree_leaves(like.readout._first_state(encoded)), tree_leaves(encoded.state), strict=True)
     assert all(mine is theirs for mine, theirs in given if mine.numel())
 
 
@@ -182,8 +184,8 @@ def test_a_decoder_with_dropout_draws_its_own_masks(encoder):
     net = partial(recurrent.Lstm, hidden=7, layers=2, recurrent_dropout=0.5, input_dropout=0.5)
     model = built(partial(EncoderDecoder, decoder=net), encoder).train()
     inputs = zoo.window(zoo.SPEC).inputs
-    encoded = model._encode(inputs, model.scaler(inputs, model.trained))
-    begin, own = model.readout._begin(encoded), model.readout.decoder.initial_state(encoded.newest[:, None])
+    encoded = model._encode(inputs, model.scaler(inputs, model.supervised))
+    begin, own = model.readout._first_state(encoded), model.readout.decoder.initial_state(encoded.last_value[:, None])
     for mine, drawn, kept in zip(tree_leaves(begin), tree_leaves(own), tree_leaves(model.readout.initial), strict=True):
         assert mine.shape == drawn.shape
         assert kept.numel() or set(mine.unique().tolist()) <= {0.0, 2.0}
@@ -193,10 +195,10 @@ def test_a_decoder_with_dropout_draws_its_own_masks(encoder):
 def test_the_decoder_without_a_teacher_equals_the_formula():
     model = built(partial(EncoderDecoder, decoder=LSTM), spec=zoo.AHEAD._replace(missing=False))
     inputs = zoo.window(model.spec).inputs
-    view = model.scaler(inputs, model.trained)
-    encoded = model._encode(inputs, view)
+    scaling = model.scaler(inputs, model.supervised)
+    encoded = model._encode(inputs, scaling)
     net, state = model.readout.decoder.layers, encoded.state
-    value, leads = view.encode(inputs.past_target)[:, -1], []
+    value, leads = scaling.transform(inputs.past_target)[:, -1], []
     hidden = tuple(
         torch.stack(parts) for parts in zip(*[(layer.hidden, layer.cell) for layer in state.layers], strict=True)
     )
@@ -212,7 +214,7 @@ def test_teacher_forcing_shows_the_truth_and_never_in_evaluation():
     model = built(partial(EncoderDecoder, decoder=LSTM, schedule="constant"))
     inputs, targets, _ = zoo.window(zoo.SPEC)
     other = Targets(targets.target * 3 + 1, targets.observed)
-    encoded = model._encode(inputs, model.scaler(inputs, model.trained))
+    encoded = model._encode(inputs, model.scaler(inputs, model.supervised))
     teacher = torch.randn(3, 3, 2)
     forced = model.readout(encoded, teacher)
     assert torch.equal(forced[:, :, 0], model.readout(encoded, teacher + 1)[:, :, 0])  # the first lead saw none of it
@@ -237,7 +239,7 @@ def test_the_share_of_truth_follows_the_schedule(schedule, middle):
 def test_scheduled_sampling_mixes_truth_and_own_forecasts_reproducibly():
     model = built(partial(EncoderDecoder, decoder=LSTM, teacher_forcing=0.5, schedule="constant"))
     inputs, _, _ = zoo.window(zoo.SPEC, batch=64)
-    encoded, teacher = model._encode(inputs, model.scaler(inputs, model.trained)), torch.full((64, 3, 2), 5.0)
+    encoded, teacher = model._encode(inputs, model.scaler(inputs, model.supervised)), torch.full((64, 3, 2), 5.0)
     torch.manual_seed(1)
     mixed = model.readout(encoded, teacher)
     torch.manual_seed(1)
@@ -274,7 +276,7 @@ def test_an_encoder_decoder_learns_to_repeat_a_sequence_backwards(attention):
     """Every one of the 64 sequences of six signs that it must recall in reverse order: 100 %."""
     spec = WindowSpec(past_steps=6, horizon=6)
     net = partial(recurrent.Lstm, hidden=32, layers=1)
-    model = built(partial(EncoderDecoder, decoder=net, attention=attention), net, spec, affine.Identity)
+    model = built(partial(EncoderDecoder, decoder=net, attention=attention), net, spec, affine.IdentityScaler)
     signs = (torch.arange(64)[:, None] >> torch.arange(6) & 1).float() * 2 - 1
     known = torch.ones(64, 6, 1, dtype=torch.bool)
 
@@ -295,7 +297,7 @@ def test_vector_to_sequence_draws_a_curve_from_two_numbers():
         past_steps=1, horizon=8, statics=("height", "slope"), static_statistics=Statistics((0.0, 0.0), (1.0, 1.0))
     )
     decoder = partial(EncoderDecoder, decoder=partial(recurrent.Gru, hidden=32, layers=1), schedule="constant")
-    model = built(decoder, partial(mlp.Linear, lags=1), spec, affine.Identity)
+    model = built(decoder, partial(mlp.Linear, lags=1), spec, affine.IdentityScaler)
     random = torch.Generator().manual_seed(0)
 
     def batch(_):
@@ -329,7 +331,7 @@ def test_the_decoder_begins_with_nothing_where_the_newest_value_is_missing():
     model = built(partial(EncoderDecoder, decoder=LSTM), spec=spec)
     inputs = spec.zeros()._replace(past_target=torch.full((1, 6, 1), 1000.0))
     inputs.past_target[:, -1], inputs.past_observed[:, -1] = 0, False
-    assert model._encode(inputs, model.scaler(inputs, model.trained)).newest.item() == 0
+    assert model._encode(inputs, model.scaler(inputs, model.supervised)).last_value.item() == 0
 
 
 @pytest.mark.parametrize("scaler", ["window_season", "window_asinh"])
@@ -338,12 +340,12 @@ def test_the_decoder_sees_forecasts_and_truth_as_the_encoder_sees_the_past(scale
     spec = WindowSpec(8, 4, season=2)
     model = built(partial(EncoderDecoder, decoder=LSTM), LSTM, spec, zoo.SCALERS[scaler])
     inputs, targets, _ = zoo.window(spec)
-    view = model.scaler(inputs, model.trained)
-    scaled = view.encode_targets(inputs, targets, model.trained)[:, -1]
-    torch.testing.assert_close(view.as_inputs(scaled), view.encode(targets.target))
+    scaling = model.scaler(inputs, model.supervised)
+    scaled = scaling.transform_targets(inputs, targets, model.supervised)[:, -1]
+    torch.testing.assert_close(scaling.as_past(scaled), scaling.transform(targets.target))
     for lead in range(1, 5):
-        fed = view.next_input([scaled[:, i] for i in range(lead)])
-        torch.testing.assert_close(fed, view.encode(targets.target)[:, lead - 1])
+        fed = scaling.feedback([scaled[:, i] for i in range(lead)])
+        torch.testing.assert_close(fed, scaling.transform(targets.target)[:, lead - 1])
 
 
 @pytest.mark.parametrize("extra", [{"input_dropout": 0.1}, {"recurrent_dropout": 0.1}])

@@ -8,11 +8,11 @@ import torch
 import zoo
 
 from seqmodels.errors import InputError
-from seqmodels.scalers.affine import Identity, Standard, Window, automatic
-from seqmodels.scalers.difference import Difference
+from seqmodels.scalers.affine import IdentityScaler, StandardScaler, WindowScaler, choose_scaler
+from seqmodels.scalers.difference import DifferenceScaler
 from seqmodels.window import Inputs, Origins, Statistics, Targets, WindowSpec, every_step
 
-HEAD = zoo.heads.Point()
+HEAD = zoo.Point()
 
 
 @pytest.mark.parametrize("name", zoo.SCALERS)
@@ -22,9 +22,9 @@ def test_what_is_encoded_comes_back_exactly(name, spec, first):
     """A model that described every scaled target without error would forecast the truth, at every origin and lead."""
     spec, origins = zoo.SPECS[spec]._replace(horizon=9), Origins(first, 1)
     inputs, targets, _ = zoo.window(spec)
-    view = zoo.SCALERS[name](spec)(inputs, origins)
-    scaled = view.encode_targets(inputs, targets, origins)
-    decoded = HEAD.mean(view.decode(scaled.unsqueeze(-1), HEAD))
+    scaling = zoo.SCALERS[name](spec)(inputs, origins)
+    scaled = scaling.transform_targets(inputs, targets, origins)
+    decoded = HEAD.mean(scaling.inverse_transform(scaled.unsqueeze(-1), HEAD))
     observed = every_step(inputs.past_observed, targets.observed, origins)
     truth = every_step(inputs.past_target, targets.target, origins)
     assert decoded.shape == truth.shape == (3, 20 - first, 9, 2)
@@ -35,21 +35,21 @@ def test_what_is_encoded_comes_back_exactly(name, spec, first):
 def test_differences_equal_numpy_and_add_up_beyond_one_season(lag, order):
     spec = WindowSpec(past_steps=30, horizon=17, season=4)
     inputs, targets, _ = zoo.window(spec)
-    scaler, origins = Difference(spec, lag, order), Origins(29, 1)
-    view = scaler(inputs, origins)
+    scaler, origins = DifferenceScaler(spec, lag, order), Origins(29, 1)
+    scaling = scaler(inputs, origins)
     past, values = inputs.past_target[..., 0].double().numpy(), None
     values = np.concatenate([past, targets.target[..., 0].double().numpy()], 1)
     expected = values
     for _ in range(order):
         expected = expected[:, lag:] - expected[:, :-lag]
-    encoded = view.encode(inputs.past_target)[..., 0]
+    encoded = scaling.transform(inputs.past_target)[..., 0]
     assert not encoded[:, : lag * order].any()
     np.testing.assert_allclose(encoded[:, lag * order :], expected[:, : 30 - lag * order], atol=1e-4)
     np.testing.assert_allclose(
-        view.encode_targets(inputs, targets, origins)[:, 0, :, 0], expected[:, 30 - lag * order :], atol=1e-4
+        scaling.transform_targets(inputs, targets, origins)[:, 0, :, 0], expected[:, 30 - lag * order :], atol=1e-4
     )
     flat = torch.zeros(3, 1, 17, 1, 1)
-    kept = view.decode(flat, HEAD)[:, 0, :, 0, 0].double().numpy()
+    kept = scaling.inverse_transform(flat, HEAD)[:, 0, :, 0, 0].double().numpy()
     if order == 1:  # without any change the last season repeats
         np.testing.assert_allclose(kept, np.stack([past[:, 30 - lag + h % lag] for h in range(17)], 1), rtol=1e-5)
 
@@ -59,10 +59,10 @@ def test_a_polynomial_trend_of_degree_d_vanishes_after_d_differences():
     time = torch.arange(35.0)
     trend = (0.02 * time**2 - time)[None, :, None]
     inputs = spec.zeros()._replace(past_target=trend[:, :30])
-    view = Difference(spec, 1, 2)(inputs, Origins(29, 1))
-    encoded = view.encode(inputs.past_target)[0, 2:, 0]
+    scaling = DifferenceScaler(spec, 1, 2)(inputs, Origins(29, 1))
+    encoded = scaling.transform(inputs.past_target)[0, 2:, 0]
     torch.testing.assert_close(encoded, torch.full((28,), 0.04), rtol=1e-3, atol=1e-4)
-    forecast = view.decode(torch.full((1, 1, 5, 1, 1), 0.04), HEAD)
+    forecast = scaling.inverse_transform(torch.full((1, 1, 5, 1, 1), 0.04), HEAD)
     torch.testing.assert_close(forecast[0, 0, :, :, 0], trend[0, 30:], rtol=1e-4, atol=1e-3)
 
 
@@ -70,10 +70,17 @@ def test_missing_values_count_as_the_value_before_them():
     spec = WindowSpec(past_steps=6, horizon=2, missing=True)
     past = torch.tensor([0.0, 100, 103, 0, 104, 0])[None, :, None]
     inputs = spec.zeros()._replace(past_target=past, past_observed=past != 0)
-    view = Difference(spec)(inputs, Origins(5, 1))
-    assert view.encode(past)[0, :, 0].tolist() == [0, 0, 3, 0, 1, 0]  # no jump where the series begins, nor at a gap
+    scaling = DifferenceScaler(spec)(inputs, Origins(5, 1))
+    assert scaling.transform(past)[0, :, 0].tolist() == [
+        0,
+        0,
+        3,
+        0,
+        1,
+        0,
+    ]  # no jump where the series begins, nor at a gap
     targets = Targets(torch.tensor([[[106.0], [107.0]]]), torch.ones(1, 2, 1, dtype=torch.bool))
-    assert view.encode_targets(inputs, targets, Origins(5, 1))[0, 0, :, 0].tolist() == [2, 1]
+    assert scaling.transform_targets(inputs, targets, Origins(5, 1))[0, 0, :, 0].tolist() == [2, 1]
 
 
 @pytest.mark.parametrize("name", zoo.SCALERS)
@@ -88,9 +95,9 @@ def test_windows_that_begin_with_nothing_come_back_exactly_and_cost_no_more(name
     targets = Targets(targets.target + level, torch.ones_like(targets.observed))
     scaler = zoo.SCALERS[name](spec)
     origins = Origins(max(0, scaler.burn_in(spec) - 1), 1)
-    view = scaler(inputs, origins)
-    scaled = view.encode_targets(inputs, targets, origins)
-    decoded = HEAD.mean(view.decode(scaled.unsqueeze(-1), HEAD))
+    scaling = scaler(inputs, origins)
+    scaled = scaling.transform_targets(inputs, targets, origins)
+    decoded = HEAD.mean(scaling.inverse_transform(scaled.unsqueeze(-1), HEAD))
     begun = (observed.cumsum(1) > 0)[:, origins.first :].unsqueeze(2)  # the loss leaves out what came before
     counts = every_step(observed, targets.observed, origins) & begun
     truth = every_step(inputs.past_target, targets.target, origins)
@@ -103,8 +110,8 @@ def test_a_quiet_beginning_does_not_blow_up_the_rest():
     spec = WindowSpec(past_steps=20, horizon=2)
     inputs, targets, _ = zoo.window(spec)
     inputs.past_target[0, :6] = 0.0
-    view = Window(spec)(inputs, Origins(6, 1))
-    assert float(view.past_scale[0]) == pytest.approx(0.1 * float(inputs.seasonal_error[0]))
+    scaling = WindowScaler(spec)(inputs, Origins(6, 1))
+    assert float(scaling.past_scale[0]) == pytest.approx(0.1 * float(inputs.seasonal_error[0]))
 
 
 @pytest.mark.parametrize("name", zoo.SCALERS)
@@ -136,10 +143,10 @@ def test_a_short_series_of_another_level_is_scaled_by_what_was_observed_of_it(na
     spec, level = zoo.SPEC._replace(missing=True), 1e5
     inputs, targets = short(spec, 14, level)
     model = zoo.Forecaster(spec, zoo.SCALERS[name], zoo.BACKBONES["rnn"], readout, HEAD).eval()
-    view = model.scaler(inputs, model.trained)
+    scaling = model.scaler(inputs, model.supervised)
     counts = model._observed(inputs, targets)
-    assert view.encode(inputs.past_target)[:, 14:].abs().max() < 20
-    assert view.encode_targets(inputs, targets, model.trained)[counts].abs().max() < 20
+    assert scaling.transform(inputs.past_target)[:, 14:].abs().max() < 20
+    assert scaling.transform_targets(inputs, targets, model.supervised)[counts].abs().max() < 20
     expected = 1 if readout is zoo.direct.SeqToVector else 6  # origins at or after the first value
     assert counts.sum() == 3 * expected * 3 * 2 == model.loss(inputs, targets).weight
     assert model.loss(inputs, targets).loss < 20
@@ -165,14 +172,16 @@ def test_a_whole_season_without_values_is_centred_on_the_last_value_before_it():
     spec = WindowSpec(past_steps=6, horizon=1, season=3, missing=True)
     past = torch.tensor([0.0, 40, 50, 0, 0, 0])[None, :, None]
     inputs = spec.zeros()._replace(past_target=past, past_observed=past != 0)
-    assert Window(spec, centre="season")(inputs, Origins(5, 1)).past_centre.item() == 50
+    assert WindowScaler(spec, centre="season")(inputs, Origins(5, 1)).past_centre.item() == 50
 
 
 @pytest.mark.parametrize("scale", ["deviation", "mean_absolute"])
 def test_a_single_value_has_no_spread(scale):
     spec = WindowSpec(past_steps=6, horizon=1, missing=True)
     inputs, _ = short(spec, 5)
-    torch.testing.assert_close(Window(spec, scale=scale)(inputs, Origins(5, 1)).past_scale[:, 0], inputs.seasonal_error)
+    torch.testing.assert_close(
+        WindowScaler(spec, scale=scale)(inputs, Origins(5, 1)).past_scale[:, 0], inputs.seasonal_error
+    )
 
 
 def test_seasonal_differences_of_less_than_a_season_go_on_from_the_first_value():
@@ -180,9 +189,9 @@ def test_seasonal_differences_of_less_than_a_season_go_on_from_the_first_value()
     spec = WindowSpec(past_steps=6, horizon=5, season=4, missing=True)
     past = torch.tensor([0.0, 0, 0, 0, 50, 53])[None, :, None]
     inputs = spec.zeros()._replace(past_target=past, past_observed=past != 0)
-    view = Difference(spec, lag=None)(inputs, Origins(5, 1))
-    assert view.decode(torch.zeros(1, 1, 5, 1, 1), HEAD).flatten().tolist() == [50, 50, 50, 53, 50]
-    assert not view.encode(past).any()
+    scaling = DifferenceScaler(spec, lag=None)(inputs, Origins(5, 1))
+    assert scaling.inverse_transform(torch.zeros(1, 1, 5, 1, 1), HEAD).flatten().tolist() == [50, 50, 50, 53, 50]
+    assert not scaling.transform(past).any()
 
 
 @pytest.mark.parametrize("readout", [zoo.direct.SeqToVector, zoo.direct.SeqToSeq])
@@ -190,18 +199,18 @@ def test_asinh_of_corrections_of_the_last_season_equals_numpy(readout):
     """The past minus its last value, the target minus the last season, both in seasonal errors: asinh of these."""
     spec = WindowSpec(past_steps=12, horizon=6, season=4)
     inputs, targets, _ = zoo.window(spec)
-    scaler = Window(spec, centre="season", past_centre="last", scale="seasonal_error", asinh=True)
+    scaler = WindowScaler(spec, centre="season", past_centre="last", scale="seasonal_error", asinh=True)
     origins = Origins(11, 1) if readout is zoo.direct.SeqToVector else Origins(scaler.burn_in(spec) - 1, 1)
-    view = scaler(inputs, origins)
+    scaling = scaler(inputs, origins)
     past, error = inputs.past_target.double().numpy(), inputs.seasonal_error.double().numpy()[:, None]
     newest = past[:, -1:] if readout is zoo.direct.SeqToVector else past[:, 3:4]
-    encoded = view.encode(inputs.past_target).double().numpy()
+    encoded = scaling.transform(inputs.past_target).double().numpy()
     np.testing.assert_allclose(encoded, np.arcsinh((past - newest) / error), rtol=1e-4, atol=1e-5)
     last_season = np.stack([past[:, 8 + lead % 4] for lead in range(6)], axis=1)
     expected = np.arcsinh((targets.target.double().numpy() - last_season) / error)
-    scaled = view.encode_targets(inputs, targets, origins)[:, -1]
+    scaled = scaling.transform_targets(inputs, targets, origins)[:, -1]
     np.testing.assert_allclose(scaled.double().numpy(), expected, rtol=1e-4, atol=1e-4)
-    nothing = view.decode(torch.zeros(3, len(origins.of(12)), 6, 1, 1), HEAD)[:, -1, ..., 0]
+    nothing = scaling.inverse_transform(torch.zeros(3, len(origins.of(12)), 6, 1, 1), HEAD)[:, -1, ..., 0]
     np.testing.assert_allclose(nothing.double().numpy(), last_season, rtol=1e-6)
 
 
@@ -211,32 +220,35 @@ def test_the_past_is_centred_otherwise_than_forecasts_where_asked(centre, past_c
     spec = WindowSpec(past_steps=6, horizon=1, season=2)
     past = torch.tensor([1.0, 2, 4, 8, 16, 32])[None, :, None]
     inputs = spec.zeros()._replace(past_target=past)
-    view = Window(spec, centre=centre, past_centre=past_centre)(inputs, Origins(5, 1))
-    assert view.past_centre.item() == {"mean": 10.5, "last": 32, "season": 24}[past_centre]
-    assert view.centre.item() == {"mean": 10.5, "last": 32, "season": 16}[centre]
+    scaling = WindowScaler(spec, centre=centre, past_centre=past_centre)(inputs, Origins(5, 1))
+    assert scaling.past_centre.item() == {"mean": 10.5, "last": 32, "season": 24}[past_centre]
+    assert scaling.centre.item() == {"mean": 10.5, "last": 32, "season": 16}[centre]
 
 
 def test_the_output_scale_multiplies_forecasts_only():
     spec = WindowSpec(past_steps=4, horizon=1)
     inputs, targets, _ = zoo.window(spec)
-    view = Identity(spec, output_scale=200.0)(inputs, Origins(3, 1))
-    assert torch.equal(view.encode(inputs.past_target), inputs.past_target)
-    torch.testing.assert_close(view.encode_targets(inputs, targets, Origins(3, 1))[:, 0], targets.target / 200)
-    assert view.decode(torch.ones(3, 1, 1, 1, 1), HEAD).unique().tolist() == [200.0]
+    scaling = IdentityScaler(spec, output_scale=200.0)(inputs, Origins(3, 1))
+    assert torch.equal(scaling.transform(inputs.past_target), inputs.past_target)
+    torch.testing.assert_close(scaling.transform_targets(inputs, targets, Origins(3, 1))[:, 0], targets.target / 200)
+    assert scaling.inverse_transform(torch.ones(3, 1, 1, 1, 1), HEAD).unique().tolist() == [200.0]
 
 
 @pytest.mark.parametrize(
     ("scaler", "message"),
     [
-        (partial(Identity, output_scale=0.0), "output_scale is 0.0; it must be greater than 0"),
-        (partial(Window, past_centre="first"), "past_centre is 'first'; it must be one of mean, last, season"),
+        (partial(IdentityScaler, output_scale=0.0), "output_scale is 0.0; it must be greater than 0"),
+        (partial(WindowScaler, past_centre="first"), "past_centre is 'first'; it must be one of mean, last, season"),
         (
-            partial(Window, past_centre="season", steps=3),
+            partial(WindowScaler, past_centre="season", steps=3),
             "steps is 3; it must be between 4 and .*20 .a centre of a sea",
         ),
-        (partial(Difference, lag=0), "lag is 0; it must be at least 1"),
-        (partial(Difference, order=0), "order is 0; it must be at least 1"),
-        (partial(Difference, lag=10, order=2), "lag=10 times model.scaler.order=2 is 20 steps; it must be less than"),
+        (partial(DifferenceScaler, lag=0), "lag is 0; it must be at least 1"),
+        (partial(DifferenceScaler, order=0), "order is 0; it must be at least 1"),
+        (
+            partial(DifferenceScaler, lag=10, order=2),
+            "lag=10 times model.scaler.order=2 is 20 steps; it must be less than",
+        ),
     ],
 )
 def test_scalers_that_make_no_sense_are_refused(scaler, message):
@@ -244,22 +256,22 @@ def test_scalers_that_make_no_sense_are_refused(scaler, message):
         scaler(zoo.SPEC)
 
 
-@pytest.mark.parametrize("scaler", [Difference, partial(Window, asinh=True)])
+@pytest.mark.parametrize("scaler", [DifferenceScaler, partial(WindowScaler, asinh=True)])
 def test_what_is_not_in_the_units_of_the_data_is_refused_with_heads_that_need_them(scaler):
-    class TwoNumbers(zoo.heads.Point):
+    class TwoNumbers(zoo.Point):
         parameters_per_value = 2
 
     build = partial(zoo.Forecaster, zoo.SPEC, backbone=zoo.BACKBONES["rnn"], readout=zoo.direct.SeqToSeq)
     with pytest.raises(InputError, match="mape is relative to the data's own values"):
-        build(scaler=scaler, head=zoo.heads.Point(loss="mape"))
+        build(scaler=scaler, head=zoo.Point(loss="mape"))
     with pytest.raises(InputError, match="describes each value by 2 numbers, and model.scaler.* can bring back one"):
         build(scaler=scaler, head=TwoNumbers())
-    build(scaler=Standard, head=zoo.heads.Point(loss="mape"))
-    build(scaler=Window, head=TwoNumbers())
+    build(scaler=StandardScaler, head=zoo.Point(loss="mape"))
+    build(scaler=WindowScaler, head=TwoNumbers())
 
 
 def test_the_automatic_scaler_follows_the_sizes_of_the_series() -> None:
     plain = WindowSpec(past_steps=8, horizon=2, series=3)
-    assert isinstance(automatic(plain), Standard)
-    assert isinstance(automatic(plain._replace(sizes_differ=True)), Window)
-    assert isinstance(automatic(plain._replace(sizes_differ=True, stateful=True)), Standard)
+    assert isinstance(choose_scaler(plain), StandardScaler)
+    assert isinstance(choose_scaler(plain._replace(sizes_differ=True)), WindowScaler)
+    assert isinstance(choose_scaler(plain._replace(sizes_differ=True, stateful=True)), StandardScaler)

@@ -11,11 +11,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from small_runs import fit
 
 from datamodules.series import SeriesSet
-from seqmodels import baselines, heads
+from seqmodels import baselines
 from seqmodels.backbones import recurrent, wavenet
 from seqmodels.checkpoint import read
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
+from seqmodels.heads.point import Point
 from seqmodels.metrics import MODEL
 from seqmodels.readouts import decoder, direct
 from seqmodels.scalers import affine
@@ -45,9 +46,11 @@ def walks(*lengths: int, observed: bool = True, **windows) -> SeriesData:
     return data
 
 
-def model(spec: WindowSpec, backbone=RNN, readout=direct.SeqToSeq, scaler=affine.Standard, loss="mse") -> Forecaster:
+def model(
+    spec: WindowSpec, backbone=RNN, readout=direct.SeqToSeq, scaler=affine.StandardScaler, loss="mse"
+) -> Forecaster:
     torch.manual_seed(0)
-    return Forecaster(spec, scaler, backbone, readout, heads.Point(loss))
+    return Forecaster(spec, scaler, backbone, readout, Point(loss))
 
 
 def module_of(data: SeriesData, backbone=RNN, readout=direct.SeqToSeq, lr: float = 1e-2) -> ForecastModule:
@@ -311,7 +314,7 @@ def leaves(value):
 def test_what_has_no_state_to_carry_is_refused_in_one_sentence(backbone, readout, scaler, words):
     spec = zoo.SPEC._replace(stateful=True)
     torch.manual_seed(0)
-    parts = (zoo.SCALERS[scaler], zoo.BACKBONES[backbone], zoo.READOUTS[readout], heads.Point())
+    parts = (zoo.SCALERS[scaler], zoo.BACKBONES[backbone], zoo.READOUTS[readout], Point())
     with pytest.raises(InputError, match=words) as refusal:
         ForecastModule(Forecaster(spec, *parts), spec, {}, torch.optim.Adam)
     assert "data.lanes" in str(refusal.value) and "\n" not in str(refusal.value) and len(str(refusal.value)) < 300
@@ -336,8 +339,8 @@ def test_a_strided_backbone_refuses_a_state():
 
 def test_automatic_scaling_is_the_same_for_all_windows_of_a_state():
     season = {"past_steps": 10, "horizon": 1, "season": 4}
-    assert isinstance(affine.automatic(WindowSpec(**season)), affine.Window)
-    assert isinstance(affine.automatic(WindowSpec(**season, stateful=True)), affine.Standard)
+    assert isinstance(affine.choose_scaler(WindowSpec(**season)), affine.WindowScaler)
+    assert isinstance(affine.choose_scaler(WindowSpec(**season, stateful=True)), affine.StandardScaler)
 
 
 def test_the_loss_of_one_forecast_per_window_is_that_of_the_last_step_in_windows_of_any_length():

@@ -11,7 +11,7 @@ from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.inference.monte_carlo import dropout_on, monte_carlo
 from seqmodels.readouts.direct import SeqToVector
-from seqmodels.scalers.affine import Standard
+from seqmodels.scalers.affine import StandardScaler
 
 KINDS = {
     "between layers": {"dropout": 0.3},
@@ -24,7 +24,7 @@ KINDS = {
 def built(**settings) -> Forecaster:
     torch.manual_seed(0)
     net = partial(recurrent.Gru, hidden=7, layers=2, normalise="batch", **settings)
-    return Forecaster(zoo.SPEC, Standard, net, SeqToVector, zoo.heads.Point()).eval()
+    return Forecaster(zoo.SPEC, StandardScaler, net, SeqToVector, zoo.Point()).eval()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,18 +3,48 @@
 Sizes are small and differ from one another, so that no swapped dimension goes unseen.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
-from seqmodels import baselines, heads
+from seqmodels import baselines
 from seqmodels.backbones import bidirectional, conv_front, mlp, recurrent, tcn, wavenet
 from seqmodels.forecaster import Forecaster
+from seqmodels.heads.base import Head
+from seqmodels.heads.point import LOSSES, Point
 from seqmodels.readouts import decoder, direct
 from seqmodels.scalers import affine, difference
 from seqmodels.window import Category, Inputs, Statistics, Targets, Window, WindowSpec
+
+
+class Normal(Head):
+    """Normal distribution: the mean and the logarithm of the deviation; the loss is the negative log-likelihood."""
+
+    parameters_per_value = 2
+
+    def loss(self, parameters: torch.Tensor, target: torch.Tensor, magnitude: torch.Tensor | None = None):
+        mean, log_deviation = parameters[..., 0], parameters[..., 1].clamp(min=-5)  # else it may run away
+        return 0.5 * math.log(2 * math.pi) + log_deviation + 0.5 * ((target - mean) / log_deviation.exp()).square()
+
+    def mean(self, parameters: torch.Tensor) -> torch.Tensor:
+        return parameters[..., 0]
+
+    def quantiles(self, parameters: torch.Tensor, levels: Sequence[float]) -> torch.Tensor:
+        standard = torch.special.ndtri(parameters.new_tensor(levels))
+        return parameters[..., :1] + parameters[..., 1:].exp() * standard
+
+    def sample(self, parameters: torch.Tensor, count: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        mean, log_deviation = parameters.unbind(-1)
+        noise = torch.randn(count, *mean.shape, generator=generator, dtype=mean.dtype)
+        return mean + log_deviation.exp() * noise
+
+    def rescale(self, parameters: torch.Tensor, centre: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        mean, log_deviation = parameters.unbind(-1)
+        return torch.stack([mean * scale + centre, log_deviation + scale.log()], dim=-1)
+
 
 BACKBONES: dict[str, Callable[..., Any]] = {
     "linear": mlp.Linear,
@@ -80,16 +110,21 @@ READOUTS: dict[str, Callable[..., Any]] = {
     "encoder_decoder": partial(decoder.EncoderDecoder, decoder=partial(recurrent.Lstm, hidden=7)),
     "attention": partial(decoder.EncoderDecoder, decoder=DECODER, attention=True),
 }
-HEADS = {loss: partial(heads.Point, loss=loss) for loss in heads.LOSSES}
+HEADS: dict[str, Callable[..., Head]] = {
+    **{loss: partial(Point, loss=loss) for loss in LOSSES},
+    "normal": Normal,
+}
 SCALERS: dict[str, Callable[..., Any]] = {
-    "identity": affine.Identity,
-    "standard": affine.Standard,
-    "window_mean": affine.Window,
-    "window_last": partial(affine.Window, centre="last", scale="mean_absolute"),
-    "window_season": partial(affine.Window, centre="season", scale="seasonal_error"),
-    "window_asinh": partial(affine.Window, centre="season", past_centre="last", scale="seasonal_error", asinh=True),
-    "difference": difference.Difference,
-    "difference_season": partial(difference.Difference, lag=None, order=2),
+    "identity": affine.IdentityScaler,
+    "standard": affine.StandardScaler,
+    "window_mean": affine.WindowScaler,
+    "window_last": partial(affine.WindowScaler, centre="last", scale="mean_absolute"),
+    "window_season": partial(affine.WindowScaler, centre="season", scale="seasonal_error"),
+    "window_asinh": partial(
+        affine.WindowScaler, centre="season", past_centre="last", scale="seasonal_error", asinh=True
+    ),
+    "difference": difference.DifferenceScaler,
+    "difference_season": partial(difference.DifferenceScaler, lag=None, order=2),
 }
 BASELINES: dict[str, Callable[..., Any]] = {
     "naive": baselines.Naive,

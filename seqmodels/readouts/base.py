@@ -1,4 +1,4 @@
-"""What a readout is: which forecasts are read from which features, and how a forecast of several steps comes about."""
+"""Contract of readouts: which forecasts are read from which features, and how a forecast of several steps is made."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -9,32 +9,32 @@ from torch import Tensor, nn
 from seqmodels.window import Origins, WindowSpec
 
 
-class Encoded(NamedTuple):
-    """What a backbone has made of a window, and what a decoder may see besides."""
+class EncodedWindow(NamedTuple):
+    """Features of a window, and whatever else a decoder may see."""
 
-    features: Tensor  # (B, S, D), those of the origins that carry a forecast
-    everything: Tensor  # (B, all origins of the backbone, D)
-    state: Any  # of the backbone after the last step; None where it is not causal
-    newest: Tensor  # (B, C), the last past value as the backbone sees it; 0 where it is missing
-    known: Tensor  # (B, T+H, encoded), covariates known ahead as the backbone sees them, of every step
+    features: Tensor  # (B, S, D), of the origins that carry a forecast
+    all_features: Tensor  # (B, all origins of the backbone, D)
+    state: Any  # of the backbone after the last step; None if it is not causal
+    last_value: Tensor  # (B, C), the scaled last past value; 0 where it is missing
+    known_covariates: Tensor  # (B, T+H, encoded), of every step
     origins: Origins  # the past steps that ``features`` belong to
-    stepper: Callable[[], Callable[[Tensor, int, Any], tuple[Tensor, Any]]]  # once it has been asked for, it takes a
-    # value (B, C) as the backbone sees it, its lead and a state, and gives features (B, D) and the next state
-    next_input: Callable[[Sequence[Tensor]], Tensor]  # see View
-    mean: Callable[[Tensor], Tensor]  # the head's: (..., P) -> (...)
+    stepper: Callable[[], Callable[[Tensor, int, Any], tuple[Tensor, Any]]]  # makes a function that advances the
+    # backbone beyond the past: scaled value (B, C), its lead and a state -> features (B, D), next state
+    feedback: Callable[[Sequence[Tensor]], Tensor]  # see ``seqmodels.scalers.base.Scaling``
+    mean: Callable[[Tensor], Tensor]  # of the head: (..., P) -> (...)
     progress: float  # share of the training that is done
 
 
 class Readout(nn.Module, ABC):
-    """Features of each chosen origin -> what the head needs for H leads: (B, S, D) -> (B, S, H, C, P).
+    """Features of each chosen origin -> parameters of the head for H leads: (B, S, D) -> (B, S, H, C, P).
 
-    ``leads`` says how many leads the loss sees, one where forecasts are fed back; ``forecast`` always gives all H.
+    ``leads``: number of leads that the loss sees, one if forecasts are fed back.
     """
 
-    every_step: bool  # whether the loss sees forecasts from every step
-    attends: bool = False  # whether it looks back at all features of the backbone
-    taught: bool = False  # whether it is shown the truth in training
-    recursive: bool = False  # whether forecasts are fed back, which needs a backbone that goes step by step
+    every_step: bool  # True if the loss sees forecasts from every step
+    attends: bool = False  # True if it looks back at all features of the backbone
+    teacher_forced: bool = False  # True if it is shown the truth in training
+    recursive: bool = False  # True if forecasts are fed back, step by step through the backbone
 
     def __init__(self, spec: WindowSpec, size: int, parameters: int):
         super().__init__()
@@ -43,13 +43,15 @@ class Readout(nn.Module, ABC):
 
     @abstractmethod
     def origins(self, origins: Origins, past_steps: int) -> Origins:
-        """The origins that carry a forecast, among those for which there are features."""
+        """The origins that carry a forecast, among those with features."""
 
     @abstractmethod
-    def forward(self, encoded: Encoded, teacher: Tensor | None = None) -> Tensor:
-        """What the loss sees: (B, S, leads, C, P); ``teacher`` (B, H, C) is the truth as
-        the backbone would see it, in training only."""
+    def forward(self, encoded: EncodedWindow, teacher: Tensor | None = None) -> Tensor:
+        """Parameters for the loss, (B, S, leads, C, P).
 
-    def forecast(self, encoded: Encoded) -> Tensor:
-        """All leads without any truth: (B, S, H, C, P)."""
+        ``teacher`` (B, H, C): the scaled truth, given in training if the readout is ``teacher_forced``.
+        """
+
+    def forecast(self, encoded: EncodedWindow) -> Tensor:
+        """Parameters of all leads, made without the truth: (B, S, H, C, P)."""
         return self(encoded)

@@ -1,4 +1,4 @@
-"""Encoder-decoder: a second network starts where the backbone ended and unrolls over the horizon."""
+"""Encoder-decoder: a second network starts from the final state of the backbone and unrolls over the horizon."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seqmodels.backbones.base import Backbone
 from seqmodels.errors import InputError
-from seqmodels.readouts.base import Encoded, Readout
+from seqmodels.readouts.base import EncodedWindow, Readout
 from seqmodels.states import initial_state, memory, replace_memory
 from seqmodels.window import Origins, WindowSpec
 
@@ -20,20 +20,20 @@ class EncoderDecoder(Readout):
     """The decoder reads, lead by lead, the value before (its own forecast, or in training the truth) and the
     covariates known for that lead; a linear layer turns its output into the forecast. S = 1.
 
-    It begins with the final state of the backbone where what both remember has the same sizes; otherwise with a state
-    made of the last features by one linear layer and tanh, so that any backbone can be the encoder.
+    It begins with the final state of the backbone if the memories of both have the same sizes; otherwise with a state
+    computed from the last features by one linear layer and tanh, so that any backbone can be the encoder.
 
-    ``teacher_forcing``: share of the inputs that are the truth while training begins; ``teacher_forcing_end``: while it
-    ends; between them the share follows ``schedule`` ("constant" stays at the first). Below 1 the decoder learns from
-    its own errors (scheduled sampling). ``attention``: the decoder's output also looks back at all features of the
-    backbone, weighted by similarity.
+    ``teacher_forcing``: share of true inputs when training begins; ``teacher_forcing_end``: when it ends; between them
+    the share follows ``schedule`` ("constant" stays at the first). Below 1 the decoder learns from its own errors
+    (scheduled sampling). ``attention``: the output of the decoder also looks back at all features of the backbone,
+    weighted by similarity.
 
     Source: Sutskever et al. 2014; scheduled sampling: Bengio et al. 2015, section 2.4; attention: Luong et al. 2015,
     section 3.1, with scaled products and without input feeding.
     """
 
     every_step = False
-    taught = True
+    teacher_forced = True
 
     def __init__(
         self,
@@ -73,15 +73,15 @@ class EncoderDecoder(Readout):
     def origins(self, origins: Origins, past_steps: int) -> Origins:
         return Origins(origins.of(past_steps)[-1], origins.stride)
 
-    def forward(self, encoded: Encoded, teacher: Tensor | None = None) -> Tensor:
+    def forward(self, encoded: EncodedWindow, teacher: Tensor | None = None) -> Tensor:
         share = 0.0 if teacher is None else self.share(encoded.progress)
         if teacher is None or share == 0.0:
             return self._unroll(encoded, None)
         if share < 1.0:
             return self._unroll(encoded, teacher, torch.rand(teacher.shape[:2], device=teacher.device) < share)
-        before = torch.cat([encoded.newest[:, None], teacher[:, :-1]], dim=1)
-        inputs = torch.cat([before, encoded.known[:, -self.leads :]], dim=-1)
-        outputs, _ = self.decoder.unroll(inputs, self._begin(encoded))
+        before = torch.cat([encoded.last_value[:, None], teacher[:, :-1]], dim=1)
+        inputs = torch.cat([before, encoded.known_covariates[:, -self.leads :]], dim=-1)
+        outputs, _ = self.decoder.unroll(inputs, self._first_state(encoded))
         return self._read(outputs, encoded)
 
     def share(self, progress: float) -> float:
@@ -98,29 +98,29 @@ class EncoderDecoder(Readout):
             fallen = (1 / (1 + math.exp(5 - 10 * progress)) - low) / (high - low)
         return first + (last - first) * fallen
 
-    def _unroll(self, encoded: Encoded, teacher: Tensor | None, true: Tensor | None = None) -> Tensor:
-        """Lead by lead; where ``true`` (B, H) the truth goes in next, else the forecast."""
-        value, state, known = encoded.newest, self._begin(encoded), encoded.known[:, -self.leads :]
+    def _unroll(self, encoded: EncodedWindow, teacher: Tensor | None, true: Tensor | None = None) -> Tensor:
+        """Lead by lead; the next input is the truth where ``true`` (B, H), else the forecast."""
+        value, state, known = encoded.last_value, self._first_state(encoded), encoded.known_covariates[:, -self.leads :]
         leads: list[Tensor] = []
         values: list[Tensor] = []
         for lead in range(self.leads):
             output, state = self.decoder.step(torch.cat([value, known[:, lead]], dim=-1), state)
             leads.append(self._read(output[:, None], encoded))
             values.append(encoded.mean(leads[-1])[:, 0, 0])
-            value = encoded.next_input(values)
+            value = encoded.feedback(values)
             if teacher is not None and true is not None:
                 value = torch.where(true[:, lead, None], teacher[:, lead], value)
         return torch.cat(leads, dim=2)
 
-    def _read(self, outputs: Tensor, encoded: Encoded) -> Tensor:
+    def _read(self, outputs: Tensor, encoded: EncodedWindow) -> Tensor:
         """(B, H, decoder size) -> (B, 1, H, C, P)."""
         if self.attention is not None:
-            outputs = self.attention(outputs, encoded.everything)
+            outputs = self.attention(outputs, encoded.all_features)
         return self.linear(outputs).unflatten(-1, (self.channels, self.parameters_per_value)).unsqueeze(1)
 
-    def _begin(self, encoded: Encoded) -> Any:
+    def _first_state(self, encoded: EncodedWindow) -> Any:
         """The decoder's first state."""
-        own = self.decoder.initial_state(encoded.newest[:, None])
+        own = self.decoder.initial_state(encoded.last_value[:, None])
         if self.bridge is None:
             return replace_memory(self.initial, memory(self.encoder_initial, encoded.state), own)
         parts = torch.tanh(self.bridge(encoded.features[:, -1])).split(self.sizes, dim=1)
@@ -129,7 +129,7 @@ class EncoderDecoder(Readout):
 
 
 class Attention(nn.Module):
-    """Adds to each output of the decoder what it finds, by scaled dot products, among the backbone's features."""
+    """Adds context to each output of the decoder: an average of the backbone's features by scaled dot products."""
 
     def __init__(self, size: int, features: int):
         super().__init__()

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from seqmodels.errors import InputError, require_at_least
-from seqmodels.readouts.base import Encoded, Readout
+from seqmodels.readouts.base import EncodedWindow, Readout
 from seqmodels.window import Origins, WindowSpec
 
 
 class Direct(Readout):
-    """One linear layer gives all leads at once, and a small network adds what the covariates known for each lead say.
+    """One linear layer gives all leads at once; a small network adds the effect of the covariates known for each lead.
 
-    ``known_hidden``: units of that network; 0: forecasts see what is known for the next step only, as the backbone
-    does. There is no such network for a single lead.
+    ``known_hidden``: units of that network; 0: without it, forecasts see only the covariates of the next step, through
+    the backbone. A single lead needs no such network.
     """
 
     def __init__(self, spec: WindowSpec, size: int, parameters: int, state: Any = None, known_hidden: int = 32):
@@ -25,7 +25,7 @@ class Direct(Readout):
         asked = known_hidden > 0 and known > 0 and self.leads > 1
         self.correction = KnownAhead(size, known, known_hidden, self.leads, outputs) if asked else None
 
-    def forward(self, encoded: Encoded, teacher: Tensor | None = None) -> Tensor:
+    def forward(self, encoded: EncodedWindow, teacher: Tensor | None = None) -> Tensor:
         forecast = self.read(encoded.features)
         if self.correction is None:
             return forecast
@@ -37,10 +37,10 @@ class Direct(Readout):
 
 
 class KnownAhead(nn.Module):
-    """What the covariates known for each lead add to a forecast, by one network for all origins and leads.
+    """Correction of a forecast by the covariates known for each lead: one network for all origins and leads.
 
-    From origin t for lead h: W relu(A features(t) + B known(t + h) + bias(h)). W begins at 0, and training with the
-    forecasts that the features alone give. Source: the local decoder of Wen et al. 2017.
+    From origin t for lead h: W relu(A features(t) + B known(t + h) + bias(h)). W begins at 0, so that
+    training begins with the forecasts from the features alone. Source: the local decoder of Wen et al. 2017.
     """
 
     def __init__(self, size: int, known: int, hidden: int, leads: int, outputs: int):
@@ -51,10 +51,10 @@ class KnownAhead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(leads, hidden))
         self.weight = nn.Parameter(torch.zeros(outputs, hidden))  # no layer, whose weights ``initialise`` would set
 
-    def forward(self, encoded: Encoded) -> Tensor:
+    def forward(self, encoded: EncodedWindow) -> Tensor:
         """(B, S, leads, outputs)."""
         first, stride = encoded.origins
-        ahead = self.known(encoded.known).unfold(1, self.leads, 1)[:, first + 1 :: stride].transpose(2, 3)
+        ahead = self.known(encoded.known_covariates).unfold(1, self.leads, 1)[:, first + 1 :: stride].transpose(2, 3)
         hidden = self.features(encoded.features).unsqueeze(2) + ahead
         hidden = hidden.add_(self.bias).relu_()  # in place: it is (B, S, leads, hidden), the largest tensor here
         return nn.functional.linear(hidden, self.weight)
@@ -70,7 +70,7 @@ class SeqToVector(Direct):
 
 
 class SeqToSeq(Direct):
-    """A forecast from every step that has features, each trained on the next H values: "forking sequences".
+    """A forecast from every step with features, each trained on the next H values: "forking sequences".
 
     A layer applied at every step is the book's TimeDistributed(Dense). Source: Géron, chapter 15; Wen et al. 2017.
     """
@@ -84,8 +84,8 @@ class SeqToSeq(Direct):
 class Iterated(Direct):
     """Trained one step ahead at every step; forecasts further ahead by feeding its own forecasts back.
 
-    The state is carried on, so the past is read once however long the horizon; memory does not grow with it. It sees
-    nothing of the past covariates of the future, so it refuses them.
+    The past is read once, and the state is advanced lead by lead, so that memory does not grow with the horizon.
+    Raises InputError for past covariates, whose future values are unknown.
     """
 
     every_step = True
@@ -103,12 +103,12 @@ class Iterated(Direct):
     def origins(self, origins: Origins, past_steps: int) -> Origins:
         return origins
 
-    def forecast(self, encoded: Encoded) -> Tensor:
+    def forecast(self, encoded: EncodedWindow) -> Tensor:
         """(B, 1, H, C, P): from the last origin only."""
         advance, state = encoded.stepper(), encoded.state
         leads, values = [self.read(encoded.features[:, -1:])], []
         for lead in range(1, self.horizon):
             values.append(encoded.mean(leads[-1])[:, 0, 0])
-            features, state = advance(encoded.next_input(values), lead, state)
+            features, state = advance(encoded.feedback(values), lead, state)
             leads.append(self.read(features.unsqueeze(1)))
         return torch.cat(leads, dim=2)

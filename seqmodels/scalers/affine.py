@@ -7,17 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from seqmodels.errors import InputError, require_choice
-from seqmodels.naive import begun, masked_mean, nearest_observed, seasonal_naive
-from seqmodels.scalers.base import Scaler, Units
+from seqmodels.naive import masked_mean, nearest_observed, observed_by, seasonal_naive
+from seqmodels.scalers.base import RescalingHead, Scaler
 from seqmodels.window import Inputs, Origins, Targets, WindowSpec, every_step
 
 
-class Affine(NamedTuple):
-    """Scaled = (raw - centre) / scale; forecasts may be centred and scaled otherwise than the past they come from.
+class AffineScaling(NamedTuple):
+    """Scaled = (raw - centre) / scale, with a centre and scale for the past and others for the forecasts.
 
-    With a ``season`` forecasts are centred on the seasonal naive one. Where they are fed back, that of a lead beyond
-    the season is the forecast one season before it, just as in training it was the value. With ``asinh`` the inverse
-    hyperbolic sine of all that is taken, which shrinks large values.
+    ``season``: forecasts are centred on the seasonal naive forecast. When they are fed back, the centre of a lead
+    beyond the season is the forecast one season earlier (in training it was the true value). ``asinh``: also takes
+    the inverse hyperbolic sine of the scaled value, which compresses large values.
     """
 
     past_centre: Tensor  # (B or 1, 1, C)
@@ -26,47 +26,47 @@ class Affine(NamedTuple):
     unit: Tensor  # of forecasts: (B or 1, 1, 1, C), greater than 0
     season: int = 0
     asinh: bool = False
-    season_fed_back: int = 0
+    feedback_season: int = 0
 
-    def encode(self, past: Tensor) -> Tensor:
-        return self._shrunk((past - self.past_centre) / self.past_scale)
+    def transform(self, past: Tensor) -> Tensor:
+        return self._compress((past - self.past_centre) / self.past_scale)
 
-    def encode_targets(self, inputs: Inputs, targets: Targets, origins: Origins) -> Tensor:
-        if self.centre.shape[1:3] == (1, 1):  # alike for all origins and leads: once, rather than S x H times
+    def transform_targets(self, inputs: Inputs, targets: Targets, origins: Origins) -> Tensor:
+        if self.centre.shape[1:3] == (1, 1):  # one for all origins and leads: scale once, not S x H times
             centre, unit = self.centre[:, 0], self.unit[:, 0]
-            past, future = (self._shrunk((part - centre) / unit) for part in (inputs.past_target, targets.target))
+            past, future = (self._compress((part - centre) / unit) for part in (inputs.past_target, targets.target))
             return every_step(past, future, origins)
         target = every_step(inputs.past_target, targets.target, origins)
-        return self._shrunk((target - self.centre) / self.unit)
+        return self._compress((target - self.centre) / self.unit)
 
-    def decode(self, parameters: Tensor, head: Units) -> Tensor:
-        parameters = self._stretched(parameters)
+    def inverse_transform(self, parameters: Tensor, head: RescalingHead) -> Tensor:
+        parameters = self._expand(parameters)
         centre = self.centre if self.centre.shape[2] == 1 else self.centre[:, :, : parameters.shape[2]]
-        if self.season_fed_back:
-            centre = centre + earlier(head.mean(parameters), self.season_fed_back) * self.unit
+        if self.feedback_season:
+            centre = centre + sum_earlier_seasons(head.mean(parameters), self.feedback_season) * self.unit
         return head.rescale(parameters, centre, self.unit)
 
-    def fed_back(self) -> "Affine":
-        return self._replace(centre=self.centre[:, -1:], season_fed_back=self.season)
+    def for_feedback(self) -> "AffineScaling":
+        return self._replace(centre=self.centre[:, -1:], feedback_season=self.season)
 
-    def as_inputs(self, values: Tensor) -> Tensor:
-        return self.encode(self._stretched(values) * self.unit[:, 0] + self.centre[:, -1])
+    def as_past(self, values: Tensor) -> Tensor:
+        return self.transform(self._expand(values) * self.unit[:, 0] + self.centre[:, -1])
 
-    def next_input(self, values: Sequence[Tensor]) -> Tensor:
-        lead, season = len(values), self.season_fed_back or len(values)
-        total = sum(map(self._stretched, values[lead - 1 :: -season]), torch.zeros_like(values[-1]))
+    def feedback(self, values: Sequence[Tensor]) -> Tensor:
+        lead, season = len(values), self.feedback_season or len(values)
+        total = sum(map(self._expand, values[lead - 1 :: -season]), torch.zeros_like(values[-1]))
         centre = self.centre[:, -1, min(lead, self.centre.shape[2]) - 1]
-        return self._shrunk((total * self.unit[:, 0, 0] + centre - self.past_centre[:, 0]) / self.past_scale[:, 0])
+        return self._compress((total * self.unit[:, 0, 0] + centre - self.past_centre[:, 0]) / self.past_scale[:, 0])
 
-    def _shrunk(self, values: Tensor) -> Tensor:
+    def _compress(self, values: Tensor) -> Tensor:
         return values.asinh() if self.asinh else values
 
-    def _stretched(self, values: Tensor) -> Tensor:
+    def _expand(self, values: Tensor) -> Tensor:
         return values.sinh() if self.asinh else values
 
 
-def earlier(values: Tensor, season: int) -> Tensor:
-    """Of forecasts (B, S, H, C), for each lead the sum of those one, two, ... seasons before it."""
+def sum_earlier_seasons(values: Tensor, season: int) -> Tensor:
+    """For each lead of forecasts (B, S, H, C), the sum of the forecasts one, two, ... seasons before it."""
     horizon = values.shape[2]
     blocks = nn.functional.pad(values, (0, 0, 0, -horizon % season)).unflatten(2, (-1, season))
     return (blocks.cumsum(dim=2) - blocks).flatten(2, 3)[:, :, :horizon]
@@ -74,11 +74,11 @@ def earlier(values: Tensor, season: int) -> Tensor:
 
 CENTRES = ("mean", "last", "season")
 SCALES = ("deviation", "mean_absolute", "seasonal_error")
-LEAST = 0.1  # of the seasonal error: below it, what is left of a quiet beginning would blow up everything after it
+SMALLEST_SCALE = 0.1  # in seasonal errors: a smaller scale, from a quiet beginning, would blow up all later values
 
 
-class Standard(Scaler):
-    """Subtract the mean of the training span and divide by its deviation, per channel, the same for all series."""
+class StandardScaler(Scaler):
+    """Subtract the mean of the training span and divide by its deviation, per channel; the same for all series."""
 
     centre: Tensor
     scale: Tensor
@@ -89,15 +89,15 @@ class Standard(Scaler):
         self.register_buffer("centre", torch.tensor(mean).reshape(1, 1, -1), persistent=False)
         self.register_buffer("scale", torch.tensor(deviation).reshape(1, 1, -1), persistent=False)
 
-    def forward(self, inputs: Inputs, origins: Origins) -> Affine:
-        return Affine(self.centre, self.scale, self.centre.unsqueeze(1), self.scale.unsqueeze(1))
+    def forward(self, inputs: Inputs, origins: Origins) -> AffineScaling:
+        return AffineScaling(self.centre, self.scale, self.centre.unsqueeze(1), self.scale.unsqueeze(1))
 
 
-class Identity(Scaler):
-    """Raw units throughout: for data that already lie around 0 with a deviation around 1.
+class IdentityScaler(Scaler):
+    """No scaling, for data that already lie around 0 with a deviation around 1.
 
-    ``output_scale`` multiplies what the network gives, so that units near 1 reach forecasts of that size (the
-    course's x 100 and x 200). The loss sees what the network gives, before it is multiplied.
+    ``output_scale`` multiplies the outputs of the network, so that outputs near 1 give forecasts of that size (the
+    course's x 100 and x 200). The loss is taken before the multiplication.
     """
 
     one: Tensor
@@ -109,25 +109,26 @@ class Identity(Scaler):
         self.output_scale = output_scale
         self.register_buffer("one", torch.ones(1, 1, len(spec.channels)), persistent=False)
 
-    def forward(self, inputs: Inputs, origins: Origins) -> Affine:
+    def forward(self, inputs: Inputs, origins: Origins) -> AffineScaling:
         centre = 0 * self.one
-        return Affine(centre, self.one, centre.unsqueeze(1), self.output_scale * self.one.unsqueeze(1))
+        return AffineScaling(centre, self.one, centre.unsqueeze(1), self.output_scale * self.one.unsqueeze(1))
 
 
-class Window(Scaler):
+class WindowScaler(Scaler):
     """Scale each window by its own past, so that series of every level and size look alike.
 
-    ``centre`` of forecasts: "mean" or "last" observed value, or "season": the seasonal naive forecast of each origin,
-    which the model then only corrects. ``past_centre``, what is subtracted from the past: the same, where "season" is
-    the mean of one season; null: as ``centre``.
-    ``scale``: "deviation", "mean_absolute" (of the centred past), or the series' "seasonal_error", the unit of MASE.
-    ``asinh``: of what is scaled the inverse hyperbolic sine is taken, which leaves small values as they are and makes
-    logarithms of large ones; only for heads of one number per value.
+    ``centre`` of the forecasts: "mean" or "last" observed value, or "season", the seasonal naive forecast of each
+    origin, which the model then only corrects. ``past_centre`` of the past: the same choices, where "season" is the
+    mean of one season; null: as ``centre``.
+    ``scale``: "deviation", "mean_absolute" (of the centred past), or "seasonal_error" of the series, the unit of MASE.
+    ``asinh``: the inverse hyperbolic sine of the scaled values, which keeps small values and takes the logarithm of
+    large ones; only for heads of one number per value.
 
-    With forecasts from every step, statistics come from the first ``steps`` steps, and forecasts start behind them;
-    with one forecast, from the whole past. Default for ``steps``: a quarter of the window and at least one season,
-    or just a season where nothing else is asked of the window (season, seasonal_error). What was not observed takes no
-    part; where nothing was, the first observed value after them is the centre, and before it the training mean.
+    With a forecast from every step, the statistics come from the first ``steps`` steps, and forecasts start after
+    them; with one forecast, from the whole past. Default for ``steps``: a quarter of the window and at least one
+    season, or exactly one season if the window needs no other statistics (season, seasonal_error). Missing values are
+    left out. If none of these steps was observed, the centre is the first observed value after them, and before that
+    value the training mean.
     """
 
     per_window = True
@@ -148,7 +149,7 @@ class Window(Scaler):
         require_choice(SCALES, "model.scaler", scale=scale)
         self.in_own_units = not asinh
         self.season, self.horizon, self.missing = spec.season, spec.horizon, spec.missing
-        self.steps = self._least(spec) if steps is None else steps
+        self.steps = self._default_steps(spec) if steps is None else steps
         seasonal = "season" in (centre, self.past_centre)
         fewest = spec.season if seasonal else 1
         if not fewest <= self.steps <= spec.past_steps:
@@ -165,29 +166,29 @@ class Window(Scaler):
     def burn_in(self, spec: WindowSpec) -> int:
         return self.steps
 
-    def forward(self, inputs: Inputs, origins: Origins) -> Affine:
+    def forward(self, inputs: Inputs, origins: Origins) -> AffineScaling:
         last_only = origins.first >= inputs.past_target.shape[1] - 1
         steps = inputs.past_target.shape[1] if last_only else self.steps
         past_centre = self._centre(self.past_centre, inputs, steps)
         scale = self._scale(inputs, steps, past_centre)
-        centre = self._reference(inputs, origins, steps, past_centre)
+        centre = self._forecast_centre(inputs, origins, steps, past_centre)
         season = self.season if self.centre == "season" else 0
-        return Affine(past_centre, scale, centre, scale.unsqueeze(1), season, self.asinh)
+        return AffineScaling(past_centre, scale, centre, scale.unsqueeze(1), season, self.asinh)
 
-    def _least(self, spec: WindowSpec) -> int:
-        """Steps that give the statistics, unless the user says otherwise."""
+    def _default_steps(self, spec: WindowSpec) -> int:
+        """Number of steps for the statistics if ``steps`` is not given."""
         only_season = self.centre == "season" and self.past_centre != "mean" and self.scale == "seasonal_error"
         return spec.season if only_season else min(spec.past_steps, max(2, spec.season, spec.past_steps // 4))
 
-    def _reference(self, inputs: Inputs, origins: Origins, steps: int, past_centre: Tensor) -> Tensor:
-        """What forecasts are centred on, (B, S or 1, H or 1, C); before the first observed value, the training mean."""
+    def _forecast_centre(self, inputs: Inputs, origins: Origins, steps: int, past_centre: Tensor) -> Tensor:
+        """Centre of the forecasts, (B, S or 1, H or 1, C); the training mean before the first observed value."""
         if self.centre == "season":
-            reference = seasonal_naive(inputs, self.season, self.horizon, origins, self.missing)
+            centre = seasonal_naive(inputs, self.season, self.horizon, origins, self.missing)
         elif self.centre == self.past_centre:
-            reference = past_centre.unsqueeze(1)
+            centre = past_centre.unsqueeze(1)
         else:
-            reference = self._centre(self.centre, inputs, steps).unsqueeze(1)
-        return torch.where(begun(inputs.past_observed, origins), reference, self.mean) if self.missing else reference
+            centre = self._centre(self.centre, inputs, steps).unsqueeze(1)
+        return torch.where(observed_by(inputs.past_observed, origins), centre, self.mean) if self.missing else centre
 
     def _centre(self, kind: str, inputs: Inputs, steps: int) -> Tensor:
         """(B, 1, C) from the observed values among the first ``steps`` steps."""
@@ -214,19 +215,21 @@ class Window(Scaler):
             size = masked_mean((past - mean).square(), observed).sqrt()
         if self.missing:
             size = torch.where(observed.sum(dim=1, keepdim=True) > 1, size, error)  # a single value has no spread
-        return torch.maximum(size, LEAST * error)
+        return torch.maximum(size, SMALLEST_SCALE * error)
 
 
-def automatic(spec: WindowSpec) -> Scaler:
-    """Correct the seasonal naive forecast where the data have a season that fits into the window, else standardise: by
-    the whole training span, or each window by its own past where series differ in size.
+def choose_scaler(spec: WindowSpec) -> Scaler:
+    """The scaler that suits the data.
 
-    Seasonal data seldom keep their level: a model that says what to add to the last season follows a shift at once,
-    where one that learned the level of the training span does not. Where a state is carried from window to window,
-    always standardise: the same value must mean the same in each of them.
+    If a season of the data fits into the window, the model corrects the seasonal naive forecast. Otherwise values are
+    standardised: each window by its own past if the series differ in size, else by the whole training span.
+
+    Seasonal data seldom keep their level: a model that corrects the last season follows a shift at once, a model that
+    learned the level of the training span does not. If a state is carried from window to window, values are always
+    standardised by the training span, because the same value must mean the same in every window.
     """
     if not spec.stateful and 1 < spec.season < spec.past_steps:
-        return Window(spec, centre="season", scale="seasonal_error")
+        return WindowScaler(spec, centre="season", scale="seasonal_error")
     if not spec.stateful and spec.sizes_differ:
-        return Window(spec, scale="mean_absolute")
-    return Standard(spec)
+        return WindowScaler(spec, scale="mean_absolute")
+    return StandardScaler(spec)

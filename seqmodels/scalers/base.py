@@ -1,7 +1,7 @@
-"""Scalers: raw units in, raw units out. For each window a scaler gives a view: how to encode, and how to come back.
+"""Contract of scalers: raw units in, raw units out. For each batch a scaler returns a ``Scaling``, there and back.
 
-Statistics come from the training span (standard) or from the window's own past (window, difference), never from
-anything that lies after an origin: a scaler that looks at the whole window would leak into the earlier origins of an
+Statistics come from the training span (standard) or from the past of the window itself (window, difference), never
+from values after an origin: a scaler that looked at the whole window would leak into the earlier origins of an
 every-step readout.
 """
 
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from seqmodels.window import Inputs, Origins, Targets, WindowSpec
 
 
-class Units(Protocol):
-    """What a view asks of a head."""
+class RescalingHead(Protocol):
+    """The part of a head that a scaling needs; see ``seqmodels.heads.base``."""
 
     def rescale(self, parameters: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
         """Parameters (B, S, H, C, P) in scaled units -> in the data's own."""
@@ -24,42 +24,42 @@ class Units(Protocol):
         """(..., P) -> (...)."""
 
 
-class View(Protocol):
-    """One batch of windows as a model sees it; every method is the same for the whole batch."""
+class Scaling(Protocol):
+    """Transformation of one batch of windows to the units of the model, and back."""
 
     @property
     def unit(self) -> Tensor:
-        """(B or 1, 1, 1, C): size of one scaled unit of a forecast in the data's own units."""
+        """Size of one scaled unit of a forecast in the data's own units, (B or 1, 1, 1, C)."""
 
-    def encode(self, past: Tensor) -> Tensor:
-        """(B, T, C) raw -> scaled."""
+    def transform(self, past: Tensor) -> Tensor:
+        """Raw past -> scaled past, (B, T, C)."""
 
-    def encode_targets(self, inputs: Inputs, targets: Targets, origins: Origins) -> Tensor:
-        """What the model is to describe from each origin, scaled: (B, S, H, C)."""
+    def transform_targets(self, inputs: Inputs, targets: Targets, origins: Origins) -> Tensor:
+        """Scaled values that the model is to forecast from each origin, (B, S, H, C)."""
 
-    def decode(self, parameters: Tensor, head: Units) -> Tensor:
-        """(B, S, H, C, P) scaled -> in the data's own units."""
+    def inverse_transform(self, parameters: Tensor, head: RescalingHead) -> Tensor:
+        """Scaled forecasts -> forecasts in the data's own units, (B, S, H, C, P)."""
 
-    def fed_back(self) -> "View":
-        """The same for one-step forecasts from the last origin that are fed back for the leads after them."""
+    def for_feedback(self) -> "Scaling":
+        """The scaling of one-step forecasts from the last origin, each of which is fed back for the next lead."""
 
-    def as_inputs(self, values: Tensor) -> Tensor:
-        """Scaled forecasts or targets of all leads from the last origin, (B, H, C), as the backbone would see them."""
+    def as_past(self, values: Tensor) -> Tensor:
+        """Scaled forecasts or targets of all leads from the last origin, (B, H, C), on the scale of the past."""
 
-    def next_input(self, values: Sequence[Tensor]) -> Tensor:
-        """The newest of the forecasts that were fed back so far, (B, C) each, as the backbone would see it."""
+    def feedback(self, values: Sequence[Tensor]) -> Tensor:
+        """The newest of the scaled forecasts fed back so far, (B, C) each, on the scale of the past."""
 
 
 class Scaler(nn.Module, ABC):
-    """Says for each window how to move between raw and scaled units."""
+    """Makes the ``Scaling`` of each batch of windows."""
 
-    per_window: bool = False  # whether the same value is scaled otherwise in another window
-    in_own_units: bool = True  # whether a forecast of each lead is one value of the data, shifted and scaled
+    per_window: bool = False  # True if the same value is scaled differently in another window
+    in_own_units: bool = True  # True if a scaled forecast is one value of the data, shifted and scaled
 
     def burn_in(self, spec: WindowSpec) -> int:
-        """Steps at the beginning of a window that give the statistics, so that earlier origins carry no forecast."""
+        """Steps at the beginning of a window from which statistics are taken; origins within them carry no forecast."""
         return 0
 
     @abstractmethod
-    def forward(self, inputs: Inputs, origins: Origins) -> View:
-        """The view of each window, for forecasts from ``origins``."""
+    def forward(self, inputs: Inputs, origins: Origins) -> Scaling:
+        """The scaling of these windows, for forecasts from ``origins``."""

@@ -7,16 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from seqmodels.errors import InputError, require_at_least
-from seqmodels.naive import begun, first_observed, last_observed
-from seqmodels.scalers.base import Scaler, Units
+from seqmodels.naive import first_observed, last_observed, observed_by
+from seqmodels.scalers.base import RescalingHead, Scaler
 from seqmodels.window import Inputs, Origins, Targets, WindowSpec, every_step
 
 
-class Differences(NamedTuple):
-    """A view through differences: z(t) = y(t) - y(t - lag), ``len(levels)`` times over, in units of ``unit``.
+class DifferenceScaling(NamedTuple):
+    """Differences: z(t) = y(t) - y(t - lag), taken ``len(levels)`` times, in units of ``unit``.
 
-    ``levels[k]`` holds the last ``lag`` values, at each origin, of the past after k differences: (B, S, lag, C); with
-    them the differences are added back exactly, for leads beyond ``lag`` on top of the forecasts themselves.
+    ``levels[k]`` (B, S, lag, C) holds the last ``lag`` values before each origin after k differences. With them,
+    differences are added back exactly; leads beyond ``lag`` are added to the forecasts of earlier leads.
     """
 
     lag: int
@@ -25,23 +25,23 @@ class Differences(NamedTuple):
     unit: Tensor  # (1, 1, 1, C)
     levels: tuple[Tensor, ...]
 
-    def encode(self, past: Tensor) -> Tensor:
-        """(B, T, C); where there is nothing to subtract, at the beginning, 0."""
+    def transform(self, past: Tensor) -> Tensor:
+        """Differences of the past, (B, T, C); 0 at the beginning, where there is nothing to subtract."""
         order = len(self.levels)
-        taken = differences(filled(past, self.observed, self.start), self.lag, order)[-1]
+        differenced = take_differences(forward_fill(past, self.observed, self.start), self.lag, order)[-1]
         if self.observed is not None:  # no jump where a series begins
             known = self.observed.cumsum(dim=1)[:, : -self.lag * order] > 0
-            taken = taken * nn.functional.pad(known, (0, 0, self.lag * order, 0))
-        return taken / self.unit[:, 0]
+            differenced = differenced * nn.functional.pad(known, (0, 0, self.lag * order, 0))
+        return differenced / self.unit[:, 0]
 
-    def encode_targets(self, inputs: Inputs, targets: Targets, origins: Origins) -> Tensor:
+    def transform_targets(self, inputs: Inputs, targets: Targets, origins: Origins) -> Tensor:
         values = torch.cat([inputs.past_target, targets.target], dim=1)
         observed = None if self.observed is None else torch.cat([inputs.past_observed, targets.observed], dim=1)
-        whole = differences(filled(values, observed, self.start), self.lag, len(self.levels))[-1]
+        whole = take_differences(forward_fill(values, observed, self.start), self.lag, len(self.levels))[-1]
         past, future = whole.split([inputs.past_target.shape[1], targets.target.shape[1]], dim=1)
         return every_step(past, future, origins) / self.unit
 
-    def decode(self, parameters: Tensor, head: Units) -> Tensor:
+    def inverse_transform(self, parameters: Tensor, head: RescalingHead) -> Tensor:
         values = head.rescale(parameters, torch.zeros_like(self.unit), self.unit)[..., 0]  # (B, S, H, C)
         horizon = values.shape[2]
         for level in reversed(self.levels):
@@ -50,40 +50,40 @@ class Differences(NamedTuple):
             values = blocks.flatten(2, 3)[:, :, :horizon]
         return values.unsqueeze(-1)
 
-    def fed_back(self) -> "Differences":
+    def for_feedback(self) -> "DifferenceScaling":
         return self._replace(levels=tuple(level[:, -1:] for level in self.levels))
 
-    def as_inputs(self, values: Tensor) -> Tensor:
+    def as_past(self, values: Tensor) -> Tensor:
         return values
 
-    def next_input(self, values: Sequence[Tensor]) -> Tensor:
+    def feedback(self, values: Sequence[Tensor]) -> Tensor:
         return values[-1]
 
 
-def filled(values: Tensor, observed: Tensor | None, start: Tensor) -> Tensor:
+def forward_fill(values: Tensor, observed: Tensor | None, start: Tensor) -> Tensor:
     """(B, T, C) with the newest observed value in place of missing ones, and ``start`` (B, 1, C) before the first."""
     if observed is None:
         return values
     return torch.where(observed.cumsum(dim=1) > 0, last_observed(values, observed), start)
 
 
-def differences(values: Tensor, lag: int, order: int) -> list[Tensor]:
+def take_differences(values: Tensor, lag: int, order: int) -> list[Tensor]:
     """Values (B, T, C) after 0, 1, ... ``order`` differences; 0 where there is nothing to subtract."""
-    taken = [values]
+    differenced = [values]
     for number in range(order):
-        start, before = (number + 1) * lag, taken[-1]
+        start, before = (number + 1) * lag, differenced[-1]
         later = before[:, start:] - before[:, number * lag : -lag]
-        taken.append(torch.cat([torch.zeros_like(before[:, :start]), later], dim=1))
-    return taken
+        differenced.append(torch.cat([torch.zeros_like(before[:, :start]), later], dim=1))
+    return differenced
 
 
-class Difference(Scaler):
-    """The model sees and forecasts differences at ``lag`` steps, ``order`` times over; forecasts are added back.
+class DifferenceScaler(Scaler):
+    """Differences at ``lag`` steps, taken ``order`` times; forecasts of differences are added back.
 
     ``lag=None`` takes the season of the data. Lag 1 removes a trend (order d: a polynomial one of degree d), a
     seasonal lag the season. In units of the training deviation; the first lag x order origins carry no forecast.
-    Missing values count as the newest value before them, or a gap would make two jumps of the size of the level; those
-    before the first one as the first one, and for the forecasts before it as the training mean.
+    A missing value is replaced by the newest value before it, because a gap would make two jumps of the size of the
+    level. Before the first observed value that value stands in, and for forecasts from there the training mean.
     Only for heads of one number per value.
 
     Source: Box & Jenkins 1970; the integration of ARIMA.
@@ -114,15 +114,15 @@ class Difference(Scaler):
     def burn_in(self, spec: WindowSpec) -> int:
         return self.lag * self.order + 1
 
-    def forward(self, inputs: Inputs, origins: Origins) -> Differences:
+    def forward(self, inputs: Inputs, origins: Origins) -> DifferenceScaling:
         past, observed = inputs.past_target, inputs.past_observed if self.missing else None
         chosen = list(origins.of(past.shape[1])) or [past.shape[1] - 1]
         rows = [origin - self.lag + 1 for origin in chosen]
         start = self.mean if observed is None else first_observed(past, observed, self.mean)
-        taken = differences(filled(past, observed, start), self.lag, self.order)[:-1]
-        levels = [values.unfold(1, self.lag, 1)[:, rows].transpose(2, 3) for values in taken]
+        differenced = take_differences(forward_fill(past, observed, start), self.lag, self.order)[:-1]
+        levels = [values.unfold(1, self.lag, 1)[:, rows].transpose(2, 3) for values in differenced]
         if observed is not None:
-            seen = begun(observed, Origins(0, 1))[:, chosen]
+            seen = observed_by(observed, Origins(0, 1))[:, chosen]
             before = [self.mean, *[torch.zeros_like(self.mean)] * (self.order - 1)]
             levels = [torch.where(seen, level, value) for level, value in zip(levels, before, strict=True)]
-        return Differences(self.lag, observed, start, self.unit, tuple(levels))
+        return DifferenceScaling(self.lag, observed, start, self.unit, tuple(levels))

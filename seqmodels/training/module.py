@@ -65,7 +65,7 @@ class ForecastModule(pl.LightningModule):
         self.measured: dict[str, int] = {}  # windows behind the results of each stage
         self.stage = "test"  # what the test loop is measuring
         self.best_epoch: int | None = None  # of the weights put back after fitting
-        self.follows_progress = getattr(getattr(forecaster, "readout", None), "taught", False)
+        self.follows_progress = getattr(getattr(forecaster, "readout", None), "teacher_forced", False)
         self.progresses = True  # whether what depends on the share of training that is done moves on
         self.fit_seconds = 0.0  # training and validation, all epochs
         self.validation_loss, self.validation_count = torch.zeros(()), torch.zeros(())
