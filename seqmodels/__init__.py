@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from seqmodels.cli.notebook import fit as fit
     from seqmodels.errors import InputError as InputError
     from seqmodels.forecaster import Forecaster as Forecaster
-    from seqmodels.heads import Point as Point
+    from seqmodels.heads.base import Head as Head
+    from seqmodels.heads.point import Point as Point
     from seqmodels.readouts.base import Readout as Readout
     from seqmodels.scalers.base import Scaler as Scaler
     from seqmodels.window import Inputs as Inputs
@@ -33,7 +34,8 @@ HOMES = {
     "Backbone": "seqmodels.backbones.base",
     "Readout": "seqmodels.readouts.base",
     "Scaler": "seqmodels.scalers.base",
-    "Point": "seqmodels.heads",
+    "Head": "seqmodels.heads.base",
+    "Point": "seqmodels.heads.point",
     "InputError": "seqmodels.errors",
 }
 __all__ = [*HOMES, "__version__"]  # noqa: PLE0604
