@@ -5,10 +5,13 @@ ARGS ?= model=wavenet
 
 environment := .venv
 python := $(environment)/bin/python
+install := $(python) -m pip install --quiet --no-input --disable-pip-version-check
+libraries := $(environment)/libraries
 ready := $(environment)/ready
+audit := build/audit
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint types slow bench format clean
+.PHONY: help train test lint types slow bench audit format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,11 +30,22 @@ lint: $(ready) ## check style and imports
 types: $(ready) ## check type annotations
 	$(python) -m mypy
 
+# The quick tests come first, with the arithmetic of a processor that has no AVX-512.
 slow: $(ready) ## rerun all recorded experiments, which takes hours, and write docs/results.md
+	ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 $(python) -m pytest -n auto --hypothesis-profile=ci
 	$(python) -m pytest -m slow
 
 bench: $(ready) ## measure speed against a hand-written training loop
 	$(python) -m benchmarks
+
+audit: ## check the locked packages for known vulnerabilities
+	@rm -rf $(audit)
+	@$(PYTHON) -m venv $(audit)
+	@$(audit)/bin/python -m pip install --quiet --no-input --disable-pip-version-check pip-audit==2.10.1 \
+		|| { echo "could not audit: pip-audit could not be installed"; exit 2; }
+	@sed -nE 's/^([A-Za-z0-9._-]+==[A-Za-z0-9.]+).*/\1/p' requirements.lock requirements-torch.lock > $(audit)/locked
+	@$(audit)/bin/pip-audit --progress-spinner off --disable-pip --no-deps -f json -r $(audit)/locked 2> $(audit)/log \
+		| $(audit)/bin/python .ci/audit.py $(audit)/locked || { code=$$?; tail -n 1 $(audit)/log; exit $$code; }
 
 format: $(ready) ## sort imports and lay out the code
 	$(python) -m ruff check --fix .
@@ -41,11 +55,17 @@ clean: ## remove environment and caches; what runs wrote stays
 	rm -rf $(environment) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Made anew whenever the lock changes, so that it holds exactly what the lock says. The project itself
-# is not installed: commands run from the checkout. Without --no-compile it takes twice as long.
-$(ready): requirements.lock
+# Made anew whenever a lock changes, so that it holds exactly what the locks say. Without --no-compile it takes twice
+# as long.
+$(libraries): requirements.lock requirements-torch.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: $(PYTHON) is Python %d.%d, which is too old: 3.11 or newer is needed; name one with PYTHON=..." % sys.version_info[:2])'
 	@echo "Setting up $(environment), which takes a minute or two ..."
 	@$(PYTHON) -m venv --clear $(environment)
-	@$(python) -m pip install --quiet --no-compile --no-input --disable-pip-version-check -r requirements.lock
+	@$(install) --no-compile --require-hashes --no-deps -r requirements.lock
+	@$(install) --no-compile -r requirements-torch.lock
+	@touch $@
+
+# The project itself, read from the checkout: for the command `seqmodels` and the version.
+$(ready): $(libraries) pyproject.toml
+	@$(install) --no-deps --no-build-isolation --editable .
 	@touch $@

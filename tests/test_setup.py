@@ -17,22 +17,38 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
-LOCKED = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
-TARGETS = {"help", "train", "test", "lint", "types", "slow", "bench", "format", "clean"}
+TARGETS = {"help", "train", "test", "lint", "types", "slow", "bench", "audit", "format", "clean"}
+ENTRY = re.compile(
+    r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9][a-z0-9.]*)(?: ; sys_platform == \"[a-z]+\")?"
+    r"(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n"
+)
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+def lines(name: str) -> str:
+    """The file without its comments."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
 
 
 def locked_versions() -> dict[str, str]:
     """Version of each locked package by its canonical name."""
-    pairs = (line.split("==") for line in LOCKED)
-    return {canonicalize_name(name): version for name, version in pairs}
+    name, version = lines("requirements-torch.lock").strip().split("==")
+    return {name: version} | {entry["name"]: entry["version"] for entry in ENTRY.finditer(lines("requirements.lock"))}
 
 
-def test_lock_holds_exact_public_versions_only() -> None:
-    wrong = [line for line in LOCKED if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line)]
-    assert wrong == []
-    assert len(locked_versions()) == len(LOCKED) > len(PROJECT["dependencies"])
-    assert "://" not in (ROOT / "requirements.lock").read_text()
+def test_lock_holds_exact_versions_with_hashes_and_no_addresses() -> None:
+    locked = lines("requirements.lock")
+    entries = list(ENTRY.finditer(locked))
+    names = [entry["name"] for entry in entries]
+    assert "".join(entry[0] for entry in entries) == locked
+    assert names == sorted(set(names)) and len(names) > len(PROJECT["dependencies"])
+    assert "://" not in locked
+
+
+def test_torch_alone_is_locked_without_hashes() -> None:
+    assert re.fullmatch(r"torch==[0-9.]+\n", lines("requirements-torch.lock"))
+    assert "\ntorch==" not in lines("requirements.lock")
 
 
 @pytest.mark.parametrize("declared", [*PROJECT["dependencies"], *EXTRAS["dev"]])
@@ -89,6 +105,24 @@ def test_help_lists_every_target() -> None:
 @needs_make
 def test_help_is_the_default_target() -> None:
     assert make() == make("help")
+
+
+@needs_make
+def test_environment_holds_hashed_packages_then_torch_then_the_project() -> None:
+    commands = make("--dry-run", "--always-make", "lint")
+    options = re.findall(r"-m pip install .*?(--require-hashes.*|-r.*|--no-deps.*)", commands)
+    assert options == [
+        "--require-hashes --no-deps -r requirements.lock",
+        "-r requirements-torch.lock",
+        "--no-deps --no-build-isolation --editable .",
+    ]
+
+
+@needs_make
+def test_slow_runs_the_quick_tests_as_on_an_older_processor() -> None:
+    quick, experiments = (line for line in make("--dry-run", "slow").splitlines() if "pytest" in line)
+    assert "ONEDNN_MAX_CPU_ISA=AVX2" in quick and "-m slow" not in quick
+    assert experiments.endswith("-m pytest -m slow")
 
 
 def test_the_check_is_an_executable_bash_script() -> None:
