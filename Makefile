@@ -44,8 +44,9 @@ audit: ## check the locked packages for known vulnerabilities
 	@$(audit)/bin/python -m pip install --quiet --no-input --disable-pip-version-check pip-audit==2.10.1 \
 		|| { echo "could not audit: pip-audit could not be installed"; exit 2; }
 	@sed -nE 's/^([A-Za-z0-9._-]+==[A-Za-z0-9.]+).*/\1/p' requirements.lock requirements-torch.lock > $(audit)/locked
-	@$(audit)/bin/pip-audit --progress-spinner off --disable-pip --no-deps -f json -r $(audit)/locked 2> $(audit)/log \
-		| $(audit)/bin/python .ci/audit.py $(audit)/locked || { code=$$?; tail -n 1 $(audit)/log; exit $$code; }
+	@$(audit)/bin/pip-audit --progress-spinner off --disable-pip --no-deps -f json -r $(audit)/locked \
+		> $(audit)/report 2> $(audit)/log || [ -s $(audit)/report ] || tail -n 1 $(audit)/log
+	@$(audit)/bin/python .ci/audit.py $(audit)/locked < $(audit)/report
 
 format: $(ready) ## sort imports and lay out the code
 	$(python) -m ruff check --fix .

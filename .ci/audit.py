@@ -29,7 +29,8 @@ def judge(report: str, locked: list[str]) -> tuple[int, str]:
     lines = [count, *vulnerabilities]
     if missed:
         reason = entries.get(missed[0], {}).get("skip_reason", "not in the report")
-        lines.append(f"could not audit: {', '.join(missed)}; the reason of the first: {reason}")
+        shown = ", ".join(missed[:5] + ["..."] * (len(missed) > 5))
+        lines.append(f"could not audit: {shown}; the reason of the first: {reason}")
     return 1 if vulnerabilities else 2 if missed else 0, "\n".join(lines)
 
 
