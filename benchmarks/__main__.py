@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import generation, memory, reading, store, threads, training, windows
+from benchmarks import generation, memory, reading, store, structure, threads, training, windows
 
 ALL = {
     "training": training.main,
@@ -12,6 +12,7 @@ ALL = {
     "store": store.main,
     "threads": threads.main,
     "generation": generation.main,
+    "structure": structure.main,
 }
 
 if __name__ == "__main__":
