@@ -16,9 +16,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from seqmodels.cli import launch  # noqa: F401  # registers the resolver of the run directory, as for every command
-from seqmodels.config.arguments import accepted
 from seqmodels.config.build import build, resolve
-from seqmodels.config.check import check
+from seqmodels.config.check import accepted, check
 from seqmodels.errors import InputError
 
 CONF = Path(__file__).parent.parent / "conf"

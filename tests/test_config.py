@@ -9,9 +9,8 @@ import torch
 from omegaconf import OmegaConf
 
 from seqmodels.config import build as module
-from seqmodels.config.arguments import accepted, describe, fits
 from seqmodels.config.build import ALLOWED, build, nearest, resolve
-from seqmodels.config.check import check
+from seqmodels.config.check import accepted, check, describe, fits
 from seqmodels.errors import InputError
 from seqmodels.window import WindowSpec
 

@@ -63,7 +63,7 @@ path: null
 must: 1
 hydra:
   callbacks:
-    preflight: {_target_: seqmodels.cli.preflight.Preflight}
+    preflight: {_target_: seqmodels.cli.launch.Preflight}
     summary: {_target_: seqmodels.cli.sweep.SweepSummary}
   run: {dir: out/run}
   sweep: {dir: out/sweep}

@@ -14,7 +14,7 @@ from tables import times
 
 from datamodules.series import SeriesSet
 from datamodules.tables.reader import read_table
-from datamodules.tables.values import MISSING
+from datamodules.tables.source import MISSING
 
 
 def read(folder: Path, text: str | bytes, name: str = "data.csv", layout: str = "long", **arguments: Any) -> SeriesSet:

@@ -19,7 +19,7 @@ from datamodules.series import SeriesSet
 from seqmodels.baselines import Naive
 from seqmodels.metrics import MEASURES, ErrorTable, Measure
 from seqmodels.report import output, results
-from seqmodels.report.formatting import format_duration, format_number, format_time
+from seqmodels.report.output import format_duration, format_number, format_time
 from seqmodels.report.summary import receptive_field_warning, summarise_data, summarise_model
 from seqmodels.training.callbacks.scalars import ScalarLogger
 from seqmodels.training.run import Plan, Run, monitors

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from tables import FILE, make_rows, series_of
 
 from datamodules import arrays
-from datamodules.tables.duplicates import check_duplicates, drop_duplicates
-from datamodules.tables.rows import Rows, sort_rows
+from datamodules.tables.rows import Rows, check_duplicates, drop_duplicates, sort_rows
 from seqmodels.errors import InputError
 
 

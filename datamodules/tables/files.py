@@ -10,8 +10,7 @@ from urllib.parse import unquote
 import numpy as np
 import polars as pl
 
-from datamodules.tables.csv_file import CsvFile, open_csv
-from datamodules.tables.source import Source, open_parquet
+from datamodules.tables.source import CsvFile, Source, open_csv, open_parquet
 from seqmodels.errors import InputError
 
 

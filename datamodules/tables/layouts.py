@@ -6,9 +6,8 @@ import numpy as np
 
 from datamodules.tables.roles import Roles
 from datamodules.tables.rows import Rows
-from datamodules.tables.series_ids import read_series_ids
 from datamodules.tables.source import Source, plural
-from datamodules.tables.values import ColumnReader, to_numbers
+from datamodules.tables.values import ColumnReader, read_series_ids, to_numbers
 from seqmodels.errors import InputError
 
 

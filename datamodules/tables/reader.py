@@ -7,16 +7,14 @@ from typing import Any
 
 from datamodules.frequency import Frequency
 from datamodules.series import SeriesSet
-from datamodules.tables.duplicates import check_duplicates, drop_duplicates
 from datamodules.tables.files import check_same_columns, open_files
 from datamodules.tables.gaps import fill_gaps
 from datamodules.tables.layouts import read_series_per_row, split_columns
 from datamodules.tables.roles import LAYOUTS, Names, Roles, find_layout, to_tuple
-from datamodules.tables.rows import Rows, sort_rows
-from datamodules.tables.series_ids import read_series_ids
+from datamodules.tables.rows import Rows, check_duplicates, drop_duplicates, sort_rows
 from datamodules.tables.source import Frame, Source, open_frame
 from datamodules.tables.timestamps import read_timestamps
-from datamodules.tables.values import ColumnReader, MissingValues
+from datamodules.tables.values import ColumnReader, MissingValues, read_series_ids
 from datamodules.timezones import check_zone
 from seqmodels.errors import InputError
 
@@ -52,7 +50,7 @@ def read_table(
     ``time`` holds dates, datetimes (``time_format`` in strptime notation, otherwise detected) or whole numbers, in one
     column or in parts, see ``datamodules.tables.timestamps``, also for ``time_zone``; without it rows are steps in
     file order. Rows are sorted, exact duplicates dropped, other duplicates treated by the rule ``duplicates`` (see
-    ``datamodules.tables.duplicates``), and absent steps inserted as unobserved; ``notes`` tell what was done. The
+    ``datamodules.tables.rows``), and absent steps inserted as unobserved; ``notes`` tell what was done. The
     ``frequency`` is inferred unless it is given.
 
     ``values.MISSING`` and ``missing_values``, for all columns or by column, mean "no value": an unobserved zero in a

@@ -17,11 +17,10 @@ import polars as pl
 
 from datamodules.frequency import Frequency, infer_frequency
 from datamodules.series import SeriesSet, Shard
-from datamodules.tables.csv_file import CsvFile
 from datamodules.tables.files import Files, check_same_columns
 from datamodules.tables.reader import open_source, read_table
 from datamodules.tables.roles import Roles, find_layout, to_tuple
-from datamodules.tables.source import ParquetFile, Source, read_error
+from datamodules.tables.source import CsvFile, ParquetFile, Source, read_error
 from datamodules.tables.values import text_kinds
 
 BATCH = 2**20  # rows

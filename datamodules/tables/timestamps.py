@@ -9,8 +9,7 @@ import numpy as np
 import polars as pl
 
 from datamodules.arrays import chunks
-from datamodules.tables.source import Source
-from datamodules.tables.values import clean
+from datamodules.tables.source import Source, clean
 from datamodules.timezones import are_dates, format_time, local_to_utc
 from seqmodels.errors import InputError
 

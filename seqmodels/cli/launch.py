@@ -1,10 +1,11 @@
-"""Launch a command as a Hydra application: one sentence for what the user can mend, a traceback for our own faults.
+"""Launch a command as a Hydra application: configs are checked first, errors are told in one sentence.
 
 Exit codes: 0 done, 1 a fault of ours or failed jobs of a sweep, 2 refused input, 130 interrupted, 143 terminated.
-It loads neither torch nor lightning, so that ``--help`` answers at once.
+A traceback is printed for our own faults only. It imports neither torch nor lightning, so that ``--help`` is quick.
 """
 
 import argparse
+import copy
 import logging
 import os
 import re
@@ -17,13 +18,17 @@ from typing import Any, NamedTuple, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser  # Hydra offers its flags nowhere else
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from seqmodels.cli.messages import Composed, one_line, sentence
 from seqmodels.cli.secrets import is_secret
 from seqmodels.config.build import nearest
+from seqmodels.config.check import check
 from seqmodels.config.compose import VERSION_BASE, packaged_folder
 from seqmodels.errors import InputError
 
@@ -249,3 +254,71 @@ def _refuse_unknown_flags() -> None:
     parser.error = refuse  # type: ignore[method-assign]  # argparse offers no other way to word its errors
     if {"--version"}.isdisjoint(sys.argv):
         parser.parse_args()
+
+
+class Preflight(Callback):
+    """A wrong key, type or option is refused before the first job, and no directory is left behind."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check the one config."""
+        _carry(lambda: _check(config, _known(config)))
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check each swept value once, the other swept keys at their first value."""
+        _carry(lambda: _check_sweep(config))
+
+
+def _carry(check_all: Callable[[], None]) -> None:
+    try:
+        check_all()
+    except Exception as error:
+        raise PastHydra() from error
+
+
+def _check_sweep(config: DictConfig) -> None:
+    loader = GlobalHydra.instance().config_loader()
+    known = _known(config)
+    for overrides in _variants(config):
+        _check(loader.load_sweep_config(config, overrides), known)
+
+
+def _known(config: DictConfig) -> set[str]:
+    """Top-level keys of the config without overrides, and the groups it can choose from."""
+    loader = GlobalHydra.instance().config_loader()
+    default = loader.load_configuration(config.hydra.job.config_name, overrides=[], run_mode=RunMode.MULTIRUN)
+    groups = {str(choice).split("/")[0].split("@")[0] for choice in default.hydra.runtime.choices}
+    return {str(key) for key in default} | groups
+
+
+def _check(config: DictConfig, known: set[str]) -> None:
+    """Check with Hydra's own keys at hand, so that ``${hydra:...}`` resolves as it will in the job."""
+    ready = copy.deepcopy(config)
+    with read_write(ready.hydra), open_dict(ready.hydra):
+        ready.hydra.runtime.output_dir = "."
+        ready.hydra.job.id, ready.hydra.job.num = "0", 0
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(ready)
+    try:
+        check(ready, known)
+    finally:
+        HydraConfig.instance().cfg = before
+
+
+def _variants(config: DictConfig) -> Iterator[list[str]]:
+    """Override lists in which every listed value of every swept key occurs; intervals have no list of values."""
+    given = list(config.hydra.overrides.task)
+    given += [f"{key}={value}" for key, value in (OmegaConf.select(config, "hydra.sweeper.params") or {}).items()]
+    fixed: list[str] = []
+    swept: list[list[str]] = []
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    for override in parser.parse_overrides(given):
+        if not override.is_sweep_override():
+            fixed.append(str(override.input_line))
+        elif override.is_discrete_sweep():
+            key = override.get_key_element()
+            swept.append([f"{key}={value}" for value in override.sweep_string_iterator()] or [str(override.input_line)])
+    first = [values[0] for values in swept]
+    yield fixed + first
+    for place, values in enumerate(swept):
+        for value in values[1:]:
+            yield fixed + first[:place] + [value] + first[place + 1 :]

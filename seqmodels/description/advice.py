@@ -7,7 +7,7 @@ import numpy as np
 
 from datamodules.base import WindowDataModule
 from seqmodels.description.seasons import Season
-from seqmodels.report.formatting import pluralise
+from seqmodels.report.output import pluralise
 
 SHORT_SEASON = 60  # steps up to which two seasons fit into a window, and the horizon is one season
 DEFAULT_HORIZON = 10  # steps, without a season

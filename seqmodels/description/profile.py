@@ -14,7 +14,7 @@ from seqmodels.description.decomposition import Behaviour, analyse_channel, mini
 from seqmodels.description.seasons import Correlogram, correlogram, find_season, last_relevant_lag, usual_periods
 from seqmodels.description.summaries import ChannelSummary, ColumnSummary, summarise_channels, summarise_columns
 from seqmodels.errors import InputError, require_at_least
-from seqmodels.report.formatting import join_names, pluralise
+from seqmodels.report.output import join_names, pluralise
 from seqmodels.report.summary import describe_series, format_span
 
 DEFAULT_LAGS, MAX_LAGS = 40, 1_000  # of the autocorrelation, if the curves are long enough

@@ -10,7 +10,7 @@ from seqmodels.description.decomposition import NEWEST_STEPS
 from seqmodels.description.profile import Description
 from seqmodels.description.seasons import Correlogram
 from seqmodels.description.summaries import ColumnSummary
-from seqmodels.report.formatting import format_number, format_time
+from seqmodels.report.output import format_number, format_time
 
 LISTED_OUTLIERS = 5
 

@@ -7,7 +7,7 @@ import torch
 
 from seqmodels.backbones.base import Backbone
 from seqmodels.leaks.finding import Finding
-from seqmodels.report.formatting import format_number, pluralise
+from seqmodels.report.output import format_number, pluralise
 from seqmodels.window import AbstractForecaster, Inputs
 
 MAX_ORIGINS = 8  # checked, spread over the window

@@ -19,7 +19,7 @@ from seqmodels.config.build import nearest
 from seqmodels.errors import InputError
 from seqmodels.leaks.finding import Finding
 from seqmodels.leaks.regression import ROWS_PER_REGRESSOR, Gain, Segment, find_gain
-from seqmodels.report.formatting import join_names, pluralise
+from seqmodels.report.output import join_names, pluralise
 
 KINDS = ("past_covariates", "known_covariates")
 SUSPICIOUS = {"past_covariates": 0.5, "known_covariates": 0.9}  # calendars and plans rightly tell a lot ahead

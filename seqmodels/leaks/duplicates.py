@@ -5,7 +5,7 @@ import torch
 
 from seqmodels.leaks.finding import Finding
 from seqmodels.leaks.perturbation import Perturber
-from seqmodels.report.formatting import format_time, pluralise
+from seqmodels.report.output import format_time, pluralise
 from seqmodels.window import Window
 
 LEAST_MOVES = 8  # changes of value from step to step; windows with fewer may be equal by chance

@@ -8,8 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from seqmodels.report.formatting import format_number
-from seqmodels.report.output import write_json
+from seqmodels.report.output import format_number, write_json
 
 STYLES = {"clean": "green", "leak": "bold red", "warning": "yellow", "not checked": "dim"}
 

@@ -15,7 +15,7 @@ from seqmodels.leaks.perturbation import (
     compare_windows,
     window_rows,
 )
-from seqmodels.report.formatting import format_number, format_time, pluralise
+from seqmodels.report.output import format_number, format_time, pluralise
 from seqmodels.window import Category, Statistics, Window, WindowSpec
 
 STATISTICS = {

@@ -1,13 +1,14 @@
-"""Output to the terminal, and atomic writing of files."""
+"""Output to the terminal and to files: formatted numbers and names, and files that appear whole or not at all."""
 
 import io
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console, RenderableType
 
 WIDTH = 100  # columns if the output is no terminal
@@ -63,3 +64,40 @@ def to_primitives(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def format_number(value: float) -> str:
+    """``39,756.0`` from a thousand on, four significant digits below; ``-`` for NaN."""
+    if not math.isfinite(value):
+        return "-" if math.isnan(value) else str(value)
+    if abs(value) >= 1e12:
+        return f"{value:.4g}"
+    if abs(value) >= 1e6:
+        return f"{value:,.0f}"
+    return f"{value:,.1f}" if abs(value) >= 999.95 else f"{value:.4g}"
+
+
+def pluralise(count: int, singular: str, plural: str = "") -> str:
+    """``1 window`` or ``2,000 windows``; the plural adds an s unless given."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
+
+
+def join_names(names: Sequence[str], limit: int = 8) -> str:
+    """Names separated by commas, those beyond ``limit`` as a number: ``a, b and 7 more``."""
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit:,} more"
+
+
+def format_time(time: np.datetime64 | np.integer) -> str:
+    """The date, with hours and minutes unless it is midnight; an integer time as it is."""
+    if not isinstance(time, np.datetime64):
+        return str(time)
+    midnight = time == time.astype("datetime64[D]")
+    return str(time.astype("datetime64[D]" if midnight else "datetime64[m]")).replace("T", " ")
+
+
+def format_duration(seconds: float) -> str:
+    """``1:02:03`` or ``2:03``."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

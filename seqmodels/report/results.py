@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seqmodels.metrics import MEASURES, MODEL, ErrorTable, naive_row
-from seqmodels.report.formatting import format_number
-from seqmodels.report.output import to_primitives, write_file, write_json
+from seqmodels.report.output import format_number, to_primitives, write_file, write_json
 
 Results = Mapping[str, Mapping[str, ErrorTable]]  # by stage, then by row of the table
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet
-from seqmodels.report.formatting import format_time, join_names, pluralise
+from seqmodels.report.output import format_time, join_names, pluralise
 from seqmodels.window import AbstractForecaster
 
 CONTEXTS = {

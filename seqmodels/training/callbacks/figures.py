@@ -14,7 +14,7 @@ from datamodules.base import WindowDataModule
 from datamodules.series import STAGES, SeriesSet
 from seqmodels.inference.monte_carlo import monte_carlo
 from seqmodels.metrics import MODEL, naive_row
-from seqmodels.report.formatting import format_time
+from seqmodels.report.output import format_time
 from seqmodels.report.plotting import Panel, plot_errors, plot_forecasts, render, save_figure
 from seqmodels.training.callbacks.scalars import tensorboard_loggers
 from seqmodels.training.module import ForecastModule

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.text import Text
 from torch import Tensor
 
-from seqmodels.report.formatting import format_duration, format_number
+from seqmodels.report.output import format_duration, format_number
 
 BAR_WIDTH = 12  # characters
 REDRAW_SECONDS = 0.2
