@@ -30,11 +30,10 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def python(directory: Path, *arguments: str) -> Ended:
-    """A fresh interpreter, as a user starts it, in ``directory``."""
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=directory, env=environment(), capture_output=True, text=True, timeout=120
-    )
+def python(directory: Path, *arguments: str, **variables: str) -> Ended:
+    """A fresh interpreter, as a user starts it, in ``directory``, with further environment ``variables``."""
+    command, variables = [sys.executable, *arguments], environment() | variables
+    done = subprocess.run(command, cwd=directory, env=variables, capture_output=True, text=True, timeout=120)
     return Ended(done.returncode, done.stdout, done.stderr)
 
 

@@ -1,6 +1,7 @@
 """What one command leaves behind: on the terminal, in the run directory, in TensorBoard and in the checkpoint."""
 
 import csv
+import platform
 import re
 import shlex
 import shutil
@@ -220,6 +221,18 @@ def test_a_planned_schedule_is_not_overrun(default: Done, place: Path) -> None:
     ended = forked(place, *SMALL[:3], "trainer.max_epochs=3", "ckpt_path=run/checkpoints/last.ckpt")
     assert ended.code == 2 and ended.err.startswith("error: scheduler: ") and ended.err.count("\n") == 1
     assert "planned for 5 optimizer steps" in ended.err and "has 15" in ended.err
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only x86 has AVX2")
+def test_mixed_precision_on_a_processor_without_a_bfloat16_lstm_is_warned_of_once(place: Path) -> None:
+    overrides = ("-m", "seed=0,1", "model=lstm", "trainer.precision=bf16-mixed", *SMALL, "hydra.sweep.dir=sweep")
+    ended = python(place, str(TRAIN), *overrides, ONEDNN_MAX_CPU_ISA="AVX2")
+    assert (ended.code, ended.err) == (0, "")
+    (warning,) = [line for line in ended.out.splitlines() if "warning" in line]
+    assert warning.startswith("warning: trainer.precision is bf16-mixed; ") and "float32" in warning
+    jobs = [path.parent for path in sorted(place.glob("sweep/*/metrics.json"))]
+    errors = [row["mae"] for job in jobs for row in metrics(job)["rows"] if row["row"] == "lstm"]
+    assert len(errors) == 4 and all(0 < error < 1 for error in errors)
 
 
 @pytest.mark.parametrize("flags", [("--help",), ("--cfg", "job"), ("model=gru", "--cfg", "job", "--package", "model")])

@@ -9,10 +9,13 @@ import torch
 from formulas import assert_agree
 from torch import nn
 
+from seqmodels.backbones.bidirectional import BidirectionalLstm
 from seqmodels.backbones.cells import Cell, GatedCell, GruCell, LstmCell, RnnCell
+from seqmodels.backbones.fused_lstm import FusedLstm, has_bfloat16_lstm
 from seqmodels.backbones.recurrent import CellLayer, CustomRecurrent, Gru, Lstm, Recurrent, RecurrentState, Rnn
 from seqmodels.dropout import DROPOUT_MODULES
 from seqmodels.report.summary import summarise_model
+from seqmodels.states import tree_leaves, tree_map
 from seqmodels.window import Origins
 
 KINDS = pytest.mark.parametrize("kind", [Rnn, Lstm, Gru])
@@ -458,3 +461,55 @@ def test_mixed_precision_continues_from_any_state(kind: type[Recurrent], change:
         features, _ = net.unroll(x, state)
         features.float().sum().backward()
     assert torch.isfinite(features).all()
+
+
+def gradients(net: nn.Module, outputs: torch.Tensor) -> list[torch.Tensor]:
+    return list(torch.autograd.grad(outputs.float().square().sum(), list(net.parameters())))
+
+
+@pytest.mark.parametrize("kind", [Lstm, BidirectionalLstm])
+def test_without_a_bfloat16_lstm_mixed_precision_computes_in_float32(kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqmodels.backbones.fused_lstm.has_bfloat16_lstm", lambda: False)
+    net, x = kind(3, 9, hidden=5), torch.randn(2, 9, 3).bfloat16()  # as a convolution before it gives under autocast
+    with torch.autocast("cpu", torch.bfloat16):
+        features = net(x)
+        assert torch.is_autocast_enabled("cpu"), "switched off for the layer only"
+    expected = net(x.float())
+    assert features.dtype == torch.float32 and torch.equal(features, expected)
+    for given, wanted in zip(gradients(net, features), gradients(net, expected), strict=True):
+        assert torch.equal(given, wanted)
+
+
+def test_without_a_bfloat16_lstm_a_state_of_another_processor_is_continued(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqmodels.backbones.fused_lstm.has_bfloat16_lstm", lambda: False)
+    net, x = Lstm(3, 9, hidden=5), torch.randn(2, 9, 3)
+    state = net.unroll(x, net.initial_state(x))[1]
+    with torch.autocast("cpu", torch.bfloat16):
+        _, after = net.unroll(x, tree_map(torch.Tensor.bfloat16, state))
+    rounded = tree_map(lambda part: part.bfloat16().float(), state)
+    for given, wanted in zip(tree_leaves(after), tree_leaves(net.unroll(x, rounded)[1]), strict=True):
+        assert torch.equal(given.float(), wanted)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float64"])
+def test_a_fused_lstm_is_that_of_torch_bit_by_bit(precision: str) -> None:
+    if precision == "bfloat16" and not has_bfloat16_lstm():
+        pytest.skip("this processor has no bfloat16 LSTM")
+    dtype = DOUBLE if precision == "float64" else torch.float32
+    ours, reference = (kind(3, 5, 2, batch_first=True).to(dtype) for kind in (FusedLstm, nn.LSTM))
+    reference.load_state_dict(ours.state_dict())
+    x = torch.randn(4, 9, 3, dtype=dtype)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        given, wanted = ours(x)[0], reference(x)[0]
+    assert given.dtype == wanted.dtype == getattr(torch, precision) and torch.equal(given, wanted)
+    for one, other in zip(gradients(ours, given), gradients(reference, wanted), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_trying_a_bfloat16_lstm_leaves_no_trace() -> None:
+    before = torch.get_rng_state()
+    with torch.inference_mode():
+        found = has_bfloat16_lstm.__wrapped__()
+        assert torch.is_inference_mode_enabled() and not torch.is_autocast_enabled("cpu")
+    assert found == has_bfloat16_lstm.__wrapped__() == has_bfloat16_lstm()
+    assert torch.equal(torch.get_rng_state(), before)

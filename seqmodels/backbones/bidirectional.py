@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seqmodels.backbones.base import Backbone
+from seqmodels.backbones.fused_lstm import FusedLstm
 from seqmodels.errors import require_at_least, require_fraction
 
 
@@ -62,7 +63,7 @@ class Bidirectional(Backbone):
 class BidirectionalLstm(Bidirectional):
     """Bidirectional LSTM; see ``seqmodels.backbones.recurrent.Lstm``."""
 
-    fused = nn.LSTM
+    fused = FusedLstm
 
 
 class BidirectionalGru(Bidirectional):

@@ -18,6 +18,7 @@ from seqmodels.backbones.cells import (
     LstmState,
     RnnCell,
 )
+from seqmodels.backbones.fused_lstm import FusedLstm
 from seqmodels.dropout import VariationalDropout, Zoneout, apply_mask
 from seqmodels.errors import InputError, require_at_least, require_choice, require_fraction
 
@@ -296,7 +297,7 @@ class Lstm(Recurrent):
     Source: Hochreiter & Schmidhuber 1997, Gers et al. 2000 (forget gate); no peepholes.
     """
 
-    fused = nn.LSTM
+    fused = FusedLstm
     cell = LstmCell
 
 

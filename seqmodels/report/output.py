@@ -5,6 +5,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,15 @@ def to_text(renderable: RenderableType) -> str:
     return file.getvalue().rstrip()
 
 
-def echo(text: str) -> None:
+def echo(text: str, style: str | None = None) -> None:
     """Print one line without wrapping it."""
-    Console(highlight=False).print(text, markup=False, soft_wrap=True)
+    Console(highlight=False).print(text, style=style, markup=False, soft_wrap=True)
+
+
+@cache
+def warn_once(text: str) -> None:
+    """Print a warning of one line, only the first time in a process."""
+    echo(f"warning: {text}", style="yellow")
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -9,11 +9,13 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from seqmodels.backbones.fused_lstm import FusedLstm, has_bfloat16_lstm
 from seqmodels.baselines import Naive, SeasonalNaive
 from seqmodels.checkpoint import KEY, describe
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.metrics import MODEL, NAIVE, SEASONAL_NAIVE, ErrorTable, ForecastErrors
+from seqmodels.report.output import warn_once
 from seqmodels.training.stateful import CarriedState, as_windows
 from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Output, Window, WindowSpec
 
@@ -84,6 +86,16 @@ class ForecastModule(pl.LightningModule):
                 f" or trainer.gradient_clip_val, or choose another model.scaler."
             )
         return means
+
+    def setup(self, stage: str) -> None:
+        """Warn if the processor cannot compute layers of the model in the precision of the trainer."""
+        mixed = self.trainer.precision == "bf16-mixed" and self.trainer.strategy.root_device.type == "cpu"
+        lstm = any(isinstance(part, FusedLstm) for part in self.forecaster.modules())
+        if mixed and lstm and not has_bfloat16_lstm():
+            warn_once(
+                "trainer.precision is bf16-mixed; LSTM layers compute in float32, since torch has no bfloat16 LSTM for"
+                " this processor."
+            )
 
     def on_train_start(self) -> None:
         self.all_steps = float(self.trainer.estimated_stepping_batches) if self.progresses else math.inf
