@@ -140,7 +140,7 @@ class WholeWindow(zoo.affine.StandardScaler):
 
     def forward(self, inputs: Inputs, origins: Any) -> Any:
         centre = inputs.past_target.mean(dim=1, keepdim=True)
-        return zoo.affine.Affine(centre, self.scale, centre.unsqueeze(1), self.scale.unsqueeze(1))
+        return zoo.affine.AffineScaling(centre, self.scale, centre.unsqueeze(1), self.scale.unsqueeze(1))
 
 
 def test_statistics_fitted_on_all_rows_are_found() -> None:
