@@ -1,4 +1,4 @@
-"""Baselines as models: they keep the contract of a Forecaster, need no training, and appear in the same table."""
+"""Baselines: forecasts by simple rules, behind the contract of a forecaster, for the same result table."""
 
 from abc import abstractmethod
 from typing import Any
@@ -63,7 +63,7 @@ class SeasonalNaive(Baseline):
 
 
 class MovingAverage(Baseline):
-    """The mean of the last ``steps`` observed values, repeated; the whole past where ``steps`` is None."""
+    """The mean of the observed values among the last ``steps`` steps, repeated; ``None``: of the whole past."""
 
     def __init__(self, spec: WindowSpec, steps: int | None = None):
         super().__init__(spec)
@@ -81,8 +81,8 @@ class DifferencedMovingAverage(Baseline):
 
     For lead h from origin t: mean of the ``smooth`` values around y(t + h - season), from ``smooth // 2`` steps before
     it on, plus the mean of y(i) - y(i - season) over the last ``steps`` steps i. ``steps=None``: all differences
-    within the window; ``smooth=1``: that single value. What was not observed is left out of either mean; where
-    nothing remains around y(t + h - season), the last observed value stands in.
+    within the window; ``smooth=1``: that single value. Both means leave out missing values; if nothing remains around
+    y(t + h - season), the last observed value stands in.
 
     Source: the hand-made baseline of Moroney, "Sequences, Time Series and Prediction", week 1.
     """
@@ -120,7 +120,7 @@ class DifferencedMovingAverage(Baseline):
         return masked_mean(past[:, now] - past[:, before], observed[:, now] & observed[:, before])
 
     def _season_ago(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Smoothed values one season before each lead, and whether any of them was observed: (B, 1, H, C)."""
+        """Smoothed values one season before each lead, and a mask of those with any observation: (B, 1, H, C)."""
         first = inputs.past_target.shape[1] - self.season - self.smooth // 2
         span = slice(first, first + self.spec.horizon + self.smooth - 1)
         observed = inputs.past_observed[:, span].unfold(1, self.smooth, 1)  # (B, H, C, smooth)

@@ -81,7 +81,7 @@ def test_windows_count_by_their_size():
         ({"sample_weights": "recent"}, "sample_weights is 'recent'; it must be one of equal, size"),
     ],
 )
-def test_heads_that_make_no_sense_are_refused(settings, message):
+def test_invalid_settings_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
         Point(**settings)
 

@@ -78,7 +78,7 @@ def test_gradients_are_clipped(tmp_path, algorithm):
     assert seen and max(seen) <= 1e-3 * 1.001
 
 
-def test_a_loss_that_is_no_number_is_refused_with_what_to_change():
+def test_a_loss_that_is_not_finite_is_refused_with_the_keys_to_change():
     module = module_for(build_data(100, split=[60, 20, 20]))
     module._trainer = None
     module.gathered.losses = [torch.tensor(float("nan"))] * 3
@@ -90,7 +90,7 @@ def test_a_loss_that_is_no_number_is_refused_with_what_to_change():
         del module.__class__.global_step
 
 
-def test_references_are_measured_on_exactly_the_same_windows(tmp_path):
+def test_naive_forecasts_are_measured_on_exactly_the_same_windows(tmp_path):
     data = build_data(100, split=[60, 20, 20], season=5)
     module = module_for(data)
     trainer = trainer_for(tmp_path)
@@ -216,7 +216,7 @@ def test_an_optimizer_that_asks_for_the_loss_again_takes_the_long_way(tmp_path):
         assert module.forecaster.loss(inputs, targets).loss < before
 
 
-def test_a_loss_without_gradients_is_nothing_to_clip():
+def test_without_gradients_nothing_is_clipped():
     module = module_for(build_data(100, split=[60, 20, 20]))
     module.configure_gradient_clipping(module.new_optimizer(), 1.0, "norm")
     assert not module.gathered.norms

@@ -21,7 +21,7 @@ from seqmodels.window import Inputs, Statistics, Targets, WindowSpec
 LSTM = partial(recurrent.Lstm, hidden=7, layers=2)
 
 
-def built(readout, backbone=LSTM, spec=zoo.SPEC, scaler=affine.StandardScaler) -> Forecaster:
+def build_model(readout, backbone=LSTM, spec=zoo.SPEC, scaler=affine.StandardScaler) -> Forecaster:
     torch.manual_seed(0)
     return Forecaster(spec, scaler, backbone, readout, zoo.Point(loss="mse")).eval()
 
@@ -40,7 +40,7 @@ def longer(inputs: Inputs, value: torch.Tensor) -> Inputs:
 @pytest.mark.parametrize("spec", [zoo.SPEC, zoo.AHEAD, zoo.KNOWN_AHEAD])
 def test_iterated_forecasts_equal_reading_everything_again(backbone, scaler, spec):
     """Each forecast appended to the past and the whole sequence read anew: what carrying the state must give."""
-    model = built(Iterated, backbone, spec, scaler)
+    model = build_model(Iterated, backbone, spec, scaler)
     inputs = zoo.window(spec).inputs
     forecast, steps = model.head.mean(model(inputs).forecast)[:, 0], inputs
     for lead in range(spec.horizon):
@@ -59,7 +59,7 @@ def test_iterated_forecasts_equal_reading_everything_again(backbone, scaler, spe
 def test_iterated_corrections_of_a_season_add_up_beyond_it(asinh):
     """A ramp with a season of 4: each value is the one a season ago plus 4, also where that one was forecast."""
     spec = WindowSpec(past_steps=12, horizon=11, season=4)
-    model = built(
+    model = build_model(
         Iterated, LSTM, spec, partial(affine.WindowScaler, centre="season", scale="seasonal_error", asinh=asinh)
     )
     torch.nn.init.zeros_(model.readout.linear.weight)
@@ -77,7 +77,7 @@ def test_iterated_corrections_of_a_season_add_up_beyond_it(asinh):
 
 
 def test_iterated_is_trained_one_step_ahead_at_every_step():
-    model = built(Iterated)
+    model = build_model(Iterated)
     inputs, targets, _ = zoo.window(zoo.SPEC)
     encoded = model._encode(inputs, scaling := model.scaler(inputs, model.supervised))
     one = model.readout(encoded)
@@ -89,9 +89,9 @@ def test_iterated_is_trained_one_step_ahead_at_every_step():
 
 def test_iterated_refuses_what_it_cannot_feed_back():
     with pytest.raises(InputError, match=r"data.past_covariates=\['wind'\] are not forecast"):
-        built(Iterated, spec=zoo.RICH)
+        build_model(Iterated, spec=zoo.RICH)
     with pytest.raises(InputError, match="features every 2 steps.*stride of 1"):
-        built(Iterated, zoo.BACKBONES["conv_gru"])
+        build_model(Iterated, zoo.BACKBONES["conv_gru"])
 
 
 @pytest.mark.parametrize("name", ["seq_to_vector", "seq_to_seq"])
@@ -134,26 +134,26 @@ def test_where_nothing_is_known_beyond_the_next_step_there_is_one_linear_layer(s
             super(Direct, self).__init__(spec, size, parameters)
             self.linear, self.correction = torch.nn.Linear(size, self.leads * self.channels * parameters), None
 
-    ours, plain = built(partial(SeqToVector, **settings), spec=spec), built(OneLayer, spec=spec)
+    ours, plain = build_model(partial(SeqToVector, **settings), spec=spec), build_model(OneLayer, spec=spec)
     torch.testing.assert_close(ours.state_dict(), plain.state_dict(), rtol=0, atol=0)
     inputs = zoo.window(spec).inputs
     assert torch.equal(ours(inputs).forecast, plain(inputs).forecast)
 
 
 def test_training_begins_with_what_the_features_alone_give():
-    model = built(SeqToVector, spec=zoo.RICH)
+    model = build_model(SeqToVector, spec=zoo.RICH)
     inputs = zoo.window(zoo.RICH).inputs
     encoded = model._encode(inputs, model.scaler(inputs, model.supervised))
     assert torch.equal(model.readout(encoded), model.readout.read(encoded.features))
     with pytest.raises(InputError, match="model.readout.known_hidden is -1; it must be at least 0"):
-        built(partial(SeqToVector, known_hidden=-1))
+        build_model(partial(SeqToVector, known_hidden=-1))
 
 
 @pytest.mark.parametrize("readout", [SeqToVector, SeqToSeq])
 def test_a_target_that_is_known_ahead_is_learnt_at_every_lead(readout):
     """y(t) = x(t) with x drawn at random: nothing else than x(t + h) can tell."""
     spec = WindowSpec(8, 5, known_covariates=("x",), known_statistics=Statistics((0.0,), (1.0,)))
-    model = built(readout, partial(mlp.Linear, lags=3), spec)
+    model = build_model(readout, partial(mlp.Linear, lags=3), spec)
     random = torch.Generator().manual_seed(0)
 
     def batch(_):
@@ -168,10 +168,10 @@ def test_a_target_that_is_known_ahead_is_learnt_at_every_lead(readout):
     assert (error < 0.05).all() and (naive > 0.9).all(), (error, naive)
 
 
-def test_the_decoder_takes_over_the_state_of_a_like_encoder_and_bridges_to_others():
-    like = built(partial(EncoderDecoder, decoder=LSTM))
+def test_the_decoder_takes_the_state_of_an_encoder_of_the_same_sizes_and_bridges_to_others():
+    like = build_model(partial(EncoderDecoder, decoder=LSTM))
     assert like.readout.bridge is None
-    other = built(partial(EncoderDecoder, decoder=partial(recurrent.Gru, hidden=5, layers=1)))
+    other = build_model(partial(EncoderDecoder, decoder=partial(recurrent.Gru, hidden=5, layers=1)))
     assert other.readout.bridge is not None and other.readout.bridge.out_features == 5
     encoded = like._encode(zoo.window(zoo.SPEC).inputs, like.scaler(zoo.window(zoo.SPEC).inputs, like.supervised))
     given = zip(tree_leaves(like.readout._first_state(encoded)), tree_leaves(encoded.state), strict=True)
@@ -182,7 +182,7 @@ def test_the_decoder_takes_over_the_state_of_a_like_encoder_and_bridges_to_other
 def test_a_decoder_with_dropout_draws_its_own_masks(encoder):
     """Masks are no memory: neither a bridge nor the encoder's state may take their place."""
     net = partial(recurrent.Lstm, hidden=7, layers=2, recurrent_dropout=0.5, input_dropout=0.5)
-    model = built(partial(EncoderDecoder, decoder=net), encoder).train()
+    model = build_model(partial(EncoderDecoder, decoder=net), encoder).train()
     inputs = zoo.window(zoo.SPEC).inputs
     encoded = model._encode(inputs, model.scaler(inputs, model.supervised))
     begin, own = model.readout._first_state(encoded), model.readout.decoder.initial_state(encoded.last_value[:, None])
@@ -193,7 +193,7 @@ def test_a_decoder_with_dropout_draws_its_own_masks(encoder):
 
 
 def test_the_decoder_without_a_teacher_equals_the_formula():
-    model = built(partial(EncoderDecoder, decoder=LSTM), spec=zoo.AHEAD._replace(missing=False))
+    model = build_model(partial(EncoderDecoder, decoder=LSTM), spec=zoo.AHEAD._replace(missing=False))
     inputs = zoo.window(model.spec).inputs
     scaling = model.scaler(inputs, model.supervised)
     encoded = model._encode(inputs, scaling)
@@ -211,7 +211,7 @@ def test_the_decoder_without_a_teacher_equals_the_formula():
 
 
 def test_teacher_forcing_shows_the_truth_and_never_in_evaluation():
-    model = built(partial(EncoderDecoder, decoder=LSTM, schedule="constant"))
+    model = build_model(partial(EncoderDecoder, decoder=LSTM, schedule="constant"))
     inputs, targets, _ = zoo.window(zoo.SPEC)
     other = Targets(targets.target * 3 + 1, targets.observed)
     encoded = model._encode(inputs, model.scaler(inputs, model.supervised))
@@ -230,28 +230,28 @@ def test_teacher_forcing_shows_the_truth_and_never_in_evaluation():
     ("schedule", "middle"), [("constant", 1.0), ("linear", 0.6), ("exponential", 0.2607), ("inverse_sigmoid", 0.6)]
 )
 def test_the_share_of_truth_follows_the_schedule(schedule, middle):
-    readout = built(partial(EncoderDecoder, decoder=LSTM, schedule=schedule, teacher_forcing_end=0.2)).readout
+    readout = build_model(partial(EncoderDecoder, decoder=LSTM, schedule=schedule, teacher_forcing_end=0.2)).readout
     assert readout.share(0.0) == 1.0
     assert readout.share(0.5) == pytest.approx(middle, abs=1e-3)
     assert readout.share(1.0) == pytest.approx(1.0 if schedule == "constant" else 0.2)
 
 
 def test_scheduled_sampling_mixes_truth_and_own_forecasts_reproducibly():
-    model = built(partial(EncoderDecoder, decoder=LSTM, teacher_forcing=0.5, schedule="constant"))
+    model = build_model(partial(EncoderDecoder, decoder=LSTM, teacher_forcing=0.5, schedule="constant"))
     inputs, _, _ = zoo.window(zoo.SPEC, batch=64)
     encoded, teacher = model._encode(inputs, model.scaler(inputs, model.supervised)), torch.full((64, 3, 2), 5.0)
     torch.manual_seed(1)
     mixed = model.readout(encoded, teacher)
     torch.manual_seed(1)
     assert torch.equal(mixed, model.readout(encoded, teacher))
-    forced = built(partial(EncoderDecoder, decoder=LSTM, schedule="constant")).readout(encoded, teacher)
+    forced = build_model(partial(EncoderDecoder, decoder=LSTM, schedule="constant")).readout(encoded, teacher)
     free = model.readout(encoded)
     second = [torch.isclose(mixed[:, 0, 1], other[:, 0, 1]).all(dim=(1, 2)) for other in (forced, free)]
     assert bool((second[0] ^ second[1]).all()) and 16 < int(second[0].sum()) < 48
 
 
 def test_attention_equals_the_formula():
-    model = built(partial(EncoderDecoder, decoder=LSTM, attention=True))
+    model = build_model(partial(EncoderDecoder, decoder=LSTM, attention=True))
     layer, outputs, features = model.readout.attention, torch.randn(2, 3, 7), torch.randn(2, 20, 7)
     scores = layer.query(outputs) @ layer.key(features).transpose(1, 2) / 7**0.5
     context = scores.softmax(-1) @ layer.value(features)
@@ -266,9 +266,9 @@ def test_attention_equals_the_formula():
         ({"decoder": partial(mlp.Linear, lags=2)}, "decoder must give features at every step"),
     ],
 )
-def test_a_decoder_that_makes_no_sense_is_refused(settings, message):
+def test_invalid_decoder_settings_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
-        built(partial(EncoderDecoder, **({"decoder": LSTM} | settings)))
+        build_model(partial(EncoderDecoder, **({"decoder": LSTM} | settings)))
 
 
 @pytest.mark.parametrize("attention", [False, True])
@@ -276,7 +276,7 @@ def test_an_encoder_decoder_learns_to_repeat_a_sequence_backwards(attention):
     """Every one of the 64 sequences of six signs that it must recall in reverse order: 100 %."""
     spec = WindowSpec(past_steps=6, horizon=6)
     net = partial(recurrent.Lstm, hidden=32, layers=1)
-    model = built(partial(EncoderDecoder, decoder=net, attention=attention), net, spec, affine.IdentityScaler)
+    model = build_model(partial(EncoderDecoder, decoder=net, attention=attention), net, spec, affine.IdentityScaler)
     signs = (torch.arange(64)[:, None] >> torch.arange(6) & 1).float() * 2 - 1
     known = torch.ones(64, 6, 1, dtype=torch.bool)
 
@@ -297,7 +297,7 @@ def test_vector_to_sequence_draws_a_curve_from_two_numbers():
         past_steps=1, horizon=8, statics=("height", "slope"), static_statistics=Statistics((0.0, 0.0), (1.0, 1.0))
     )
     decoder = partial(EncoderDecoder, decoder=partial(recurrent.Gru, hidden=32, layers=1), schedule="constant")
-    model = built(decoder, partial(mlp.Linear, lags=1), spec, affine.IdentityScaler)
+    model = build_model(decoder, partial(mlp.Linear, lags=1), spec, affine.IdentityScaler)
     random = torch.Generator().manual_seed(0)
 
     def batch(_):
@@ -318,7 +318,7 @@ def test_windows_of_another_length_are_read_too(name, steps):
     """Trained on one length, run on another: the forecast still stands at the newest step."""
     if name in ("linear", "mlp") and steps < 20:
         pytest.skip("these see the whole window, so it cannot be shorter")
-    model = built(SeqToVector, zoo.BACKBONES[name])
+    model = build_model(SeqToVector, zoo.BACKBONES[name])
     inputs = zoo.window(zoo.SPEC._replace(past_steps=steps)).inputs
     past = inputs.past_target.clone().requires_grad_()
     forecast = model(inputs._replace(past_target=past)).forecast
@@ -328,7 +328,7 @@ def test_windows_of_another_length_are_read_too(name, steps):
 
 def test_the_decoder_begins_with_nothing_where_the_newest_value_is_missing():
     spec = WindowSpec(6, 2, missing=True, target_statistics=Statistics((1000.0,), (10.0,)))
-    model = built(partial(EncoderDecoder, decoder=LSTM), spec=spec)
+    model = build_model(partial(EncoderDecoder, decoder=LSTM), spec=spec)
     inputs = spec.zeros()._replace(past_target=torch.full((1, 6, 1), 1000.0))
     inputs.past_target[:, -1], inputs.past_observed[:, -1] = 0, False
     assert model._encode(inputs, model.scaler(inputs, model.supervised)).last_value.item() == 0
@@ -338,7 +338,7 @@ def test_the_decoder_begins_with_nothing_where_the_newest_value_is_missing():
 def test_the_decoder_sees_forecasts_and_truth_as_the_encoder_sees_the_past(scaler):
     """With forecasts centred on last season's values, what goes into the decoder is centred as the past is."""
     spec = WindowSpec(8, 4, season=2)
-    model = built(partial(EncoderDecoder, decoder=LSTM), LSTM, spec, zoo.SCALERS[scaler])
+    model = build_model(partial(EncoderDecoder, decoder=LSTM), LSTM, spec, zoo.SCALERS[scaler])
     inputs, targets, _ = zoo.window(spec)
     scaling = model.scaler(inputs, model.supervised)
     scaled = scaling.transform_targets(inputs, targets, model.supervised)[:, -1]
@@ -350,14 +350,16 @@ def test_the_decoder_sees_forecasts_and_truth_as_the_encoder_sees_the_past(scale
 
 @pytest.mark.parametrize("extra", [{"input_dropout": 0.1}, {"recurrent_dropout": 0.1}])
 def test_dropout_of_the_encoder_alone_does_not_keep_its_state_from_the_decoder(extra):
-    model = built(partial(EncoderDecoder, decoder=LSTM), partial(recurrent.Lstm, hidden=7, layers=2, **extra)).train()
+    model = build_model(
+        partial(EncoderDecoder, decoder=LSTM), partial(recurrent.Lstm, hidden=7, layers=2, **extra)
+    ).train()
     assert model.readout.bridge is None
     assert model.loss(*zoo.window(zoo.SPEC)[:2]).loss.isfinite()
 
 
 def test_attention_over_a_single_feature_is_refused():
     with pytest.raises(InputError, match="gives only those of the last step; set it to false"):
-        built(partial(EncoderDecoder, decoder=LSTM, attention=True), zoo.BACKBONES["linear"])
+        build_model(partial(EncoderDecoder, decoder=LSTM, attention=True), zoo.BACKBONES["linear"])
 
 
 def test_a_window_shorter_than_the_statistics_need_is_refused():
@@ -365,10 +367,10 @@ def test_a_window_shorter_than_the_statistics_need_is_refused():
     for scaler in ("window_mean", "window_season", "difference_season"):
         for readout in (SeqToVector, Iterated):
             with pytest.raises(InputError, match="3 past steps is too short for model.scaler"):
-                built(readout, LSTM, scaler=zoo.SCALERS[scaler])(short)
+                build_model(readout, LSTM, scaler=zoo.SCALERS[scaler])(short)
 
 
 def test_a_window_that_is_too_short_is_refused():
-    model = built(SeqToVector, zoo.BACKBONES["linear"])
+    model = build_model(SeqToVector, zoo.BACKBONES["linear"])
     with pytest.raises(InputError, match="17 past steps is too short"):
         model(zoo.window(zoo.SPEC._replace(past_steps=17)).inputs)

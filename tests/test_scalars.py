@@ -15,7 +15,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from seqmodels.errors import InputError
 from seqmodels.metrics import ErrorTable
 from seqmodels.training.callbacks.scalars import ScalarLogger, errors_by_lead, log_config, log_hyperparameters
-from seqmodels.training.module import Gathered
+from seqmodels.training.module import IntervalSums
 
 BLOCK = ["loss/train", "optimizer/gradient_norm", "optimizer/learning_rate", "optimizer/update_ratio",
          "speed/windows_per_second"]  # fmt: skip
@@ -110,7 +110,7 @@ def test_nothing_is_read_from_the_device_within_a_block(monkeypatch: pytest.Monk
 
     def interval() -> dict[str, float]:
         calls.append(module.global_step)
-        module.gathered = Gathered()
+        module.gathered = IntervalSums()
         return {}
 
     monkeypatch.setattr(module, "interval", interval)

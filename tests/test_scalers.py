@@ -18,7 +18,7 @@ HEAD = zoo.Point()
 @pytest.mark.parametrize("name", zoo.SCALERS)
 @pytest.mark.parametrize("spec", ["plain", "ahead"])
 @pytest.mark.parametrize("first", [10, 19])
-def test_what_is_encoded_comes_back_exactly(name, spec, first):
+def test_the_inverse_transform_is_exact(name, spec, first):
     """A model that described every scaled target without error would forecast the truth, at every origin and lead."""
     spec, origins = zoo.SPECS[spec]._replace(horizon=9), Origins(first, 1)
     inputs, targets, _ = zoo.window(spec)
@@ -84,7 +84,7 @@ def test_missing_values_count_as_the_value_before_them():
 
 
 @pytest.mark.parametrize("name", zoo.SCALERS)
-def test_windows_that_begin_with_nothing_come_back_exactly_and_cost_no_more(name):
+def test_windows_without_early_values_are_scaled_moderately_and_come_back_exactly(name):
     """Where nothing was observed yet, the training mean stands in: no unit of almost nothing, no lost level."""
     spec = zoo.AHEAD._replace(horizon=9, target_statistics=Statistics((500.0, -40.0), (5.0, 2.0)))
     inputs, targets, _ = zoo.window(spec)
@@ -115,7 +115,7 @@ def test_a_quiet_beginning_does_not_blow_up_the_rest():
 
 
 @pytest.mark.parametrize("name", zoo.SCALERS)
-def test_what_stands_where_nothing_was_observed_makes_no_difference(name):
+def test_values_under_a_false_mask_make_no_difference(name):
     """Windows of different length in one batch: padded in front and masked."""
     spec = zoo.AHEAD
     model = zoo.Forecaster(spec, zoo.SCALERS[name], zoo.BACKBONES["rnn"], zoo.direct.SeqToSeq, HEAD).eval()
@@ -156,7 +156,7 @@ def test_a_short_series_of_another_level_is_scaled_by_what_was_observed_of_it(na
 
 
 @pytest.mark.parametrize("name", zoo.SCALERS)
-def test_windows_of_which_nothing_was_observed_cost_nothing_by_themselves_and_are_finite(name):
+def test_windows_without_any_observation_have_no_loss_per_window_and_finite_gradients(name):
     spec = zoo.SPEC._replace(missing=True)
     inputs, targets = short(spec, 20)
     model = zoo.Forecaster(spec, zoo.SCALERS[name], zoo.BACKBONES["rnn"], zoo.direct.SeqToSeq, HEAD)
@@ -184,7 +184,7 @@ def test_a_single_value_has_no_spread(scale):
     )
 
 
-def test_seasonal_differences_of_less_than_a_season_go_on_from_the_first_value():
+def test_seasonal_differences_of_less_than_a_season_continue_from_the_first_value():
     """A season of 4 of which 2 values are known: 50, 53. The missing phases count as 50, not as the training mean."""
     spec = WindowSpec(past_steps=6, horizon=5, season=4, missing=True)
     past = torch.tensor([0.0, 0, 0, 0, 50, 53])[None, :, None]
@@ -251,7 +251,7 @@ def test_the_output_scale_multiplies_forecasts_only():
         ),
     ],
 )
-def test_scalers_that_make_no_sense_are_refused(scaler, message):
+def test_invalid_settings_are_refused(scaler, message):
     with pytest.raises(InputError, match=message):
         scaler(zoo.SPEC)
 

@@ -34,7 +34,7 @@ EVERY_STEP = [
 ]
 
 
-def walks(*lengths: int, observed: bool = True, **windows) -> SeriesData:
+def random_walks(*lengths: int, observed: bool = True, **windows) -> SeriesData:
     """Random walks of those lengths, set up."""
     random = np.random.default_rng(3)
     values = random.normal(size=(sum(lengths), 1)).cumsum(axis=0).astype(np.float32)
@@ -53,7 +53,7 @@ def model(
     return Forecaster(spec, scaler, backbone, readout, Point(loss))
 
 
-def module_of(data: SeriesData, backbone=RNN, readout=direct.SeqToSeq, lr: float = 1e-2) -> ForecastModule:
+def build_module(data: SeriesData, backbone=RNN, readout=direct.SeqToSeq, lr: float = 1e-2) -> ForecastModule:
     optimizer = partial(torch.optim.Adam, lr=lr)
     return ForecastModule(model(data.spec, backbone, readout), data.spec, {}, optimizer)
 
@@ -68,7 +68,7 @@ def double(window: Window) -> Window:
 
 @pytest.mark.parametrize("spec", ["plain", "rich"])
 @pytest.mark.parametrize("backbone", EVERY_STEP)
-def test_a_past_read_in_pieces_is_forecast_like_one_that_is_read_at_once(backbone, spec):
+def test_reading_a_past_in_parts_gives_the_forecasts_of_reading_it_at_once(backbone, spec):
     whole = double(zoo.window(zoo.SPECS[spec]))
     forecaster = zoo.forecaster(backbone, "seq_to_seq", "standard", spec).double()
     steps, horizon = zoo.SPECS[spec].past_steps, zoo.SPECS[spec].horizon
@@ -130,7 +130,7 @@ def test_training_is_truncated_backpropagation_through_time():
         torch.testing.assert_close(mine, parameter.grad, rtol=1e-9, atol=1e-15)
 
 
-def test_each_window_draws_its_own_dropout_mask_and_keeps_the_memory():
+def test_each_window_draws_its_own_dropout_masks_and_keeps_the_memory():
     spec, first, second = pair()
     forecaster = model(spec, partial(recurrent.Gru, hidden=7, input_dropout=0.5)).double().train()
     carried = CarriedState(forecaster)
@@ -147,7 +147,7 @@ def test_each_window_draws_its_own_dropout_mask_and_keeps_the_memory():
     assert losses[0] != pytest.approx(losses[1], rel=1e-3), "so that the difference is what was remembered"
 
 
-def test_without_a_state_even_windows_that_are_not_fresh_begin_anew():
+def test_without_a_state_windows_begin_anew_whatever_their_reset():
     """As after a run is resumed amid an epoch."""
     spec, first, second = pair()
     carried = CarriedState(model(spec).double())
@@ -169,9 +169,9 @@ BACKBONES = {"rnn": RNN, "lstm": partial(recurrent.Lstm, hidden=4), "wavenet": p
 @pytest.mark.parametrize("observed", [True, False])
 @pytest.mark.parametrize("readout", READOUTS)
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_each_forecast_of_an_evaluation_has_seen_its_series_from_the_beginning(backbone, readout, observed):
+def test_each_forecast_of_an_evaluation_sees_its_series_from_the_beginning(backbone, readout, observed):
     """Against one pass over all rows from the first one read up to the origin."""
-    data = walks(50, 73, 61, observed=observed, evaluation_batch_size=9)
+    data = random_walks(50, 73, 61, observed=observed, evaluation_batch_size=9)
     forecaster = model(data.spec, BACKBONES[backbone], READOUTS[readout]).eval()
     carried, seen = CarriedState(forecaster), 0
     begin = torch.from_numpy(data.series.offsets)
@@ -195,8 +195,8 @@ def test_each_forecast_of_an_evaluation_has_seen_its_series_from_the_beginning(b
 @pytest.mark.parametrize("size", [4, 1024])
 @pytest.mark.parametrize("readout", ["seq_to_seq", "seq_to_vector"])
 @pytest.mark.parametrize("observed", [True, False])
-def test_the_loss_of_an_evaluation_is_the_mean_over_all_that_counts(readout, observed, size):
-    data = walks(50, 73, observed=observed, evaluation_batch_size=size, horizon=1)
+def test_the_loss_of_an_evaluation_is_the_mean_over_all_origins_that_count(readout, observed, size):
+    data = random_walks(50, 73, observed=observed, evaluation_batch_size=size, horizon=1)
     forecaster = model(data.spec, readout=READOUTS[readout]).eval()
     carried, deviation = CarriedState(forecaster), data.spec.target_statistics.deviation[0]
     with torch.no_grad():
@@ -209,9 +209,9 @@ def test_the_loss_of_an_evaluation_is_the_mean_over_all_that_counts(readout, obs
             torch.testing.assert_close(loss, expected.mean() if len(expected) else torch.zeros(()))
 
 
-def test_an_evaluation_counts_the_model_and_the_naive_forecast_at_the_same_origins():
-    data = walks(150, horizon=1, split=[100, 30, 20], season=1)
-    module = module_of(data)
+def test_the_model_and_the_naive_forecast_are_evaluated_at_the_same_origins():
+    data = random_walks(150, horizon=1, split=[100, 30, 20], season=1)
+    module = build_module(data)
     trainer = fit(module, data, [], max_epochs=1)
     for module.stage in ("validation", "test"):
         trainer.test(module, dataloaders=data.loaders[module.stage], verbose=False)
@@ -221,12 +221,12 @@ def test_an_evaluation_counts_the_model_and_the_naive_forecast_at_the_same_origi
         naive = np.abs(np.diff(series))[start - 1 : stop - 1].mean()
         assert module.results[stage]["naive"].summary()["mae"] == pytest.approx(naive, rel=1e-6)
         # The state of the test part, too, comes from the whole series before it.
-        forecast = forecast_in_one_pass(module.forecaster, data, start, stop)
+        forecast = forecast_at_once(module.forecaster, data, start, stop)
         expected = np.abs(forecast - series[start:stop]).mean()
         assert module.results[stage][MODEL].summary()["mae"] == pytest.approx(expected, rel=1e-5)
 
 
-def forecast_in_one_pass(forecaster: Forecaster, data: SeriesData, start: int, stop: int) -> np.ndarray:
+def forecast_at_once(forecaster: Forecaster, data: SeriesData, start: int, stop: int) -> np.ndarray:
     """One step ahead for rows start ... stop - 1, after all rows before."""
     rows = torch.arange(stop)[None]
     window = data.val_dataloader().tensors.gather_rows(rows, torch.zeros(1, dtype=torch.int64))
@@ -234,13 +234,13 @@ def forecast_in_one_pass(forecaster: Forecaster, data: SeriesData, start: int, s
         return forecaster.head.mean(forecaster.eval()(window.inputs).forecast)[0, start - 1 :, 0, 0].double().numpy()
 
 
-def test_baselines_are_measured_as_without_lanes():
+def test_baselines_have_the_same_errors_with_and_without_lanes():
     results = []
     for lanes in (None, 3):
-        data = walks(90, 70, lanes=lanes, season=3, observed=False)
+        data = random_walks(90, 70, lanes=lanes, season=3, observed=False)
         module = ForecastModule(baselines.SeasonalNaive(data.spec), data.spec, {}, torch.optim.Adam)
         assert module.training_state is None
-        trainer = fit(module_of(data), data, [], max_epochs=1)
+        trainer = fit(build_module(data), data, [], max_epochs=1)
         trainer.test(module, dataloaders=data.loaders["test"], verbose=False)
         results.append({row: table.summary() for row, table in module.results["test"].items()})
     for row in (MODEL, "naive", "seasonal naive"):
@@ -255,8 +255,8 @@ def weights(module: ForecastModule) -> torch.Tensor:
 def test_neither_a_sanity_check_nor_a_validation_touches_the_state_of_training(fast):
     trained = []
     for settings in ({"limit_val_batches": 0}, {"num_sanity_val_steps": 2, "val_check_interval": 2}):
-        data = walks(120, 150)
-        module = module_of(data)
+        data = random_walks(120, 150)
+        module = build_module(data)
         fit(module, data, [], fast=fast, **settings)
         trained.append(weights(module))
     assert torch.equal(*trained)
@@ -264,8 +264,8 @@ def test_neither_a_sanity_check_nor_a_validation_touches_the_state_of_training(f
 
 def test_every_epoch_begins_with_a_fresh_state():
     """With a learning rate of 0 all epochs have the same losses, batch by batch."""
-    data = walks(120, 150)
-    module, losses = module_of(data, lr=0.0), []
+    data = random_walks(120, 150)
+    module, losses = build_module(data, lr=0.0), []
 
     class Losses(ModelCheckpoint):
         def on_train_batch_end(self, trainer, module, outputs, batch, index):
@@ -283,8 +283,8 @@ def test_every_epoch_begins_with_a_fresh_state():
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory:UserWarning")
 def test_no_checkpoint_holds_a_state(tmp_path):
-    data = walks(120, 150)
-    module = module_of(data)
+    data = random_walks(120, 150)
+    module = build_module(data)
     fit(module, data, [ModelCheckpoint(tmp_path, filename="last", save_top_k=1)], max_epochs=1)
     assert module.training_state.state is not None
     checkpoint = read(tmp_path / "last.ckpt")
@@ -311,7 +311,7 @@ def leaves(value):
         ("rnn", "attention", "standard", "model.readout.attention looks back over one window"),
     ],
 )
-def test_what_has_no_state_to_carry_is_refused_in_one_sentence(backbone, readout, scaler, words):
+def test_models_that_cannot_carry_a_state_are_refused_in_one_sentence(backbone, readout, scaler, words):
     spec = zoo.SPEC._replace(stateful=True)
     torch.manual_seed(0)
     parts = (zoo.SCALERS[scaler], zoo.BACKBONES[backbone], zoo.READOUTS[readout], Point())
@@ -322,8 +322,8 @@ def test_what_has_no_state_to_carry_is_refused_in_one_sentence(backbone, readout
 
 @pytest.mark.parametrize("backbone", EVERY_STEP)
 def test_every_other_backbone_trains(backbone):
-    data = walks(150, 170, past_steps=zoo.SPEC.past_steps, horizon=1)
-    module = module_of(data, zoo.BACKBONES[backbone])
+    data = random_walks(150, 170, past_steps=zoo.SPEC.past_steps, horizon=1)
+    module = build_module(data, zoo.BACKBONES[backbone])
     before = weights(module)
     fit(module, data, [], max_epochs=1)
     assert torch.isfinite(weights(module)).all() and not torch.equal(before, weights(module))
@@ -337,7 +337,7 @@ def test_a_strided_backbone_refuses_a_state():
         forecaster(inputs, forecaster(inputs).state)
 
 
-def test_automatic_scaling_is_the_same_for_all_windows_of_a_state():
+def test_the_automatic_scaler_of_stateful_data_is_the_same_for_all_windows():
     season = {"past_steps": 10, "horizon": 1, "season": 4}
     assert isinstance(affine.choose_scaler(WindowSpec(**season)), affine.WindowScaler)
     assert isinstance(affine.choose_scaler(WindowSpec(**season, stateful=True)), affine.StandardScaler)
@@ -353,7 +353,7 @@ def test_the_loss_of_one_forecast_per_window_is_that_of_the_last_step_in_windows
         torch.testing.assert_close(forecaster.loss(window.inputs, window.targets).loss, expected)
 
 
-def test_pieces_cover_everything_once_the_shorter_one_first():
+def test_spans_cover_every_step_once_with_the_shorter_span_first():
     assert list(spans(3, 10, 3)) == [slice(3, 4), slice(4, 7), slice(7, 10)]
     assert list(spans(3, 9, 3)) == [slice(3, 6), slice(6, 9)]
     assert list(spans(3, 3, 3)) == []

@@ -1,4 +1,4 @@
-"""How sure a model is of itself: many forecasts of the same window with dropout left on; knows torch only."""
+"""Monte Carlo dropout: uncertainty from many forecasts of the same window with dropout left on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +21,9 @@ class Spread(NamedTuple):
 
 @contextmanager
 def dropout_on(model: nn.Module) -> Iterator[None]:
-    """Evaluation in everything but dropout: batch norm, for one, keeps its running statistics.
+    """Evaluation mode for everything but dropout: batch norm, for example, keeps its running statistics.
 
-    Raises InputError for a model that drops nothing.
+    Raises InputError for a model without dropout.
     """
     before = {module: module.training for module in model.modules()}
     model.eval()
@@ -40,7 +40,7 @@ def dropout_on(model: nn.Module) -> Iterator[None]:
 
 
 def rate(module: nn.Module) -> float:
-    """Share of what a dropout module drops."""
+    """The probability of a dropout module."""
     return float(getattr(module, "p", getattr(module, "dropout", 0.0)))
 
 
@@ -48,9 +48,9 @@ def rate(module: nn.Module) -> float:
 def monte_carlo(model: AbstractForecaster, inputs: Inputs, passes: int = 100, seed: int = 0) -> Spread:
     """Forecast every window ``passes`` times in one batch, each time with another dropout mask.
 
-    Reproducible by ``seed``; other random numbers stay as they are, except that on CUDA dropout between torch's fused
-    layers has a state of its own, which begins anew. The deviation is that of the mean value, from not knowing the
-    weights; it holds no noise of the data. Source: Gal & Ghahramani 2016.
+    Reproducible by ``seed``, and without effect on other random numbers, except that on CUDA the dropout between
+    torch's fused layers restarts its own generator. The deviation measures the uncertainty about the weights; it does
+    not include the noise of the data. Source: Gal & Ghahramani 2016.
 
     Raises InputError for a model without dropout, or fewer than two passes.
     """

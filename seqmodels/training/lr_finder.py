@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from seqmodels.errors import InputError
 from seqmodels.report import plotting
 from seqmodels.report.output import write_file, write_json
-from seqmodels.training.module import ForecastModule, Gathered, mean
+from seqmodels.training.module import ForecastModule, IntervalSums, mean
 
 
 class LossCurve(NamedTuple):
@@ -132,7 +132,7 @@ class LearningRateFinder(pl.Callback):
         assert isinstance(module, ForecastModule)
         if trainer.global_step > len(self.losses):  # with accumulated gradients, a step takes several batches
             self.losses.append(mean(module.gathered.losses))
-            module.gathered = Gathered()
+            module.gathered = IntervalSums()
             trainer.should_stop = self._is_unstable()
 
     def _is_unstable(self) -> bool:

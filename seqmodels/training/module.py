@@ -1,4 +1,4 @@
-"""Training steps around a model: loss, metrics and optimizer. The only model file that knows Lightning."""
+"""Lightning module around a forecaster: training and evaluation steps, errors, optimizer and schedule."""
 
 import math
 from collections.abc import Callable
@@ -20,8 +20,8 @@ from seqmodels.training.stateful import CarriedState, as_windows
 from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Output, Window, WindowSpec
 
 
-class Gathered:
-    """What training gathers between two lines of the log; nothing waits for the device before they are written."""
+class IntervalSums:
+    """Losses and gradient norms since the last line of the log, kept on the device until the next line is written."""
 
     def __init__(self) -> None:
         self.losses: list[Tensor] = []  # one scalar a batch, on the device
@@ -29,17 +29,17 @@ class Gathered:
 
 
 class ForecastModule(pl.LightningModule):
-    """Trains ``forecaster`` on windows and measures it beside the naive and seasonal naive forecast.
+    """Trains ``forecaster`` on windows and measures it beside the naive and seasonal naive forecasts.
 
-    ``config`` is the plain configuration the forecaster was built from; the checkpoint keeps it. ``optimizer`` takes
-    the parameters; ``scheduler`` the optimizer (and ``total_steps`` or ``T_max`` where it has such an argument), and is
-    stepped with every optimizer step, except ReduceLROnPlateau: after every epoch with a validation, on ``monitor``.
+    ``config``: the plain configuration that the forecaster was built from, kept in the checkpoint. ``optimizer`` takes
+    the parameters; ``scheduler`` takes the optimizer (and ``total_steps`` or ``T_max`` if it has such an argument). It
+    is stepped with every optimizer step; ReduceLROnPlateau after every epoch with a validation, on ``monitor``.
 
-    Where ``spec.stateful``, a Forecaster carries its state from batch to batch: one state for training, which begins
+    If ``spec.stateful``, a Forecaster carries its state from batch to batch: one state for training, which begins
     anew with every epoch, and another one for evaluation.
 
-    Nothing is logged step by step: losses and gradient norms are summed on the device, and callbacks read
-    ``interval()`` when they are about to write.
+    Nothing is logged step by step: losses and gradient norms stay on the device, and callbacks read ``interval()``
+    when they write.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ForecastModule(pl.LightningModule):
         self.forecaster = forecaster
         self.spec, self.config, self.monitor = spec, config, monitor
         self.optimizer, self.scheduler = optimizer, scheduler
-        seasonal = 1 < spec.season <= spec.past_steps  # else the window does not hold what would be repeated
+        seasonal = 1 < spec.season <= spec.past_steps  # else no window holds a whole season
         naive = [Naive(spec), SeasonalNaive(spec)] if seasonal else [Naive(spec)]
         self.rows = dict(zip((MODEL, NAIVE, SEASONAL_NAIVE), (forecaster, *naive), strict=False))
         self.training_state: CarriedState | None = None
@@ -68,17 +68,17 @@ class ForecastModule(pl.LightningModule):
         self.stage = "test"  # what the test loop is measuring
         self.best_epoch: int | None = None  # of the weights put back after fitting
         self.follows_progress = getattr(getattr(forecaster, "readout", None), "teacher_forced", False)
-        self.progresses = True  # whether what depends on the share of training that is done moves on
+        self.progresses = True  # True if ``forecaster.progress`` rises during training
         self.fit_seconds = 0.0  # training and validation, all epochs
         self.validation_loss, self.validation_count = torch.zeros(()), torch.zeros(())
-        self.gathered = Gathered()
+        self.gathered = IntervalSums()
 
     def interval(self) -> dict[str, float]:
         """Mean training loss and mean gradient norm before clipping since the last call.
 
         Raises InputError when the loss is no longer a finite number.
         """
-        gathered, self.gathered = self.gathered, Gathered()
+        gathered, self.gathered = self.gathered, IntervalSums()
         means = {"loss/train": mean(gathered.losses), "optimizer/gradient_norm": mean(gathered.norms)}
         if not torch.isfinite(torch.tensor(means["loss/train"])):
             raise InputError(
@@ -208,7 +208,7 @@ class ForecastModule(pl.LightningModule):
         checkpoint[KEY] = describe(self.config, self.spec)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Raise InputError where training would go on beyond, or stop short of, the end its schedule was made for."""
+        """Raise InputError if a resumed run has another number of steps than its schedule was planned for."""
         last = self.trainer.max_epochs
         if self.trainer.state.fn != "fit" or (last is not None and 0 < last <= checkpoint["epoch"] + 1):
             return
@@ -239,5 +239,5 @@ class ForecastModule(pl.LightningModule):
 
 
 def mean(scalars: list[Tensor]) -> float:
-    """Of scalars on a device; 0 of none."""
+    """Mean of scalars on a device; 0 without any."""
     return float(torch.stack(scalars).mean()) if scalars else 0.0
