@@ -17,7 +17,6 @@ GROUND = CONTRACT | {
     "seqmodels.dropout",
     "seqmodels.initialisation",
     "seqmodels.naive",
-    "seqmodels.states",
 }
 NOUNS = ("seqmodels.backbones", "seqmodels.readouts", "seqmodels.heads", "seqmodels.scalers")
 CONCRETE = ("datamodules", *NOUNS, "seqmodels.baselines", "seqmodels.forecaster", "seqmodels.features")
@@ -31,7 +30,7 @@ TORCH_ONLY = (
     "seqmodels.baselines",
     "seqmodels.forecaster",
     "seqmodels.features",
-    "seqmodels.compatibility",
+    "seqmodels.forecaster",
 )
 
 

@@ -7,11 +7,10 @@ import pytest
 import torch
 import zoo
 
-from seqmodels.backbones.base import Backbone
+from seqmodels.backbones.base import Backbone, tree_leaves
 from seqmodels.backbones.causal_conv import CausalConv
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
-from seqmodels.states import tree_leaves
 from seqmodels.window import Inputs, Output, every_step
 
 MEMBERS = pytest.mark.parametrize(("backbone", "readout", "scaler", "spec"), zoo.FORECASTERS)

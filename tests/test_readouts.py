@@ -10,12 +10,12 @@ from small_runs import trained
 from torch.nn import functional
 
 from seqmodels.backbones import mlp, recurrent, wavenet
+from seqmodels.backbones.base import tree_leaves
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.readouts.decoder import EncoderDecoder
 from seqmodels.readouts.direct import Direct, Iterated, SeqToSeq, SeqToVector
 from seqmodels.scalers import affine
-from seqmodels.states import tree_leaves
 from seqmodels.window import Inputs, Statistics, Targets, WindowSpec
 
 LSTM = partial(recurrent.Lstm, hidden=7, layers=2)

@@ -9,13 +9,13 @@ import torch
 from formulas import assert_agree
 from torch import nn
 
+from seqmodels.backbones.base import tree_leaves, tree_map
 from seqmodels.backbones.bidirectional import BidirectionalLstm
 from seqmodels.backbones.cells import Cell, GatedCell, GruCell, LstmCell, RnnCell
 from seqmodels.backbones.fused_lstm import FusedLstm, has_bfloat16_lstm
 from seqmodels.backbones.recurrent import CellLayer, CustomRecurrent, Gru, Lstm, Recurrent, RecurrentState, Rnn
 from seqmodels.dropout import DROPOUT_MODULES
 from seqmodels.report.summary import summarise_model
-from seqmodels.states import tree_leaves, tree_map
 from seqmodels.window import Origins
 
 KINDS = pytest.mark.parametrize("kind", [Rnn, Lstm, Gru])

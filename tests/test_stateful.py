@@ -13,6 +13,7 @@ from small_runs import fit
 from datamodules.series import SeriesSet
 from seqmodels import baselines
 from seqmodels.backbones import recurrent, wavenet
+from seqmodels.backbones.base import tree_leaves
 from seqmodels.checkpoint import read
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
@@ -20,7 +21,6 @@ from seqmodels.heads.point import Point
 from seqmodels.metrics import MODEL
 from seqmodels.readouts import decoder, direct
 from seqmodels.scalers import affine
-from seqmodels.states import tree_leaves
 from seqmodels.training.module import ForecastModule
 from seqmodels.training.stateful import CarriedState, cut, spans
 from seqmodels.window import ConsecutiveWindows, Origins, Statistics, Targets, Window, WindowSpec

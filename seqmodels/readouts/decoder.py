@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqmodels.backbones.base import Backbone
+from seqmodels.backbones.base import Backbone, initial_state, memory, replace_memory
 from seqmodels.errors import InputError
 from seqmodels.readouts.base import EncodedWindow, Readout
-from seqmodels.states import initial_state, memory, replace_memory
 from seqmodels.window import Origins, WindowSpec
 
 SCHEDULES = ("constant", "linear", "exponential", "inverse_sigmoid")
