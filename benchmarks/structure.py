@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = (f"{ROOT}/seqmodels/", f"{ROOT}/datamodules/", f"{ROOT}/train.py")
@@ -81,7 +82,7 @@ def walk_calls() -> list[tuple[str, Walk]]:
     window = next(batches)
     return [
         ("CSV to DataModule", reading),
-        ("forward of an LSTM", walked(lambda: model(window.inputs))),
+        ("forward of an LSTM", walked(torch.no_grad()(lambda: model(window.inputs)))),
         ("one batch", walked(lambda: next(iter(data.train_dataloader())))),
     ]
 

@@ -12,8 +12,17 @@ from torch import nn
 from seqmodels.backbones.base import tree_leaves, tree_map
 from seqmodels.backbones.bidirectional import BidirectionalLstm
 from seqmodels.backbones.cells import Cell, GatedCell, GruCell, LstmCell, RnnCell
-from seqmodels.backbones.fused_lstm import FusedLstm, has_bfloat16_lstm
-from seqmodels.backbones.recurrent import CellLayer, CustomRecurrent, Gru, Lstm, Recurrent, RecurrentState, Rnn
+from seqmodels.backbones.recurrent import (
+    CellLayer,
+    CustomRecurrent,
+    FusedLstm,
+    Gru,
+    Lstm,
+    Recurrent,
+    RecurrentState,
+    Rnn,
+    has_bfloat16_lstm,
+)
 from seqmodels.dropout import DROPOUT_MODULES
 from seqmodels.report.summary import summarise_model
 from seqmodels.window import Origins
@@ -469,7 +478,7 @@ def gradients(net: nn.Module, outputs: torch.Tensor) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("kind", [Lstm, BidirectionalLstm])
 def test_without_a_bfloat16_lstm_mixed_precision_computes_in_float32(kind, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqmodels.backbones.fused_lstm.has_bfloat16_lstm", lambda: False)
+    monkeypatch.setattr("seqmodels.backbones.recurrent.has_bfloat16_lstm", lambda: False)
     net, x = kind(3, 9, hidden=5), torch.randn(2, 9, 3).bfloat16()  # as a convolution before it gives under autocast
     with torch.autocast("cpu", torch.bfloat16):
         features = net(x)
@@ -481,7 +490,7 @@ def test_without_a_bfloat16_lstm_mixed_precision_computes_in_float32(kind, monke
 
 
 def test_without_a_bfloat16_lstm_a_state_of_another_processor_is_continued(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqmodels.backbones.fused_lstm.has_bfloat16_lstm", lambda: False)
+    monkeypatch.setattr("seqmodels.backbones.recurrent.has_bfloat16_lstm", lambda: False)
     net, x = Lstm(3, 9, hidden=5), torch.randn(2, 9, 3)
     state = net.unroll(x, net.initial_state(x))[1]
     with torch.autocast("cpu", torch.bfloat16):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seqmodels.backbones.base import Backbone
-from seqmodels.backbones.fused_lstm import FusedLstm
+from seqmodels.backbones.recurrent import FusedLstm
 from seqmodels.errors import require_at_least, require_fraction
 
 

@@ -1,7 +1,7 @@
 """Stacked recurrent layers: simple RNN, LSTM, GRU, and any custom cell."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,9 +18,34 @@ from seqmodels.backbones.cells import (
     LstmState,
     RnnCell,
 )
-from seqmodels.backbones.fused_lstm import FusedLstm
 from seqmodels.dropout import VariationalDropout, Zoneout, apply_mask
 from seqmodels.errors import InputError, require_at_least, require_choice, require_fraction
+
+
+class FusedLstm(nn.LSTM):
+    """``nn.LSTM`` that computes in float32 where autocast asks the CPU for a bfloat16 LSTM that it does not have."""
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        if not (torch.is_autocast_enabled("cpu") and input.is_cpu) or has_bfloat16_lstm():
+            return super().forward(input, hx)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.float(), None if hx is None else tuple(part.float() for part in hx))
+
+
+@cache
+def has_bfloat16_lstm() -> bool:
+    """True if the CPU can train an LSTM in bfloat16; oneDNN, which computes it on x86, needs AVX-512 for that."""
+    with torch.inference_mode(False), torch.enable_grad():
+        weights = [torch.zeros(size, requires_grad=True) for size in ((4, 1), (4, 1), 4, 4)]
+        x = torch.zeros(1, 1, 1)  # one step of one unit; nothing here uses a random generator
+        try:
+            with torch.autocast("cpu", torch.bfloat16):
+                outputs, *_ = torch.lstm(x, (x, x), weights, True, 1, 0.0, True, False, True)
+            outputs.sum().backward()
+        except RuntimeError:
+            return False
+    return True
+
 
 INITIAL_STATES = ("zeros", "learned", "random")
 INITIAL_DEVIATION = 0.1  # of random initial states: small compared with the range of tanh, so that no unit saturates

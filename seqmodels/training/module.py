@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from seqmodels.backbones.fused_lstm import FusedLstm, has_bfloat16_lstm
+from seqmodels.backbones.recurrent import FusedLstm, has_bfloat16_lstm
 from seqmodels.baselines import Naive, SeasonalNaive
 from seqmodels.checkpoint import KEY, describe
 from seqmodels.errors import InputError
