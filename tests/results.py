@@ -19,13 +19,15 @@ Figures = dict[str, Any]  # values by seed, naive, windows, seconds by seed
 REFERENCES = ("seasonal naive", "naive")
 HEAD = """# Results
 
-Written by `make slow`, which runs every command below with the seeds 0, 1 and 2; `pytest -m slow -k lstm` updates only
-the rows with that name. Figures are those of the validation windows of the source, or of the test windows if the title
-or the note says so, in the data's own units, with the weights of the best validation epoch; naive is the better of the
-naive and the seasonal naive forecast on the same windows. Since the validation windows also chose the epoch and, mostly
-with the same seeds, the recipe, these figures are optimistic, as the printed ones are; the `metrics.csv` of a run also
-has the test windows, if the source keeps any. Seconds are those of one seed on one shared CPU core. The figure in bold
-must reach the limit: the median over the seeds, or the best of them.
+Written by `make slow`, which runs each command below with the seeds 0, 1 and 2 (untrained baselines only once);
+`pytest -m slow -k lstm` updates only the rows whose name contains lstm. Unless the title or the note says otherwise,
+errors are in the data's own units and on the validation windows of the source. Weights are those of the best validation
+epoch. "printed" is the published figure, "naive" the better of the naive and the seasonal naive forecast on the same
+windows, and "seconds" the time of one seed on one shared CPU core. The figure in bold, the median over the seeds or the
+best seed, must reach the limit.
+
+These figures are optimistic, as the published ones are: the validation windows also selected the epoch and the recipe,
+mostly with the same seeds. If the source keeps test windows, the `metrics.csv` of a run contains their errors too.
 
 """
 COLUMNS = ("model", "command", "printed", "limit", "ours, median (smallest ... largest)", "naive", "windows",
