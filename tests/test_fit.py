@@ -141,9 +141,10 @@ def test_another_object_is_refused(place: Path) -> None:
 
 
 def test_nothing_global_is_left_behind(rides: pd.DataFrame, place: Path) -> None:
+    fit = sm.fit  # its import loads libraries that add filters of their own
     threads, filters, instances = torch.get_num_threads(), list(warnings.filters), copy.copy(Singleton._instances)
     for _ in range(2):
-        sm.fit(rides, target="rides", time="day", threads=1, model="naive", **SHORT)
+        fit(rides, target="rides", time="day", threads=1, model="naive", **SHORT)
         assert not GlobalHydra.instance().is_initialized() and HydraConfig.instance().cfg is None
     assert (torch.get_num_threads(), list(warnings.filters)) == (threads, filters)
     kept = {kind: one for kind, one in Singleton._instances.items() if kind in instances}
@@ -172,5 +173,6 @@ def test_a_notebook_trains(rides: pd.DataFrame, place: Path, monkeypatch: pytest
     assert "lstm" in shown and "seasonal naive" in shown and "MASE" in shown
     columns, value = json.loads(notebook.cells[3].outputs[-1]["data"]["text/plain"].strip("'"))
     assert columns[:4] == ["stage", "row", "channel", "mae"] and value > 0
-    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.outputs)
+    outputs = [output for cell in notebook.cells for output in cell.outputs]
+    printed = "".join(output.get("text", "") + output.get("data", {}).get("text/plain", "") for output in outputs)
     assert "epoch 1/1" in printed and "Everything about this run is in runs" in printed
