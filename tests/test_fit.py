@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 
 import seqmodels as sm
+from seqmodels.cli.notebook import flushes_denormals
 from seqmodels.errors import InputError
 
 SHORT = {"past_steps": 28, "horizon": 7, "trainer": {"max_epochs": 1, "accelerator": "cpu"}, "logger": "none"}
@@ -146,7 +147,7 @@ def test_nothing_global_is_left_behind(rides: pd.DataFrame, place: Path) -> None
     for _ in range(2):
         fit(rides, target="rides", time="day", threads=1, model="naive", **SHORT)
         assert not GlobalHydra.instance().is_initialized() and HydraConfig.instance().cfg is None
-    assert (torch.get_num_threads(), list(warnings.filters)) == (threads, filters)
+    assert (torch.get_num_threads(), list(warnings.filters)) == (threads, filters) and not flushes_denormals()
     kept = {kind: one for kind, one in Singleton._instances.items() if kind in instances}
     assert kept == instances
     assert len(list((place / "runs").iterdir())) == 2

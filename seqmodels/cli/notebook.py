@@ -200,10 +200,16 @@ def _call(path: Any, settings: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _globals_restored() -> Iterator[None]:
-    """Filters of warnings and the number of threads as they were, whatever a run sets."""
-    threads = torch.get_num_threads()
+    """Filters of warnings, threads and the rounding of denormal numbers as they were, whatever a run sets."""
+    threads, flushed = torch.get_num_threads(), flushes_denormals()
     with warnings.catch_warnings():
         try:
             yield
         finally:
             torch.set_num_threads(threads)
+            torch.set_flush_denormal(flushed)
+
+
+def flushes_denormals() -> bool:
+    """True if numbers below the normal range are rounded to 0; torch offers no way to ask."""
+    return float(torch.tensor(1e-310, dtype=torch.float64) * 1.0) == 0.0
