@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from seqmodels.cli import launch  # noqa: F401  # registers the resolver of the run directory, as for every command
 from seqmodels.config.build import build, resolve
-from seqmodels.config.check import accepted, check
+from seqmodels.config.check import accepted_arguments, check
 from seqmodels.errors import InputError
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -196,7 +196,7 @@ def test_every_file_begins_with_a_comment(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in (*OPTIONS, *COMMANDS[1:]) if nodes(name)])
 def test_files_and_constructors_have_the_same_arguments_and_defaults(name: str) -> None:
     for node, selected in nodes(name):
-        arguments = accepted(resolve(node["_target_"])).arguments
+        arguments = accepted_arguments(resolve(node["_target_"])).arguments
         given = {key for key in node if not key.startswith("_") and key != "defaults"} | selected
         by_code = PASSED_BY_CODE.get(name.partition("/")[0], set())
         absent = {argument for file, argument in ABSENT if file == name}
@@ -212,10 +212,10 @@ def test_files_and_constructors_have_the_same_arguments_and_defaults(name: str) 
 def test_all_listed_exceptions_are_needed() -> None:
     for name, argument in ABSENT:
         targets = [resolve(node["_target_"]) for node, _ in nodes(name)]
-        assert any(argument in accepted(target).arguments for target in targets)
+        assert any(argument in accepted_arguments(target).arguments for target in targets)
     for name, key in DIFFERENT:
         ((node, _),) = nodes(name)
-        default = accepted(resolve(node["_target_"])).arguments[key].default
+        default = accepted_arguments(resolve(node["_target_"])).arguments[key].default
         assert node[key] != (list(default) if isinstance(default, tuple) else default)
 
 

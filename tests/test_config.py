@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from seqmodels.config import build as module
 from seqmodels.config.build import ALLOWED, build, nearest, resolve
-from seqmodels.config.check import accepted, check, describe, fits
+from seqmodels.config.check import accepted_arguments, check, describe_type, fits
 from seqmodels.errors import InputError
 from seqmodels.window import WindowSpec
 
@@ -173,11 +173,11 @@ def test_a_group_choice_written_with_a_dot_is_explained() -> None:
 
 
 def test_keywords_are_followed_to_the_next_constructor() -> None:
-    known = accepted(Derived)
+    known = accepted_arguments(Derived)
     assert set(known.arguments) == {"path", "scale", "names", "horizon", "past_steps"} and not known.open
     assert [name for name, argument in known.arguments.items() if argument.required] == ["path"]
-    assert not accepted(Bare).arguments and not accepted(Bare).open
-    assert accepted(functools.partial).open
+    assert not accepted_arguments(Bare).arguments and not accepted_arguments(Bare).open
+    assert accepted_arguments(functools.partial).open
 
 
 @pytest.mark.parametrize(
@@ -212,9 +212,9 @@ def test_values_fit_their_annotations(value: Any, annotation: Any, expected: boo
 
 
 def test_annotations_in_words() -> None:
-    assert describe(int | None) == "int or null"
-    assert describe(list[str]) == "a list of str"
-    assert describe(Literal["a", "b"]) == "one of a, b"
+    assert describe_type(int | None) == "int or null"
+    assert describe_type(list[str]) == "a list of str"
+    assert describe_type(Literal["a", "b"]) == "one of a, b"
 
 
 def test_nearest_lists_all_when_few_and_the_closest_when_many() -> None:

@@ -14,7 +14,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from seqmodels.cli.launch import _remove_empty, _worst, plain_path, run_dir
+from seqmodels.cli.launch import _remove_empty, _worst_value, plain_path, run_dir
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
@@ -166,8 +166,8 @@ def test_exit_codes_pass_and_interruption_is_130(command) -> None:
 
 
 def test_a_failed_job_is_the_worst_for_an_optimiser() -> None:
-    assert (_worst(None), _worst("minimize"), _worst("maximize")) == (math.inf, math.inf, -math.inf)
-    assert _worst(OmegaConf.create(["minimize", "maximize"])) == (math.inf, -math.inf)
+    assert (_worst_value(None), _worst_value("minimize"), _worst_value("maximize")) == (math.inf, math.inf, -math.inf)
+    assert _worst_value(OmegaConf.create(["minimize", "maximize"])) == (math.inf, -math.inf)
 
 
 def test_the_user_can_ask_for_the_traceback(command) -> None:

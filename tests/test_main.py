@@ -144,8 +144,8 @@ def test_a_config_that_a_packaged_one_would_hide_is_refused(tmp_path: Path) -> N
 
 
 def test_the_environment_names_the_revision_of_a_checkout() -> None:
-    from seqmodels.cli.environment import revision
+    from seqmodels.cli.environment import git_revision
 
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
-    assert len((revision() or "").removesuffix("-dirty")) == 40
+    assert len((git_revision() or "").removesuffix("-dirty")) == 40

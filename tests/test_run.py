@@ -11,7 +11,7 @@ from torch import nn
 
 from seqmodels.checkpoint import describe
 from seqmodels.cli import assemble, environment
-from seqmodels.cli.launch import masked
+from seqmodels.cli.launch import mask_override
 from seqmodels.errors import InputError
 from seqmodels.metrics import MODEL
 from seqmodels.report.results import result_table
@@ -53,9 +53,9 @@ def settings(**changes):
     ],
 )
 def test_settings_that_cannot_work_are_refused(change, words):
-    assemble.plan_of(settings())
+    assemble.read_plan(settings())
     with pytest.raises(InputError, match=words):
-        assemble.plan_of(settings(**change))
+        assemble.read_plan(settings(**change))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_settings_that_cannot_work_are_refused(change, words):
     ],
 )
 def test_training_lasts_as_many_optimizer_steps_as_asked(change, batches, epochs):
-    assert assemble.epochs(settings(**change), batches) == epochs
+    assert assemble.count_epochs(settings(**change), batches) == epochs
 
 
 def test_a_checkpoint_of_other_data_is_refused(tmp_path):
@@ -87,8 +87,8 @@ def test_a_checkpoint_of_other_data_is_refused(tmp_path):
 
 
 def test_the_command_is_kept_without_secrets():
-    assert masked("+logger.comet.api_key=abc=1") == "+logger.comet.api_key=***"
-    assert masked("data.horizon=3") == "data.horizon=3"
+    assert mask_override("+logger.comet.api_key=abc=1") == "+logger.comet.api_key=***"
+    assert mask_override("data.horizon=3") == "data.horizon=3"
 
 
 def test_a_season_longer_than_the_window_is_said_and_not_compared():
@@ -121,7 +121,7 @@ def test_perfectly_periodic_data_have_no_skill_to_speak_of():
     ],
 )
 def test_only_wide_models_get_several_threads(monkeypatch, layer, batch, threads):
-    monkeypatch.setattr(environment, "cores", lambda: 4)
+    monkeypatch.setattr(environment, "count_cores", lambda: 4)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     monkeypatch.setattr(torch, "set_flush_denormal", lambda flush: None)  # it would last beyond this test
     assert environment.set_threads("auto", layer, batch) == threads

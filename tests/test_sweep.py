@@ -1,24 +1,25 @@
-"""The summary of a sweep, from the files that its jobs left."""
+"""Ranking of a sweep from the files of its jobs."""
 
 import csv
-import io
 import json
 import math
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra.types import RunMode
 from omegaconf import OmegaConf
-from rich.console import Console
 
-from seqmodels.cli.sweep import SweepSummary, read_jobs, show, write_csv
+from seqmodels.cli.sweep import SweepSummary, print_ranking, read_jobs, write_csv
 
 
-def leave(root: Path, name: str, overrides: dict[str, str], value: Any = None, error: str = "", mode: str = "") -> Path:
-    """What a job leaves in its directory."""
+def write_job(
+    root: Path, name: str, overrides: dict[str, str], value: Any = None, error: str = "", mode: str = ""
+) -> Path:
+    """Write the files of a job into its directory."""
     folder = root / name
     folder.mkdir(parents=True)
     (folder / "overrides.json").write_text(json.dumps(overrides))
@@ -34,46 +35,51 @@ def directories(root: Path) -> list[str]:
     return [job.directory for job in read_jobs(root)]
 
 
-def printed(root: Path) -> str:
-    stream = io.StringIO()
-    show(read_jobs(root), root, Console(file=stream, width=200))
-    return stream.getvalue()
+@pytest.fixture
+def printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """Print the ranking of the jobs in ``tmp_path`` and return the text."""
+
+    def read() -> str:
+        print_ranking(read_jobs(tmp_path), tmp_path)
+        return capsys.readouterr().out
+
+    return read
 
 
-def ended(root: Path) -> Any:
+def sweep_config(root: Path) -> Any:
     return OmegaConf.create({"hydra": {"sweep": {"dir": str(root)}}})
 
 
-def test_the_best_comes_first_and_failures_last(tmp_path: Path) -> None:
-    leave(tmp_path, "0", {"model": "a"}, error="broken")
-    leave(tmp_path, "1", {"model": "b"}, value=math.nan)
-    leave(tmp_path, "2", {"model": "c"}, value=0.5)
-    leave(tmp_path, "deep/3", {"model": "d"}, value=-1)
-    leave(tmp_path, "4", {"model": "e"})
+def test_jobs_are_ranked_best_first_and_failed_last(tmp_path: Path) -> None:
+    write_job(tmp_path, "0", {"model": "a"}, error="broken")
+    write_job(tmp_path, "1", {"model": "b"}, value=math.nan)
+    write_job(tmp_path, "2", {"model": "c"}, value=0.5)
+    write_job(tmp_path, "deep/3", {"model": "d"}, value=-1)
+    write_job(tmp_path, "4", {"model": "e"})
     assert directories(tmp_path) == ["deep/3", "2", "1", "0", "4"]
 
 
-def test_the_largest_is_best_where_the_job_says_so(tmp_path: Path) -> None:
-    leave(tmp_path, "0", {"seed": "1"}, value=0.1, mode="max")
-    leave(tmp_path, "1", {"seed": "2"}, value=0.9, mode="max")
+def test_the_largest_value_ranks_first_in_mode_max(tmp_path: Path) -> None:
+    write_job(tmp_path, "0", {"seed": "1"}, value=0.1, mode="max")
+    write_job(tmp_path, "1", {"seed": "2"}, value=0.9, mode="max")
     assert directories(tmp_path) == ["1", "0"]
 
 
 def test_an_error_outweighs_metrics_of_an_earlier_attempt(tmp_path: Path) -> None:
-    leave(tmp_path, "0", {}, value=0.1, error="broken")
+    write_job(tmp_path, "0", {}, value=0.1, error="broken")
     assert [job.error for job in read_jobs(tmp_path)] == ["broken"]
 
 
 def test_jobs_of_an_earlier_sweep_are_left_out(tmp_path: Path) -> None:
-    old = leave(tmp_path, "0", {}, value=0.1)
+    old = write_job(tmp_path, "0", {}, value=0.1)
     os.utime(old / "overrides.json", (1000, 1000))
-    leave(tmp_path, "1", {}, value=0.2)
+    write_job(tmp_path, "1", {}, value=0.2)
     assert [job.directory for job in read_jobs(tmp_path, since=2000)] == ["1"]
 
 
 def test_the_csv_has_a_column_for_each_override(tmp_path: Path) -> None:
-    leave(tmp_path, "0", {"model": "a,b", "seed": "1"}, value=0.5)
-    leave(tmp_path, "1", {"model": "c", "trainer.max_epochs": "5"}, error="the column x is missing.")
+    write_job(tmp_path, "0", {"model": "a,b", "seed": "1"}, value=0.5)
+    write_job(tmp_path, "1", {"model": "c", "trainer.max_epochs": "5"}, error="the column x is missing.")
     write_csv(read_jobs(tmp_path), tmp_path / "summary.csv")
     with (tmp_path / "summary.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -85,9 +91,9 @@ def test_the_csv_has_a_column_for_each_override(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "summary.csv"}
 
 
-def test_a_csv_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_old_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "summary.csv").write_text("old")
-    leave(tmp_path, "0", {}, value=0.5)
+    write_job(tmp_path, "0", {}, value=0.5)
 
     def full(*arguments: Any) -> None:
         raise OSError("no space left")
@@ -98,49 +104,49 @@ def test_a_csv_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path, monkey
     assert (tmp_path / "summary.csv").read_text() == "old"
 
 
-def test_the_spread_over_seeds_is_median_and_range(tmp_path: Path) -> None:
+def test_the_spread_over_seeds_shows_median_and_range(tmp_path: Path, printed: Callable[[], str]) -> None:
     for job, (model, seed, value) in enumerate([("a", 1, 0.25), ("a", 2, 0.75), ("a", 3, 0.125), ("b", 1, 0.0625)]):
-        leave(tmp_path, str(job), {"model": model, "seed": str(seed), "data": "waves"}, value=value)
-    leave(tmp_path, "9", {"model": "b", "seed": "2", "data": "waves"}, error="broken")
-    ranking, spread = printed(tmp_path).split("val_mae over seeds")
+        write_job(tmp_path, str(job), {"model": model, "seed": str(seed), "data": "waves"}, value=value)
+    write_job(tmp_path, "9", {"model": "b", "seed": "2", "data": "waves"}, error="broken")
+    ranking, spread = printed().split("val_mae over seeds")
     rows = [re.split(r"\s{2,}", line.strip()) for line in spread.splitlines() if line.strip()[:2] in ("a ", "b ")]
     assert rows == [["b", "0.0625", "0.0625", "0.0625", "1 of 2"], ["a", "0.25", "0.125", "0.75", "3"]]
     assert "waves" not in ranking
 
 
-def test_without_repeated_seeds_there_is_no_second_table(tmp_path: Path) -> None:
-    leave(tmp_path, "0", {"model": "a", "seed": "1"}, value=0.5)
-    leave(tmp_path, "1", {"model": "b", "seed": "1"}, value=0.6)
-    assert "over seeds" not in printed(tmp_path)
+def test_without_repeated_seeds_there_is_no_second_table(tmp_path: Path, printed: Callable[[], str]) -> None:
+    write_job(tmp_path, "0", {"model": "a", "seed": "1"}, value=0.5)
+    write_job(tmp_path, "1", {"model": "b", "seed": "1"}, value=0.6)
+    assert "over seeds" not in printed()
 
 
-def test_markup_in_overrides_is_shown_as_it_is(tmp_path: Path) -> None:
-    leave(tmp_path, "0", {"data.target": "[red]"}, value=0.5)
-    leave(tmp_path, "1", {"data.target": "[/red]"}, value=0.6)
-    assert "[red]" in printed(tmp_path) and "[/red]" in printed(tmp_path)
+def test_markup_in_overrides_is_printed_literally(tmp_path: Path, printed: Callable[[], str]) -> None:
+    write_job(tmp_path, "0", {"data.target": "[red]"}, value=0.5)
+    write_job(tmp_path, "1", {"data.target": "[/red]"}, value=0.6)
+    assert "[red]" in printed() and "[/red]" in printed()
 
 
-def test_failures_end_the_process_after_the_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    leave(tmp_path, "0", {"model": "a"}, value=0.5)
-    broken = leave(tmp_path, "1", {"model": "b"}, error="broken")
+def test_failed_jobs_exit_with_1_after_the_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_job(tmp_path, "0", {"model": "a"}, value=0.5)
+    broken = write_job(tmp_path, "1", {"model": "b"}, error="broken")
     with pytest.raises(SystemExit) as end:
-        SweepSummary().on_multirun_end(ended(tmp_path))
+        SweepSummary().on_multirun_end(sweep_config(tmp_path))
     assert end.value.code == 1 and (tmp_path / "summary.csv").exists()
     assert f"1 of 2 jobs failed; see {broken / 'error.txt'}" in capsys.readouterr().out
 
 
-def test_a_job_that_left_nothing_is_named_by_its_directory(tmp_path: Path) -> None:
-    silent = leave(tmp_path, "0", {})
-    assert f"1 of 1 jobs failed; see {silent}\n" in printed(tmp_path)
+def test_a_job_without_files_is_named_by_its_directory(tmp_path: Path, printed: Callable[[], str]) -> None:
+    silent = write_job(tmp_path, "0", {})
+    assert f"1 of 1 jobs failed; see {silent}\n" in printed()
 
 
-def test_success_returns(tmp_path: Path) -> None:
-    leave(tmp_path, "0", {"model": "a"}, value=0.5)
-    SweepSummary().on_multirun_end(ended(tmp_path))
+def test_a_sweep_without_failures_returns(tmp_path: Path) -> None:
+    write_job(tmp_path, "0", {"model": "a"}, value=0.5)
+    SweepSummary().on_multirun_end(sweep_config(tmp_path))
     assert (tmp_path / "summary.csv").exists()
 
 
-def test_overrides_are_written_in_sweeps_only_and_without_secrets(tmp_path: Path) -> None:
+def test_overrides_are_written_only_in_sweeps_and_without_secrets(tmp_path: Path) -> None:
     given = ["+model=a", "path='x=y'", "logger.api_key=hush"]
     for mode in (RunMode.RUN, RunMode.MULTIRUN):
         folder = tmp_path / mode.name

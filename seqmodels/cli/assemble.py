@@ -24,7 +24,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 500
 
 
-def plan_of(config: DictConfig) -> Plan:
+def read_plan(config: DictConfig) -> Plan:
     """The plan, and a check of the trainer's settings; raises InputError for a value that cannot work."""
     trainer = config.trainer
     if str(trainer.precision) not in PRECISIONS:
@@ -44,8 +44,8 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
     ``data``: arguments of the DataModule that no config can hold, such as a data frame. Raises InputError for settings
     that cannot work, before anything is opened.
     """
-    environment.quiet()
-    plan = plan_of(config)
+    environment.silence_libraries()
+    plan = read_plan(config)
     pl.seed_everything(plan.seed, verbose=False)
     datamodule: WindowDataModule = build(config.data, **data)
     datamodule.setup()
@@ -53,7 +53,7 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
     module = ForecastModule(
         forecaster=build(config.model, spec=datamodule.spec),
         spec=datamodule.spec,
-        config=plain(config.model),
+        config=to_plain(config.model),
         optimizer=build(config.optimizer),
         scheduler=build(config.scheduler),
         monitor=plan.monitor,
@@ -72,13 +72,13 @@ def assemble(config: DictConfig, directory: Path, name: str, **data: Any) -> Run
     datamodule, module = prepare(config, name, **data)
     if module.trainable:
         module.new_optimizer()  # once, to refuse bad settings early
-    plan = plan_of(config)
+    plan = read_plan(config)
     check_resume(plan.ckpt_path, module)
     callbacks = [build(node) for node in config.callbacks.values() if node is not None]
     trainer = build_trainer(
         config,
         directory,
-        max_epochs=epochs(config, batches=len(datamodule.train_dataloader())),
+        max_epochs=count_epochs(config, batches=len(datamodule.train_dataloader())),
         callbacks=callbacks,
         logger=[build(node) for node in config.logger.values() if node is not None],
         enable_checkpointing=any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks),
@@ -101,7 +101,7 @@ def build_trainer(config: DictConfig, directory: Path, **changes: Any) -> pl.Tra
     )
 
 
-def epochs(config: DictConfig, batches: int) -> int | None:
+def count_epochs(config: DictConfig, batches: int) -> int | None:
     """``trainer.max_epochs``, or where neither it nor ``max_steps`` is set, as many as make ``optimizer_steps``."""
     if config.trainer.max_epochs is not None or config.trainer.max_steps != -1:
         return config.trainer.max_epochs
@@ -111,6 +111,6 @@ def epochs(config: DictConfig, batches: int) -> int | None:
     return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(config.optimizer_steps / steps)))
 
 
-def plain(config: Any) -> Any:
+def to_plain(config: Any) -> Any:
     """A config node as dictionaries, lists and primitives, resolved."""
     return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config

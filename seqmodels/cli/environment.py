@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from seqmodels.cli.secrets import hidden
+from seqmodels.cli.secrets import mask_secrets
 from seqmodels.errors import InputError
 
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "numpy", "polars")
@@ -22,7 +22,7 @@ FULL = 32  # windows in a batch, with which the next was measured
 NARROW = 64  # up to this width a second thread brings little, and costs much where other processes run: see benchmarks
 
 
-def quiet() -> None:
+def silence_libraries() -> None:
     """Keep from the terminal what the libraries print about themselves; errors and our own lines stay."""
     for name in ("lightning.pytorch", "lightning.fabric", "torch.distributed"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -46,12 +46,12 @@ def set_threads(threads: int | str, model: nn.Module, batch: int = FULL) -> int:
     torch.set_flush_denormal(True)
     width = max((min(weight.shape) for weight in model.parameters() if weight.dim() == 2), default=0)
     narrow = width * min(batch, FULL) <= NARROW * FULL
-    count = (1 if narrow else cores()) if threads == "auto" else int(threads)
+    count = (1 if narrow else count_cores()) if threads == "auto" else int(threads)
     torch.set_num_threads(count)
     return count
 
 
-def cores() -> int:
+def count_cores() -> int:
     """CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -63,11 +63,11 @@ def record(config: DictConfig, command: str, directory: Path) -> dict[str, Any]:
 
     Raises InputError where the directory cannot be written: better now than at the first checkpoint.
     """
-    environment = describe(config.seed)
+    environment = describe_environment(config.seed)
     commands = directory / "command.txt"
     earlier = commands.read_text(encoding="utf-8") if config.ckpt_path is not None and commands.exists() else ""
     files = {
-        "config.yaml": yaml(config),
+        "config.yaml": to_yaml(config),
         "command.txt": earlier + command + "\n",
         "environment.json": json.dumps(environment, indent=2) + "\n",
     }
@@ -80,25 +80,25 @@ def record(config: DictConfig, command: str, directory: Path) -> dict[str, Any]:
     return environment
 
 
-def yaml(config: DictConfig) -> str:
+def to_yaml(config: DictConfig) -> str:
     """The resolved configuration as YAML, without secrets."""
-    return OmegaConf.to_yaml(OmegaConf.create(hidden(OmegaConf.to_container(config, resolve=True))))
+    return OmegaConf.to_yaml(OmegaConf.create(mask_secrets(OmegaConf.to_container(config, resolve=True))))
 
 
-def describe(seed: int) -> dict[str, Any]:
+def describe_environment(seed: int) -> dict[str, Any]:
     """Versions, git revision, machine and seed: what a repetition needs besides the config."""
     return {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
-        "revision": revision(),
+        "revision": git_revision(),
         "machine": platform.platform(),
-        "cores": cores(),
+        "cores": count_cores(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "seed": seed,
     }
 
 
-def revision() -> str | None:
+def git_revision() -> str | None:
     """The git revision of this code, "-dirty" where files were changed; None outside of a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():

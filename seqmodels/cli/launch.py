@@ -25,7 +25,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from seqmodels.cli.messages import Composed, one_line, sentence
+from seqmodels.cli.messages import CommandLine, one_line, sentence
 from seqmodels.cli.secrets import is_secret
 from seqmodels.config.build import nearest
 from seqmodels.config.check import check
@@ -83,10 +83,10 @@ class Job(NamedTuple):
 
 def shell_line(program: str, overrides: Sequence[str]) -> str:
     """A command line with the values of secrets masked."""
-    return f"{program} {shlex.join(map(masked, overrides))}".rstrip()
+    return f"{program} {shlex.join(map(mask_override, overrides))}".rstrip()
 
 
-def masked(override: str) -> str:
+def mask_override(override: str) -> str:
     """The override, without its value where that is a secret."""
     key, equals, _ = override.partition("=")
     return f"{key}=***" if equals and is_secret(key) else override
@@ -108,7 +108,7 @@ def launch(task: Task, config: str, program: str, arguments: Sequence[str], fold
     try:
         _refuse_unknown_flags()
         _refuse_shadowed(folder)
-        hydra.main(version_base=VERSION_BASE, config_path=str(folder), config_name=config)(_guarded(task, program))()
+        hydra.main(version_base=VERSION_BASE, config_path=str(folder), config_name=config)(_guard(task, program))()
         sys.stdout.flush()  # here, where a reader that has left can still be answered for
     except BaseException as caught:  # the outermost frame: nothing may pass without an exit code
         error = caught.__cause__ if isinstance(caught, PastHydra) and caught.__cause__ else caught
@@ -116,7 +116,7 @@ def launch(task: Task, config: str, program: str, arguments: Sequence[str], fold
     sys.exit(0)
 
 
-def _guarded(task: Task, program: str) -> Callable[[DictConfig], Any]:
+def _guard(task: Task, program: str) -> Callable[[DictConfig], Any]:
     """The task as Hydra calls it: in a sweep its failure is written down and the other jobs go on.
 
     In a sweep every error, ``SystemExit`` too, becomes ``error.txt`` in the job's directory and the worst possible
@@ -138,9 +138,9 @@ def _guarded(task: Task, program: str) -> Callable[[DictConfig], Any]:
                 _remove_empty(folder)
                 raise PastHydra() from error
             _write_error(error, folder)
-            if _ended(error) is not None:
+            if _signal_exit_code(error) is not None:
                 raise
-            return _worst(hydra_config.sweeper.get("direction"))
+            return _worst_value(hydra_config.sweeper.get("direction"))
 
     return guarded
 
@@ -180,10 +180,10 @@ def _write_error(error: BaseException, folder: Path) -> None:
     log.error("This job failed, the sweep goes on: %s (%s)", summary, folder / ERROR_FILE)
 
 
-def _worst(direction: Any) -> Any:
+def _worst_value(direction: Any) -> Any:
     """The value no optimiser prefers: infinite, negative where the sweeper maximises; one for each direction."""
     if OmegaConf.is_list(direction):
-        return tuple(_worst(one) for one in direction)
+        return tuple(_worst_value(one) for one in direction)
     return float("-inf") if "maximize" in str(direction).lower() else float("inf")
 
 
@@ -193,7 +193,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _ended(error: BaseException) -> int | None:
+def _signal_exit_code(error: BaseException) -> int | None:
     """The exit code if the process was told from outside to end; a trainer turns both signals into ``SystemExit``."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
@@ -207,13 +207,13 @@ def _ended(error: BaseException) -> int | None:
 
 def _report(error: BaseException, full: bool, folder: Path, name: str) -> int:
     """Tell the user on standard error and give the exit code."""
-    code = _ended(error)
+    code = _signal_exit_code(error)
     if code is None and isinstance(error, SystemExit):
         return _exit_code(error)
     if isinstance(error, BrokenPipeError) and _reader_has_left():
         return 1
     if code is None:
-        said = sentence(error, Composed(folder, name, sys.argv[1:]))
+        said = sentence(error, CommandLine(folder, name, sys.argv[1:]))
         line, code = (f"error: {said}", REFUSED) if said else ("", 1)
     else:
         line = "interrupted" if code == INTERRUPTED else "terminated"
@@ -261,7 +261,7 @@ class Preflight(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the one config."""
-        _carry(lambda: _check(config, _known(config)))
+        _carry(lambda: _check(config, _known_keys(config)))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check each swept value once, the other swept keys at their first value."""
@@ -277,12 +277,12 @@ def _carry(check_all: Callable[[], None]) -> None:
 
 def _check_sweep(config: DictConfig) -> None:
     loader = GlobalHydra.instance().config_loader()
-    known = _known(config)
+    known = _known_keys(config)
     for overrides in _variants(config):
         _check(loader.load_sweep_config(config, overrides), known)
 
 
-def _known(config: DictConfig) -> set[str]:
+def _known_keys(config: DictConfig) -> set[str]:
     """Top-level keys of the config without overrides, and the groups it can choose from."""
     loader = GlobalHydra.instance().config_loader()
     default = loader.load_configuration(config.hydra.job.config_name, overrides=[], run_mode=RunMode.MULTIRUN)

@@ -56,10 +56,10 @@ def main(arguments: Sequence[str] | None = None, program: str = "") -> NoReturn:
         print(f"seqmodels {__version__}")
         sys.exit(0)
     if name in ("-sc", "--shell-completion"):
-        name = _completed(rest)
+        name = _find_completed_command(rest)
         rest = ["-sc", *rest]
     if name not in COMMANDS:
-        _refuse(name)
+        _refuse_command(name)
     command = COMMANDS[name]
     if not command.config:
         sys.exit(command.run(rest))
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "") -> NoReturn:
     launch(command.run, command.config, program or f"seqmodels {name}", rest)
 
 
-def _refuse(name: str) -> NoReturn:
+def _refuse_command(name: str) -> NoReturn:
     from seqmodels.config.build import nearest
 
     hint = f" Did you mean seqmodels train {name} ...?" if "=" in name else nearest(name, COMMANDS)
@@ -76,7 +76,7 @@ def _refuse(name: str) -> NoReturn:
     sys.exit(2)
 
 
-def _completed(query: Sequence[str]) -> str:
+def _find_completed_command(query: Sequence[str]) -> str:
     """The command whose arguments are completed: Hydra sees the line without the command's name.
 
     Completes the name itself where it is still being typed, and leaves the process. Installing needs any command.

@@ -28,7 +28,7 @@ def one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
-class Names(NamedTuple):
+class Choices(NamedTuple):
     """What a command may name: the keys, the options of every group, and the groups that this config selects from."""
 
     keys: list[str]
@@ -36,7 +36,7 @@ class Names(NamedTuple):
     used: list[str]
 
 
-class Composed:
+class CommandLine:
     """What can be said on the command line: the keys and groups of the config without the override at fault."""
 
     def __init__(self, folder: Path, name: str, arguments: list[str]):
@@ -53,14 +53,14 @@ class Composed:
         """The override that names ``key`` as the user wrote it, else the key."""
         return next((given for given in self.overrides if _key(given) == key), key)
 
-    def names(self, without: str) -> Names:
-        """Composed from the overrides that choose groups, or from none where these fail."""
-        for chosen in ([one for one in self._choices if one != without], []):
+    def choices(self, without: str) -> Choices:
+        """CommandLine from the overrides that choose groups, or from none where these fail."""
+        for chosen in ([one for one in self._group_overrides if one != without], []):
             try:
                 return self._compose(chosen)
             except Exception:  # a second fault in the command: the plain config still helps
                 continue
-        return Names([], {}, [])
+        return Choices([], {}, [])
 
     def swept(self, key: str) -> bool:
         """Whether ``key`` is there only with a choice that is swept: Hydra composes a sweep without those."""
@@ -68,15 +68,15 @@ class Composed:
         if not swept:
             return False
         try:
-            return key in self._compose([*self._choices, *(one.partition(",")[0] for one in swept)]).keys
+            return key in self._compose([*self._group_overrides, *(one.partition(",")[0] for one in swept)]).keys
         except Exception:  # another fault, which has its own sentence
             return False
 
     @cached_property
-    def _choices(self) -> list[str]:
+    def _group_overrides(self) -> list[str]:
         return [one for one in self.overrides if "." not in _key(one) and "=" in one and "," not in one]
 
-    def _compose(self, overrides: list[str]) -> Names:
+    def _compose(self, overrides: list[str]) -> Choices:
         with private_hydra(self.folder, self.name):
             config = compose(self.name, overrides=[*self.extra, *overrides], return_hydra_config=True)
             sources = GlobalHydra.instance().config_loader().get_sources()
@@ -84,7 +84,7 @@ class Composed:
         plain = OmegaConf.to_container(config, resolve=False)
         assert isinstance(plain, dict)
         used = [str(group) for group in config.hydra.runtime.choices if not str(group).startswith("hydra/")]
-        return Names(list(_paths(plain)), options, used)
+        return Choices(list(_paths(plain)), options, used)
 
 
 def _key(override: str) -> str:
@@ -113,16 +113,16 @@ def _paths(plain: dict[Any, Any], start: str = "") -> Iterator[str]:
                 yield from _paths(value, f"{start}{name}.")
 
 
-def sentence(error: BaseException, composed: Composed) -> str | None:
+def sentence(error: BaseException, command: CommandLine) -> str | None:
     """What the user should mend, in one sentence; None when the error is not theirs."""
     if isinstance(error, InputError):
         return one_line(error)
     if isinstance(error, OverrideParseException):
         return _grammar(error.override)
     if isinstance(error, MissingConfigException):
-        return _option(error, composed)
+        return _option(error, command)
     if isinstance(error, ConfigCompositionException):
-        return _composition(error, composed)
+        return _composition(error, command)
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} has no value: give one with {error.full_key}=..."
     if isinstance(error, (InterpolationKeyError, InterpolationResolutionError)):
@@ -133,7 +133,7 @@ def sentence(error: BaseException, composed: Composed) -> str | None:
         return f"trainer: {_end(one_line(error).removesuffix('!'))}"
     if isinstance(error, HydraException) or any(kind.__name__ == "YAMLError" for kind in type(error).__mro__):
         return _end(one_line(error))
-    return _from_hydra(error, composed) if isinstance(error, ValueError) else None
+    return _from_hydra(error, command) if isinstance(error, ValueError) else None
 
 
 def _comes_from(error: BaseException, module: str) -> bool:
@@ -150,21 +150,21 @@ def _grammar(override: str) -> str:
     return f"{key}={value} cannot be read; {QUOTE}: '{key}=\"{quoted}\"'."
 
 
-def _option(error: MissingConfigException, composed: Composed) -> str:
+def _option(error: MissingConfigException, command: CommandLine) -> str:
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
     if not group or error.options is None:
         return _end(one_line(str(error).split("Config search path")[0].split("Search path")[0]))
     where = re.match(r"In '(.+?)'", str(error))
-    origin = f" (chosen in {where[1]}.yaml)" if where and composed.override(group) == group else ""
+    origin = f" (chosen in {where[1]}.yaml)" if where and command.override(group) == group else ""
     return f"{group}={option}{origin}: the group {group} has no option {option}.{nearest(option, error.options)}"
 
 
-def _composition(error: ConfigCompositionException, composed: Composed) -> str:
+def _composition(error: ConfigCompositionException, command: CommandLine) -> str:
     text = str(error) or str(error.__cause__ or "")
     if found := re.search(r"Could not (?:override|delete)(?: from config\.)? '~?([^'=]+)", text):
-        return _unknown(found[1], composed)
+        return _unknown(found[1], command)
     if found := re.search(r"An item is already at '(.+?)'", text):
-        return f"{composed.override(found[1])}: {found[1]} is already in the config; leave out the +."
+        return f"{command.override(found[1])}: {found[1]} is already in the config; leave out the +."
     if found := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'(?: requires|\n|$)", text):
         key, _, value = found[1].partition("=")
         return f"{found[1]} holds several values: add -m to run one job for each, or write {key}=[{value}] for a list."
@@ -178,14 +178,14 @@ def _composition(error: ConfigCompositionException, composed: Composed) -> str:
     return _end(one_line(text))
 
 
-def _unknown(key: str, composed: Composed) -> str:
-    override = composed.override(key)
-    keys, options, used = composed.names(without=override)
+def _unknown(key: str, command: CommandLine) -> str:
+    override = command.override(key)
+    keys, options, used = command.choices(without=override)
     if key in options:
         return f"{override}: nothing in this config selects from the group {key}.{nearest(key, used)}"
     if "/" in key:
         return f"{override}: there is no group {key}.{nearest(key, options)}"
-    if composed.swept(key):
+    if command.swept(key):
         return f"{override}: the config has {key} only with a choice that is swept; in a sweep, write ++{override}."
     inside = key.startswith("hydra.")
     choices = [*(name for name in keys if name.startswith("hydra.") == inside), *({} if inside else options)]
@@ -195,7 +195,7 @@ def _unknown(key: str, composed: Composed) -> str:
     return f"{override}: the config has no key {key}.{hint}"
 
 
-def _from_hydra(error: ValueError, composed: Composed) -> str | None:
+def _from_hydra(error: ValueError, command: CommandLine) -> str | None:
     """A plain ``ValueError`` is the user's only when Hydra itself raised it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -207,7 +207,7 @@ def _from_hydra(error: ValueError, composed: Composed) -> str | None:
     if given is None:
         return _end(one_line(error))
     group, _, option = str(given).lstrip("+~").partition("=")
-    options = composed.names(without=given).options.get(group, [])
+    options = command.choices(without=given).options.get(group, [])
     return f"{given}: {_end(one_line(error))}{nearest(option, options)}"
 
 

@@ -17,8 +17,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from seqmodels.cli import launch as launch  # registers the resolvers that configs use
-from seqmodels.cli.commands.train import completed
-from seqmodels.cli.messages import Composed, sentence
+from seqmodels.cli.commands.train import run_training
+from seqmodels.cli.messages import CommandLine, sentence
 from seqmodels.cli.secrets import is_secret
 from seqmodels.config.build import nearest
 from seqmodels.config.check import SUPPLIED, check
@@ -29,7 +29,7 @@ from seqmodels.training.run import Run
 from seqmodels.window import AbstractForecaster
 
 DATA = "csv"  # the option of the group data that reads tables
-OWN = (
+GROUPS = (
     "model",
     "optimizer",
     "scheduler",
@@ -107,7 +107,7 @@ def fit(
     config = _config(model, {**settings, "data.path": path}, folder)
     with _globals_restored():
         made = {"path": data} if frame else {}
-        run, value = completed(config, folder, model, _call(path, {"model": model, **settings}), **made)
+        run, value = run_training(config, folder, model, _call(path, {"model": model, **settings}), **made)
     return TrainedModel(run, value)
 
 
@@ -148,12 +148,12 @@ def _config(model: str, settings: Mapping[str, Any], directory: Path) -> DictCon
             check(config, known, {**SUPPLIED, "data": ()})
             OmegaConf.resolve(config)
     except HydraException as error:
-        raise InputError(sentence(error, Composed(folder, "train", arguments)) or str(error)) from None
+        raise InputError(sentence(error, CommandLine(folder, "train", arguments)) or str(error)) from None
     return config
 
 
 def _is_choice(key: str, value: Any) -> bool:
-    return "/" in key or (key in OWN and (isinstance(value, str) or value is None))
+    return "/" in key or (key in GROUPS and (isinstance(value, str) or value is None))
 
 
 def _set(config: DictConfig, key: str, value: Any) -> None:

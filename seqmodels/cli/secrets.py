@@ -10,8 +10,10 @@ def is_secret(key: Any) -> bool:
     return any(word in str(key).lower() for word in WORDS)
 
 
-def hidden(node: Any) -> Any:
+def mask_secrets(node: Any) -> Any:
     """The same nested dictionaries and lists, with *** for every secret that is set."""
     if isinstance(node, dict):
-        return {key: "***" if is_secret(key) and value is not None else hidden(value) for key, value in node.items()}
-    return [hidden(value) for value in node] if isinstance(node, list) else node
+        return {
+            key: "***" if is_secret(key) and value is not None else mask_secrets(value) for key, value in node.items()
+        }
+    return [mask_secrets(value) for value in node] if isinstance(node, list) else node

@@ -34,7 +34,7 @@ class Accepted(NamedTuple):
     open: bool
 
 
-def accepted(target: Callable[..., Any]) -> Accepted:
+def accepted_arguments(target: Callable[..., Any]) -> Accepted:
     """The keywords ``target`` binds; ``**others`` are followed to the next constructor in the resolution order.
 
     Only the target's own constructor can require a keyword: it may itself supply those of its bases.
@@ -141,11 +141,11 @@ def _is_ours(kind: type) -> bool:
     return ours or bool(names & {"torch.Tensor", "torch.nn.modules.module.Module"})
 
 
-def describe(annotation: Any) -> str:
+def describe_type(annotation: Any) -> str:
     """An annotation in words: ``int | None`` is "int or null"."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(describe(member) for member in inner))
+        return " or ".join(dict.fromkeys(describe_type(member) for member in inner))
     if origin is Literal:
         return "one of " + ", ".join(map(str, inner))
     if annotation is type(None):
@@ -153,7 +153,7 @@ def describe(annotation: Any) -> str:
     if annotation is float:
         return "a finite number"
     if origin in SEQUENCES and inner:
-        return "a list of " + " and ".join(dict.fromkeys(describe(item) for item in inner if item is not Ellipsis))
+        return "a list of " + " and ".join(dict.fromkeys(describe_type(item) for item in inner if item is not Ellipsis))
     return getattr(annotation, "__name__", str(annotation))
 
 
@@ -175,10 +175,10 @@ def check(config: Any, defaults: Iterable[str], supplied: Mapping[str, Collectio
             continue
         if name not in known:
             raise InputError(f"{name}: the config has no such key.{nearest(name, known)}")
-        _check_value(_value(root, name, name), name, supplied)
+        _check_value(_read_value(root, name, name), name, supplied)
 
 
-def _value(node: Any, name: Any, key: str) -> Any:
+def _read_value(node: Any, name: Any, key: str) -> Any:
     """The value of one key, resolved; a key without value is an error here unless the code supplies it."""
     if OmegaConf.is_missing(node, name):
         raise InputError(f"{key} has no value: give one with {key}=...")
@@ -192,7 +192,7 @@ def _value(node: Any, name: Any, key: str) -> Any:
 def _check_value(value: Any, key: str, supplied: Mapping[str, Collection[str]]) -> None:
     if OmegaConf.is_list(value):
         for index in range(len(value)):
-            _check_value(_value(value, index, f"{key}[{index}]"), f"{key}[{index}]", supplied)
+            _check_value(_read_value(value, index, f"{key}[{index}]"), f"{key}[{index}]", supplied)
     elif OmegaConf.is_dict(value):
         if "_target_" in value:
             _check_target(value, key, supplied)
@@ -200,12 +200,12 @@ def _check_value(value: Any, key: str, supplied: Mapping[str, Collection[str]]) 
             _check_container(value, key)
         for name in map(str, value):
             if name not in supplied.get(key, ()):
-                _check_value(_value(value, name, f"{key}.{name}"), f"{key}.{name}", supplied)
+                _check_value(_read_value(value, name, f"{key}.{name}"), f"{key}.{name}", supplied)
 
 
 def _check_container(node: DictConfig, key: str) -> None:
     """Beside nodes that are built (callbacks, loggers) stand only others of them, or null for one switched off."""
-    values = {name: _value(node, name, f"{key}.{name}") for name in map(str, node)}
+    values = {name: _read_value(node, name, f"{key}.{name}") for name in map(str, node)}
     built = [name for name, value in values.items() if OmegaConf.is_dict(value) and "_target_" in value]
     for name, value in values.items():
         if built and value is not None and name not in built:
@@ -213,23 +213,23 @@ def _check_container(node: DictConfig, key: str) -> None:
 
 
 def _check_target(node: DictConfig, key: str, supplied: Mapping[str, Collection[str]]) -> None:
-    target = resolve(_value(node, "_target_", f"{key}._target_"), f"{key}._target_")
+    target = resolve(_read_value(node, "_target_", f"{key}._target_"), f"{key}._target_")
     name = f"{target.__module__}.{target.__qualname__}"
-    arguments, passes_on = accepted(target)
+    arguments, passes_on = accepted_arguments(target)
     given = {str(argument) for argument in node if not str(argument).startswith("_")}
     for unknown in sorted(given - set(arguments)) if not passes_on else ():
         raise InputError(f"{key}.{unknown}: {name} takes no argument {unknown}.{nearest(unknown, arguments)}")
     by_code = set(supplied.get(key, ()))
     plain: Any = OmegaConf.to_container(node, resolve=False)
     for argument in arguments:
-        if arguments[argument].required and argument not in given | by_code and not _deferred(node):
+        if arguments[argument].required and argument not in given | by_code and not _is_deferred(node):
             raise InputError(f"{key}.{argument} is missing: {name} cannot be built without it.")
     for argument in sorted((given & set(arguments)) - by_code):
         raw = str(plain[argument]) if OmegaConf.is_interpolation(node, argument) else ""
-        _check_type(_value(node, argument, f"{key}.{argument}"), f"{key}.{argument}", arguments[argument], raw)
+        _check_type(_read_value(node, argument, f"{key}.{argument}"), f"{key}.{argument}", arguments[argument], raw)
 
 
-def _deferred(node: DictConfig) -> bool:
+def _is_deferred(node: DictConfig) -> bool:
     """Whether arguments may come later or by position, so that none can be called missing."""
     return bool(node.get("_partial_")) or "_args_" in node
 
@@ -250,8 +250,8 @@ def _check_type(value: Any, key: str, argument: Argument, raw: str) -> None:
         else ""
     )
     origin = f" (from {raw})" if raw else ""
-    raise InputError(f"{key}={given}{origin}: expected {describe(annotation)}, got {_kind(plain)}.{hint}")
+    raise InputError(f"{key}={given}{origin}: expected {describe_type(annotation)}, got {_type_name(plain)}.{hint}")
 
 
-def _kind(value: Any) -> str:
+def _type_name(value: Any) -> str:
     return "null" if value is None else type(value).__name__

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from rich.console import Console, RenderableType
 
-WIDTH = 100  # columns if the output is no terminal
+WIDTH = 100  # columns
 
 
-def show(renderable: RenderableType) -> None:
-    """Print a summary or table."""
+def show(renderable: RenderableType, width: int = WIDTH) -> None:
+    """Print a summary or table, with ``width`` columns if the output is no terminal."""
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = WIDTH
+        console.width = width
     console.print(renderable)
 
 

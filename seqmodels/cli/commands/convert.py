@@ -7,7 +7,7 @@ when the same command is run again, it goes on there.
 from omegaconf import DictConfig
 
 from seqmodels.cli import environment
-from seqmodels.cli.assemble import plain
+from seqmodels.cli.assemble import to_plain
 from seqmodels.cli.launch import Job
 from seqmodels.config.build import build
 from seqmodels.report import output
@@ -15,9 +15,9 @@ from seqmodels.report import output
 
 def convert(config: DictConfig, job: Job) -> None:
     """Convert the data of ``config``; the run directory is taken back where nothing was left in it."""
-    environment.quiet()
+    environment.silence_libraries()
     data, conversion = build(config.data), build(config.conversion)
-    for line in conversion.run(data, plain(config.data)):
+    for line in conversion.run(data, to_plain(config.data)):
         output.echo(line)
     if job.directory.is_dir() and not any(job.directory.iterdir()):
         job.directory.rmdir()

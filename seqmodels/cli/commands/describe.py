@@ -7,7 +7,7 @@ figures and ``metrics.json``, and prints the command that trains with the sugges
 from omegaconf import DictConfig
 
 from seqmodels.cli import environment
-from seqmodels.cli.assemble import plan_of
+from seqmodels.cli.assemble import read_plan
 from seqmodels.cli.launch import Job
 from seqmodels.config.build import build
 from seqmodels.description import page, profile
@@ -20,8 +20,8 @@ LEFT_OUT = (*SUGGESTED, "description.", "hydra.")  # keys that are not repeated 
 
 def describe(config: DictConfig, job: Job) -> None:
     """Describe the data of ``config`` in the run directory."""
-    environment.quiet()
-    plan_of(config)
+    environment.silence_libraries()
+    read_plan(config)
     options = build(config.description)
     data, warning = profile.set_up_data(config.data)
     description = profile.describe_data(data, options, config.seed)

@@ -19,7 +19,7 @@ from seqmodels.report import output, plotting
 from seqmodels.training import loop, lr_finder
 from seqmodels.training.run import relative_to_here
 
-OWN = ("optimizer.lr=", "rates.", "hydra.")  # keys that are not repeated in the command that trains
+LEFT_OUT = ("optimizer.lr=", "rates.", "hydra.")  # keys that are not repeated in the command that trains
 
 
 def find_lr(config: DictConfig, job: Job) -> float:
@@ -33,7 +33,7 @@ def find_lr(config: DictConfig, job: Job) -> float:
         raise InputError(f"model={job.model} has no weights to train, so there is no learning rate to look for.")
     module.new_optimizer()  # to refuse bad settings early
     environment.record(config, job.command(), job.directory)
-    fit(config, job.directory, module, data, finder)
+    train_with_rising_rates(config, job.directory, module, data, finder)
     curve = finder.curve()
     found = lr_finder.suggest(curve)
     figure = lr_finder.plot_curve(curve, found, f"Learning rate of {job.model}")
@@ -44,12 +44,12 @@ def find_lr(config: DictConfig, job: Job) -> float:
     if found is None:
         raise InputError(lr_finder.no_suggestion(curve))
     output.echo(lr_finder.explain(curve, found))
-    output.echo(f"Suggested: {job.train(without=OWN, more=[f'optimizer.lr={found.rate:g}'])}")
+    output.echo(f"Suggested: {job.train(without=LEFT_OUT, more=[f'optimizer.lr={found.rate:g}'])}")
     output.echo(f"Everything about this sweep is in {relative_to_here(job.directory)}")
     return found.rate
 
 
-def fit(config: DictConfig, directory: Path, module: Any, data: Any, finder: Any) -> None:
+def train_with_rising_rates(config: DictConfig, directory: Path, module: Any, data: Any, finder: Any) -> None:
     """Train as configured, but with the learning rates that the callback ``finder`` sets, and without validation."""
     trainer = build_trainer(
         config,

@@ -8,7 +8,7 @@ from seqmodels.config.build import nearest
 from seqmodels.config.compose import packaged_folder
 from seqmodels.errors import InputError
 
-USAGE = """Copy a packaged config into ./conf, to be edited.
+NEW_USAGE = """Copy a packaged config into ./conf, to be edited.
 
 usage: seqmodels new GROUP/NAME [NEW_NAME]
 
@@ -20,17 +20,17 @@ Examples:
 def new(arguments: Sequence[str]) -> int:
     """Copy the named config; the exit code."""
     if not arguments or "--help" in arguments or "-h" in arguments:
-        print(USAGE)
+        print(NEW_USAGE)
         return 0
     try:
-        print(copied(arguments))
+        print(copy_config(arguments))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def copied(arguments: Sequence[str]) -> str:
+def copy_config(arguments: Sequence[str]) -> str:
     """Write the copy and return what to say; raises InputError for an unknown config and for a file that exists."""
     if len(arguments) > 2:
         raise InputError(f"seqmodels new takes a config and a name, but {len(arguments)} arguments were given.")

@@ -6,21 +6,21 @@ from typing import Any
 from omegaconf import DictConfig
 
 from seqmodels.cli import environment
-from seqmodels.cli.assemble import assemble, plain
+from seqmodels.cli.assemble import assemble, to_plain
 from seqmodels.cli.launch import Job
-from seqmodels.cli.secrets import hidden
+from seqmodels.cli.secrets import mask_secrets
 from seqmodels.training.callbacks import scalars
 from seqmodels.training.run import Run
 
 
 def train(config: DictConfig, job: Job) -> float:
     """One run; returns ``config.monitor`` of the kept weights on the validation windows."""
-    return completed(config, job.directory, job.model, job.command())[1]
+    return run_training(config, job.directory, job.model, job.command())[1]
 
 
-def completed(config: DictConfig, directory: Path, name: str, command: str, **data: Any) -> tuple[Run, float]:
+def run_training(config: DictConfig, directory: Path, name: str, command: str, **data: Any) -> tuple[Run, float]:
     """The run in ``directory``, complete, and its monitored value; ``command`` is recorded as what repeats it."""
     run = assemble(config, directory, name, **data)
     recorded = environment.record(config, command, directory)
-    scalars.log_config(run.trainer.loggers, environment.yaml(config), recorded)
-    return run, run.complete(hidden(plain(config)))
+    scalars.log_config(run.trainer.loggers, environment.to_yaml(config), recorded)
+    return run, run.complete(mask_secrets(to_plain(config)))
