@@ -1,4 +1,4 @@
-"""What one command leaves behind: on the terminal, in the run directory, in TensorBoard and in the checkpoint."""
+"""Output of a command: terminal, run directory, TensorBoard and checkpoint."""
 
 import csv
 import platform
@@ -24,7 +24,7 @@ NAIVE = {10: 0.2569741, 1: 0.0202114}  # mean squared error on the 2,000 validat
 
 
 class Done(NamedTuple):
-    """A run that several tests look at."""
+    """A finished run shared by several tests."""
 
     ended: Ended
     directory: Path
@@ -32,7 +32,7 @@ class Done(NamedTuple):
 
 @pytest.fixture(scope="module")
 def default(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """The default model, small, in an interpreter of its own, far from the repository."""
+    """A small run of the default model in a separate interpreter, outside the repository."""
     place = tmp_path_factory.mktemp("default") / "work"
     place.mkdir()
     ended = python(place, str(TRAIN), *SMALL)
@@ -56,17 +56,17 @@ def steps(found: EventAccumulator, tag: str) -> list[int]:
     return [event.step for event in found.Scalars(tag)]
 
 
-def without_stamps(names: list[str]) -> list[str]:
+def without_timestamps(names: list[str]) -> list[str]:
     return [re.sub(r"^events\.out\.tfevents\..*", "events", name) for name in names]
 
 
 def rows(out: str) -> list[list[str]]:
-    """The result table: stage lines of one word, and rows of a name and five numbers."""
+    """Rows of the result table: stages of one word, and forecasts with a name and five numbers."""
     lines = out[re.search(r"MAE +RMSE", out).start() :].splitlines()[1:]
     return [line.split() for line in lines[: next(i for i, line in enumerate(lines) if "windows" in line)]]
 
 
-def test_it_is_quiet_and_ends_with_the_table(default: Done) -> None:
+def test_the_output_has_no_warnings_and_ends_with_the_table(default: Done) -> None:
     code, out, err = default.ended
     assert (code, err) == (0, "")
     assert [word for word in ("Tip", "litlogger", "warn(", "Warning", "\x1b") if word in out] == []
@@ -74,8 +74,8 @@ def test_it_is_quiet_and_ends_with_the_table(default: Done) -> None:
     assert [line[0] for line in rows(out)] == ["validation", "wavenet", "naive", "test", "wavenet", "naive"]
 
 
-def test_the_run_directory_holds_what_it_promises_and_nothing_else(default: Done) -> None:
-    assert without_stamps(files_in(default.directory)) == FILES
+def test_the_run_directory_holds_exactly_the_documented_files(default: Done) -> None:
+    assert without_timestamps(files_in(default.directory)) == FILES
     for picture in (default.directory / "figures").iterdir():
         assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and picture.stat().st_size > 10_000
     assert "past_steps: 20" in (default.directory / "config.yaml").read_text()
@@ -102,7 +102,7 @@ def test_the_written_command_repeats_the_run(default: Done, place: Path) -> None
     assert repeated["rows"] == before["rows"] and repeated["monitor"] == before["monitor"]
 
 
-def test_curves_meet_on_one_axis_of_optimizer_steps(default: Done) -> None:
+def test_all_curves_share_the_axis_of_optimizer_steps(default: Done) -> None:
     found = events(default.directory)
     for tag in ("loss/train", "loss/validation", "optimizer/learning_rate", "optimizer/gradient_norm",
                 "speed/windows_per_second", "validation/mase", "validation_by_step/mae_03"):  # fmt: skip
@@ -162,7 +162,7 @@ def test_other_loggers_and_short_runs(
     ended = forked(place, *SMALL[:3], *([] if "debug" in overrides[-1] else SMALL[3:]), *overrides)
     assert (ended.code, ended.err) == (0, "")
     texts, figures, results = FILES[2:5], FILES[7:10], FILES[11:]
-    assert without_stamps(files_in(only_run(place))) == [*checkpoints, *texts, *figures, *logs, *results]
+    assert without_timestamps(files_in(only_run(place))) == [*checkpoints, *texts, *figures, *logs, *results]
 
 
 def resumed(place: Path, epochs: int, *more: str) -> Ended:
@@ -175,7 +175,7 @@ CONSTANT = (*SMALL[:3], "scheduler=constant", "callbacks.checkpoint.mode=max")  
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of three epochs in ``whole``, and one that was begun with a single one in ``parts``."""
+    """A run of three epochs in ``whole``, and one of a single epoch, to be resumed, in ``parts``."""
     place = tmp_path_factory.mktemp("parts") / "work"
     place.mkdir()
     for name, epochs in (("whole", 3), ("parts", 1)):
@@ -183,7 +183,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_a_resumed_run_continues_in_its_directory_as_if_never_stopped(parts: Path) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(parts: Path) -> None:
     best = (parts / "parts/checkpoints/best.ckpt").read_bytes()
     ended = resumed(parts, 3)
     assert (ended.code, ended.err) == (0, "") and "epoch 2/3" in ended.out and "epoch 1/3" not in ended.out
@@ -216,7 +216,7 @@ def test_a_run_whose_directory_was_moved_keeps_its_best_checkpoint(parts: Path, 
     assert (place / "parts/checkpoints/best.ckpt").read_bytes() == best
 
 
-def test_a_planned_schedule_is_not_overrun(default: Done, place: Path) -> None:
+def test_training_beyond_the_planned_schedule_is_an_error(default: Done, place: Path) -> None:
     shutil.copytree(default.directory, place / "run")
     ended = forked(place, *SMALL[:3], "trainer.max_epochs=3", "ckpt_path=run/checkpoints/last.ckpt")
     assert ended.code == 2 and ended.err.startswith("error: scheduler: ") and ended.err.count("\n") == 1
@@ -224,7 +224,7 @@ def test_a_planned_schedule_is_not_overrun(default: Done, place: Path) -> None:
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only x86 has AVX2")
-def test_mixed_precision_on_a_processor_without_a_bfloat16_lstm_is_warned_of_once(place: Path) -> None:
+def test_mixed_precision_without_a_bfloat16_lstm_warns_once(place: Path) -> None:
     overrides = ("-m", "seed=0,1", "model=lstm", "trainer.precision=bf16-mixed", *SMALL, "hydra.sweep.dir=sweep")
     ended = python(place, str(TRAIN), *overrides, ONEDNN_MAX_CPU_ISA="AVX2")
     assert (ended.code, ended.err) == (0, "")
@@ -236,7 +236,7 @@ def test_mixed_precision_on_a_processor_without_a_bfloat16_lstm_is_warned_of_onc
 
 
 @pytest.mark.parametrize("flags", [("--help",), ("--cfg", "job"), ("model=gru", "--cfg", "job", "--package", "model")])
-def test_questions_are_answered_at_once_and_without_torch(place: Path, flags: tuple[str, ...]) -> None:
+def test_help_and_other_queries_import_no_torch(place: Path, flags: tuple[str, ...]) -> None:
     code = (
         "import runpy, sys\n"
         "for name in ('torch', 'lightning', 'polars', 'matplotlib'): sys.modules[name] = None\n"

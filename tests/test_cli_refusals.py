@@ -1,4 +1,4 @@
-"""A mistake is one line on standard error, exit code 2, and nothing left behind."""
+"""Invalid input: one line on standard error, exit code 2, and no new files."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ REFUSED = {
     "negative seed": (("seed=-1",), ("seed is -1", "at least 0")),
     "split too large": (("data.split=[190,20,10]",), ("data.split", "200")),
     "window too long": ((*CSV, "data.past_steps=50"), ("small.csv", "52")),
-    "place that is a file": (("hydra.run.dir=small.csv/run",), ("small.csv/run", "cannot be made")),
+    "place that is a file": (("hydra.run.dir=small.csv/run",), ("small.csv/run", "cannot be created")),
     "schedule without end": (("trainer.max_epochs=-1",), ("scheduler", "max_epochs=-1")),
     "no such accelerator": (("trainer=gpu",), ("trainer", "gpu")),
 }
@@ -48,7 +48,7 @@ def assert_refused(ended: Ended, *parts: str) -> None:
 
 
 @pytest.mark.parametrize("mistake", REFUSED)
-def test_a_mistake_is_refused(place: Path, mistake: str) -> None:
+def test_invalid_input_is_an_error_of_one_line(place: Path, mistake: str) -> None:
     overrides, parts = REFUSED[mistake]
     if mistake == "no such accelerator" and os.path.exists("/dev/nvidiactl"):
         pytest.skip("there is a GPU")
@@ -58,19 +58,19 @@ def test_a_mistake_is_refused(place: Path, mistake: str) -> None:
         assert files_in(place) == ["small.csv"]
 
 
-def test_a_key_that_comes_only_with_a_swept_choice_is_named_with_the_way_to_set_it(place: Path) -> None:
+def test_a_key_of_a_swept_choice_is_named_with_the_way_to_set_it(place: Path) -> None:
     swept = ("-m", *SMALL[:3], "model=lstm,gru")
     assert_refused(forked(place, *swept, "model.backbone.hidden=3"), "in a sweep, write ++model.backbone.hidden=3.")
     assert files_in(place) == ["small.csv"]
     assert forked(place, *swept, "++model.backbone.hidden=3", "trainer.fast_dev_run=true").code == 0
 
 
-def test_the_table_of_these_tests_is_accepted(place: Path) -> None:
-    """Otherwise the refusals above could have another reason."""
+def test_the_unchanged_table_is_valid(place: Path) -> None:
+    """Otherwise the errors above could have another cause."""
     assert forked(place, *CSV, "model=naive").code == 0
 
 
-def test_a_checkpoint_of_another_model_is_refused_and_its_run_left_alone(place: Path) -> None:
+def test_a_checkpoint_of_another_model_is_an_error_and_its_run_stays_unchanged(place: Path) -> None:
     assert forked(place, *SMALL, "scheduler=constant", "hydra.run.dir=run").code == 0
     before = {name: (place / name).read_bytes() for name in files_in(place)}
     resume = (*SMALL, "scheduler=constant", "ckpt_path=run/checkpoints/last.ckpt")
@@ -80,11 +80,11 @@ def test_a_checkpoint_of_another_model_is_refused_and_its_run_left_alone(place: 
     assert {name: (place / name).read_bytes() for name in files_in(place)} == before
 
 
-def test_a_directory_without_write_permission_is_refused(place: Path) -> None:
+def test_a_directory_without_write_permission_is_an_error(place: Path) -> None:
     place.chmod(0o555)
     try:
         if os.access(place, os.W_OK):
             pytest.skip("this user may write everywhere")
-        assert_refused(forked(place, *SMALL), "runs", "cannot be made")
+        assert_refused(forked(place, *SMALL), "runs", "cannot be created")
     finally:
         place.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Sweeps from the command line: refused as a whole, failing in part, ranked at the end."""
+"""Sweeps from the command line: check before the first job, failed jobs, and ranking."""
 
 import csv
 from pathlib import Path
@@ -18,18 +18,18 @@ def place(tmp_path: Path) -> Path:
 
 
 def summary(place: Path) -> list[dict[str, str]]:
-    """The rows of summary.csv, in their order."""
+    """Rows of summary.csv in order."""
     with (place / "sweep/summary.csv").open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
 
 
-def test_a_sweep_with_a_mistake_does_not_begin(place: Path) -> None:
+def test_a_sweep_with_invalid_input_does_not_start(place: Path) -> None:
     ended = forked(place, "-m", "model=naive,nosuch", *SMALL)
     assert (ended.code, ended.out) == (2, "") and ended.err.startswith("error: ") and ended.err.count("\n") == 1
     assert "model=nosuch" in ended.err and files_in(place) == []
 
 
-def test_jobs_that_fail_are_written_down_and_the_others_ranked(place: Path) -> None:
+def test_failed_jobs_are_recorded_and_the_others_ranked(place: Path) -> None:
     overrides = ("-m", "seed=0,1", "model=lstm", "data.horizon=1,-5", *SMALL, "hydra.sweep.dir=sweep")
     ended = forked(place, *overrides)
     assert ended.code == 1 and "2 of 4 jobs failed" in ended.out
@@ -48,20 +48,20 @@ def test_jobs_that_fail_are_written_down_and_the_others_ranked(place: Path) -> N
 
 
 def test_seconds_are_those_of_each_job(place: Path) -> None:
-    """Not the time since the sweep began: the first job takes longest, since it draws fonts for the first time."""
+    """They do not count from the start of the sweep: the first job takes longest, since it loads the fonts."""
     assert forked(place, "-m", "seed=0,1,2", "model=naive", *SMALL, "hydra.sweep.dir=sweep").code == 0
     seconds = {job["seed"]: float(job["seconds"]) for job in summary(place)}
     assert 0 < seconds["2"] < seconds["0"] + seconds["1"]
 
 
-def test_directories_have_no_character_that_a_path_on_the_command_line_must_not_have(place: Path) -> None:
+def test_directories_have_only_characters_allowed_on_the_command_line(place: Path) -> None:
     ended = forked(place, "-m", "model=naive", "data.split=[0.5, 0.2, 0.3]", *SMALL, "hydra.sweep.dir=sweep")
     assert ended.code == 0
     (job,) = summary(place)
     assert "_data.split-0.5-0.2-0.3_model-naive" in job["directory"]
 
 
-def test_an_experiment_in_a_folder_gives_jobs_that_the_summary_finds(place: Path) -> None:
+def test_the_summary_includes_jobs_of_an_experiment_in_a_folder(place: Path) -> None:
     folder = place / "own/experiment/deep"
     folder.mkdir(parents=True)
     (folder / "naive.yaml").write_text("# @package _global_\ndefaults: [{override /model: naive}]\n")

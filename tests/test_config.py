@@ -1,4 +1,4 @@
-"""What a composed config may say, and what is built from it."""
+"""Checks of a composed config, and construction of objects from it."""
 
 import functools
 from dataclasses import dataclass
@@ -52,13 +52,13 @@ def stumble() -> None:
 
 @pytest.fixture
 def ours(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Prefix under which the classes of this file may be built."""
+    """Allow the classes of this file to be built, and return their prefix."""
     monkeypatch.setattr(module, "ALLOWED", (*ALLOWED, f"{__name__}."))
     return __name__
 
 
 def said(**nodes: Any) -> str:
-    """The sentence with which ``check`` refuses the nodes."""
+    """The error message of ``check`` for the nodes."""
     with pytest.raises(InputError) as caught:
         check(OmegaConf.create(nodes), ("model", "data", "callbacks", "seed"))
     return str(caught.value)
@@ -88,12 +88,12 @@ def said(**nodes: Any) -> str:
         None,
     ],
 )
-def test_a_name_that_leads_outside_is_refused(name: Any) -> None:
+def test_a_name_outside_the_allowed_modules_is_an_error(name: Any) -> None:
     with pytest.raises(InputError):
         resolve(name)
 
 
-def test_a_name_outside_is_refused_before_it_is_imported(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_outside_the_allowed_modules_is_not_imported(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "intruder.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w')\nclass Thing: ...\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(InputError, match="intruder.Thing"):
@@ -105,20 +105,20 @@ def test_a_name_outside_is_refused_before_it_is_imported(tmp_path, monkeypatch: 
     "name",
     [LINEAR, "torch.optim.Adam", "torch.optim.lr_scheduler.OneCycleLR", "seqmodels.forecaster.Forecaster"],
 )
-def test_names_inside_resolve_to_the_class_itself(name: str) -> None:
+def test_an_allowed_name_resolves_to_the_class_itself(name: str) -> None:
     assert resolve(name).__name__ == name.rpartition(".")[2]
 
 
-def test_unknown_argument_names_key_target_and_nearest() -> None:
+def test_an_unknown_argument_is_reported_with_key_target_and_nearest() -> None:
     text = said(model={"_target_": LINEAR, "in_features": 1, "out_featurs": 2, "spec": 1})
     assert "model.out_featurs" in text and "Linear" in text and "Nearest: out_features" in text
 
 
-def test_misspelt_class_names_the_nearest() -> None:
+def test_a_misspelt_class_is_reported_with_the_nearest() -> None:
     assert "Nearest: Linear" in said(model={"_target_": "torch.nn.Liner"})
 
 
-def test_unknown_top_level_key_names_the_nearest() -> None:
+def test_an_unknown_top_level_key_is_reported_with_the_nearest() -> None:
     assert said(sed=1) == "sed: the config has no such key. Nearest: seed, data, model, callbacks."
 
 
@@ -128,7 +128,7 @@ def test_missing_argument_and_missing_value_are_named() -> None:
     assert "seed has no value" in said(seed="???")
 
 
-def test_arguments_that_come_later_are_not_missing() -> None:
+def test_arguments_given_later_are_not_missing() -> None:
     assert check({"data": {"_target_": LINEAR, "_partial_": True}}, ("data",)) is None
     some = {"_target_": LINEAR, "in_features": 1}
     assert check({"data": some}, ("data",), supplied={"data": ("out_features",)}) is None
@@ -145,7 +145,7 @@ def test_unresolvable_interpolation_is_named() -> None:
     assert said(seed="${nowhere}").startswith("seed cannot be resolved")
 
 
-def test_beside_callbacks_stands_only_what_can_be_built() -> None:
+def test_every_value_beside_callbacks_must_be_a_node_to_build() -> None:
     stop = {"_target_": LINEAR, "_partial_": True}
     assert "callbacks.early_stoping has no _target_" in said(
         callbacks={"early_stopping": stop, "early_stoping": {"a": 1}}
@@ -154,14 +154,14 @@ def test_beside_callbacks_stands_only_what_can_be_built() -> None:
 
 
 @pytest.mark.parametrize("value", ["five", 2.5, True, None, [1]])
-def test_wrong_type_names_key_value_and_expected_type(value: Any) -> None:
+def test_a_wrong_type_is_reported_with_key_value_and_expected_type(value: Any) -> None:
     text = said(data={"_target_": LINEAR, "in_features": value, "out_features": 1})
     shown = "null" if value is None else value
     assert text.startswith(f"data.in_features={shown}: expected int, got ")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "fast"])
-def test_rates_that_are_no_numbers_are_refused(value: Any) -> None:
+def test_rates_that_are_not_finite_numbers_are_errors(value: Any) -> None:
     assert "data.lr=" in said(data={"_target_": "torch.optim.Adam", "_partial_": True, "lr": value})
 
 
@@ -172,7 +172,7 @@ def test_a_group_choice_written_with_a_dot_is_explained() -> None:
     assert text == "data.initialisation=3: expected str, got int."
 
 
-def test_keywords_are_followed_to_the_next_constructor() -> None:
+def test_keywords_are_looked_up_in_the_next_constructor() -> None:
     known = accepted_arguments(Derived)
     assert set(known.arguments) == {"path", "scale", "names", "horizon", "past_steps"} and not known.open
     assert [name for name, argument in known.arguments.items() if argument.required] == ["path"]
@@ -211,7 +211,7 @@ def test_values_fit_their_annotations(value: Any, annotation: Any, expected: boo
     assert fits(value, annotation) is expected
 
 
-def test_annotations_in_words() -> None:
+def test_descriptions_of_annotations() -> None:
     assert describe_type(int | None) == "int or null"
     assert describe_type(list[str]) == "a list of str"
     assert describe_type(Literal["a", "b"]) == "one of a, b"
@@ -224,7 +224,7 @@ def test_nearest_lists_all_when_few_and_the_closest_when_many() -> None:
     assert nearest("lst", []) == ""
 
 
-def test_build_gives_plain_partials_and_containers(ours: str) -> None:
+def test_build_returns_plain_partials_and_containers(ours: str) -> None:
     part = {"_target_": f"{ours}.Record", "_partial_": True, "levels": 5}
     inner = {"_target_": f"{ours}.Holder", "make": part, "items": [part], "options": {"a": [1, {"b": part}]}}
     held = build(OmegaConf.create({"_target_": f"{ours}.Holder", "make": inner})).make
@@ -234,7 +234,7 @@ def test_build_gives_plain_partials_and_containers(ours: str) -> None:
         assert partial().levels == 5
 
 
-def test_build_hands_arguments_over_untouched(ours: str) -> None:
+def test_build_passes_arguments_unchanged(ours: str) -> None:
     spec, record = WindowSpec(past_steps=4, horizon=2), Record()
     held = build({"_target_": f"{ours}.Holder", "spec": "???", "items": 1}, spec=spec, options=record)
     assert held.spec is spec and held.options is record and held.items == 1
@@ -246,20 +246,20 @@ def test_build_resolves_interpolation_and_keeps_none() -> None:
     assert build(None) is None
 
 
-def test_errors_of_constructors_arrive_as_themselves(ours: str) -> None:
+def test_exceptions_of_constructors_are_not_wrapped(ours: str) -> None:
     with pytest.raises(InputError, match="^as said$"):
         build({"_target_": f"{ours}.Holder", "make": {"_target_": f"{ours}.refuse", "message": "as said"}})
     with pytest.raises(ValueError, match="^from the constructor$"):
         build({"_target_": f"{ours}.Holder", "items": [{"_target_": f"{ours}.stumble"}]})
 
 
-def test_build_runs_nothing_when_a_nested_name_is_refused(ours: str) -> None:
+def test_build_calls_nothing_if_a_nested_name_is_not_allowed(ours: str) -> None:
     node = {"make": {"_target_": f"{ours}.stumble"}, "items": [{"x": {"_target_": "os.getcwd"}}]}
     with pytest.raises(InputError, match=r"items\[0\].x._target_=os.getcwd"):
         build({"_target_": f"{ours}.Holder", **node})
 
 
-def test_build_refuses_nodes_without_target_or_value() -> None:
+def test_nodes_without_target_or_value_are_errors() -> None:
     with pytest.raises(InputError, match="has no _target_"):
         build({"in_features": 1})
     with pytest.raises(InputError, match="in_features has no value"):

@@ -1,4 +1,4 @@
-"""The public face: ``seqmodels.fit`` on frames and files, lazy names, and nothing left behind in the process."""
+"""``seqmodels.fit`` on data frames and files, lazy imports of the package, and restored global state."""
 
 import copy
 import json
@@ -36,7 +36,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_importing_is_light_and_names_are_there(tmp_path: Path) -> None:
+def test_import_loads_no_torch_and_lists_public_names(tmp_path: Path) -> None:
     code = (
         "import sys, seqmodels\n"
         "loaded = {'torch', 'lightning', 'hydra', 'omegaconf', 'polars', 'numpy'} & set(sys.modules)\n"
@@ -48,7 +48,7 @@ def test_importing_is_light_and_names_are_there(tmp_path: Path) -> None:
         sm.fitt  # noqa: B018
 
 
-def test_fit_is_the_command_train(rides: pd.DataFrame, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_equals_the_command_train(rides: pd.DataFrame, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rides.to_csv("rides.csv", index=False)
     trained = sm.fit("rides.csv", target="rides", time="day", model="gru", directory="fitted", **SHORT)
     printed = capsys.readouterr()
@@ -81,7 +81,7 @@ def test_frames_of_three_libraries_give_the_same_model(rides: pd.DataFrame, plac
     assert tables[0]["windows"].min() > 0
 
 
-def test_what_is_trained_loads_in_another_process(rides: pd.DataFrame, place: Path) -> None:
+def test_a_trained_model_loads_in_another_process(rides: pd.DataFrame, place: Path) -> None:
     trained = sm.fit(rides, target="rides", time="day", **SHORT)
     assert trained.directory.parent == Path("runs") and trained.directory.name.endswith("_frame_lstm")
     inputs = trained.model.spec.zeros()
@@ -99,7 +99,7 @@ def test_a_model_without_weights_has_a_table_and_no_checkpoint(rides: pd.DataFra
     assert trained.checkpoint is None and trained.table["row"].to_list()[0] == "seasonal_naive"
 
 
-def test_every_way_to_set_a_key(rides: pd.DataFrame, place: Path) -> None:
+def test_all_ways_to_set_a_key(rides: pd.DataFrame, place: Path) -> None:
     ways = {"model__backbone__hidden": 5, "optimizer": "sgd", "seed": 3, "split": [0.6, 0.2, 0.2],
             "batch_size": np.int64(16), "callbacks": {"figures": None}}  # fmt: skip
     trained = sm.fit(rides, target="rides", time="day", directory="run", **SHORT, **ways,
@@ -129,19 +129,19 @@ def test_every_way_to_set_a_key(rides: pd.DataFrame, place: Path) -> None:
         ({"optimizer_steps": 0}, "optimizer_steps is 0"),
     ],
 )
-def test_mistakes_are_one_sentence_and_leave_nothing(rides, place: Path, arguments, words: str) -> None:
+def test_invalid_input_is_one_sentence_and_leaves_no_files(rides, place: Path, arguments, words: str) -> None:
     settings = {"target": "rides", "time": "day", **{key: SHORT[key] for key in ("past_steps", "logger")}}
     with pytest.raises(InputError, match=words) as caught:
         sm.fit(rides, **(settings | arguments))
     assert "\n" not in str(caught.value) and files_in(place) == []
 
 
-def test_another_object_is_refused(place: Path) -> None:
+def test_an_object_of_another_type_is_an_error(place: Path) -> None:
     with pytest.raises(InputError, match="data.path is a int"):
         sm.fit(3, target="y")
 
 
-def test_nothing_global_is_left_behind(rides: pd.DataFrame, place: Path) -> None:
+def test_global_state_is_restored(rides: pd.DataFrame, place: Path) -> None:
     fit = sm.fit  # its import loads libraries that add filters of their own
     threads, filters, instances = torch.get_num_threads(), list(warnings.filters), copy.copy(Singleton._instances)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What the command line answers: one line for a mistake, a traceback for a fault of ours, and an exit code."""
+"""Errors of the command line: one line for invalid input, a traceback for internal errors, and exit codes."""
 
 import json
 import math
@@ -90,7 +90,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Runs the script in this process, as ``python train.py ...`` would; gives exit code, stdout, stderr."""
+    """Run the script in this process, as ``python train.py ...`` would; returns exit code, stdout, stderr."""
     monkeypatch.chdir(folder)
 
     def run(*arguments: str, full: str = "") -> tuple[int, str, str]:
@@ -132,7 +132,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("arguments", "expected"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
-def test_a_mistake_is_one_line_and_leaves_nothing(command, folder: Path, arguments, expected) -> None:
+def test_invalid_input_is_one_line_and_leaves_no_files(command, folder: Path, arguments, expected) -> None:
     before = sorted(path.relative_to(folder) for path in folder.rglob("*"))
     code, out, err = command(*arguments)
     assert (code, out, err.count("\n")) == (2, "", 1), err
@@ -140,12 +140,12 @@ def test_a_mistake_is_one_line_and_leaves_nothing(command, folder: Path, argumen
     assert sorted(path.relative_to(folder) for path in folder.rglob("*")) == before
 
 
-def test_a_good_command_ends_with_0(command, folder: Path) -> None:
+def test_a_valid_command_exits_with_0(command, folder: Path) -> None:
     assert command("model.in_features=4", "scheduler=cosine") == (0, "", "")
     assert (folder / "out/run/metrics.json").exists()
 
 
-def test_what_the_grammar_hint_proposes_is_accepted(command) -> None:
+def test_the_quoting_suggested_by_the_error_is_valid(command) -> None:
     code, out, _ = command('path="epoch=3-step=10.ckpt"', "--cfg", "job", "--package", "path")
     assert (code, out.strip()) == (0, "epoch=3-step=10.ckpt")
 
@@ -154,18 +154,18 @@ def test_input_error_of_a_job_is_one_line(command) -> None:
     assert command("act=input") == (2, "", "error: the column x is not in the file.\n")
 
 
-def test_our_fault_shows_the_traceback(command) -> None:
+def test_an_internal_error_shows_the_traceback(command) -> None:
     code, _, err = command("act=fault")
     assert code == 1 and err.startswith("Traceback") and err.endswith("RuntimeError: broken\n")
 
 
-def test_exit_codes_pass_and_interruption_is_130(command) -> None:
+def test_exit_codes_of_signals_and_jobs(command) -> None:
     assert command("act=exit") == (7, "", "")
     assert command("act=interrupt") == (130, "", "interrupted\n")
     assert command("act=terminate") == (143, "", "terminated\n")
 
 
-def test_a_failed_job_is_the_worst_for_an_optimiser() -> None:
+def test_a_failed_job_returns_the_worst_value_for_an_optimiser() -> None:
     assert (_worst_value(None), _worst_value("minimize"), _worst_value("maximize")) == (math.inf, math.inf, -math.inf)
     assert _worst_value(OmegaConf.create(["minimize", "maximize"])) == (math.inf, -math.inf)
 
@@ -229,7 +229,7 @@ def test_ctrl_c_is_one_line(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("argument", ["--help", "act=talk"])
-def test_a_reader_that_leaves_ends_it_quietly(folder: Path, argument: str) -> None:
+def test_a_closed_output_pipe_ends_the_command_silently(folder: Path, argument: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)  # as ``| head`` does
     command = [sys.executable, "train.py", argument, "~hydra.callbacks.preflight"]
@@ -238,7 +238,7 @@ def test_a_reader_that_leaves_ends_it_quietly(folder: Path, argument: str) -> No
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_another_broken_pipe_is_our_fault(command) -> None:
+def test_another_broken_pipe_is_an_internal_error(command) -> None:
     code, _, err = command("act=pipe")
     assert code == 1 and err.endswith("BrokenPipeError: of a worker\n")
 
@@ -254,13 +254,13 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("name", "plain"), NAMES.items())
-def test_the_path_of_a_job_can_be_given_as_a_value(command, name: str, plain: str) -> None:
+def test_the_path_of_a_job_is_a_valid_value_of_an_override(command, name: str, plain: str) -> None:
     assert plain_path(name) == plain
     path = f"runs/sweep_2024-01-31_10-00-00-1/2_{plain}/checkpoints/last.ckpt"
     assert command(f"path={path}", "--cfg", "job", "--package", "path")[:2] == (0, f"{path}\n")
 
 
-def test_a_run_continues_where_its_checkpoint_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_continues_in_the_directory_of_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("run/config.yaml", "run/checkpoints/last.ckpt", "other/checkpoints/last.ckpt", "run/last.ckpt"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
@@ -271,7 +271,7 @@ def test_a_run_continues_where_its_checkpoint_lies(tmp_path: Path, monkeypatch: 
         assert run_dir(elsewhere, "new") == "new"
 
 
-def test_a_refused_run_takes_only_empty_directories_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_empty_directories_are_removed_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs/full").mkdir(parents=True)
     (tmp_path / "runs/full/file").touch()

@@ -182,7 +182,7 @@ def test_several_models_in_one_multirun(place: Path) -> None:
         (("rates.stops=3",), "rates.stops=3: the config has no key rates.stops. Nearest: rates.steps"),
         (("rates.steps=many",), "rates.steps=many: expected int"),
         (("rates.steps=3",), "rates.steps is 3; it must be at least 20"),
-        (("ckpt_path=last.ckpt",), "ckpt_path is last.ckpt; a sweep of learning rates begins with fresh weights"),
+        (("ckpt_path=last.ckpt",), "ckpt_path is last.ckpt; a sweep of learning rates starts from new weights"),
     ],
 )
 def test_errors_are_one_sentence(place: Path, overrides: tuple[str, ...], words: str) -> None:

@@ -1,4 +1,4 @@
-"""The command ``seqmodels``: its table, help, completion, and copying of packaged configs."""
+"""The command ``seqmodels``: table of commands, help, completion, and copies of packaged configs."""
 
 import subprocess
 import sys
@@ -64,7 +64,7 @@ def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
         (("--hepl",), "error: --hepl is not a command."),
     ],
 )
-def test_an_unknown_command_is_refused_in_one_line(
+def test_an_unknown_command_is_an_error_of_one_line(
     arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -82,7 +82,7 @@ def test_an_unknown_command_is_refused_in_one_line(
         ("seqmodels find-lr rates.hi", ["rates.highest="]),
     ],
 )
-def test_the_shell_completes_commands_groups_and_keys(tmp_path: Path, line: str, expected: list[str]) -> None:
+def test_completion_of_commands_groups_and_keys(tmp_path: Path, line: str, expected: list[str]) -> None:
     ended = seqmodels(tmp_path, "-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))
     assert (ended.code, ended.err) == (0, "") and ended.out.split() == expected
 
@@ -93,7 +93,7 @@ def test_completion_is_installed_for_the_command(tmp_path: Path) -> None:
         assert ended.code == 0 and "seqmodels" in ended.out, ended.err
 
 
-def test_new_copies_a_config_that_can_be_edited_and_used(tmp_path: Path) -> None:
+def test_new_writes_a_copy_that_can_be_edited_and_used(tmp_path: Path) -> None:
     place = tmp_path / "work"
     place.mkdir()
     ended = seqmodels(place, "new", "model/backbone/lstm", "small_lstm")
@@ -106,7 +106,7 @@ def test_new_copies_a_config_that_can_be_edited_and_used(tmp_path: Path) -> None
     assert (ended.code, ended.err) == (0, "") and "hidden: 3" in (place / "run/config.yaml").read_text()
 
 
-def test_new_gives_an_experiment_a_name_of_its_own(tmp_path: Path) -> None:
+def test_new_copies_an_experiment_under_a_new_name(tmp_path: Path) -> None:
     ended = seqmodels(tmp_path, "new", "experiment/waves/seq_to_seq")
     assert ended.code == 0 and "experiment=waves/my_seq_to_seq" in ended.out
     assert files_in(tmp_path) == ["conf/experiment/waves/my_seq_to_seq.yaml"]
@@ -117,12 +117,14 @@ def test_new_gives_an_experiment_a_name_of_its_own(tmp_path: Path) -> None:
     [
         (("model/lsmt",), "there is no packaged config model/lsmt. Nearest: model/lstm"),
         (("model/lstm", "gru"), "model/gru is the name of a packaged config"),
-        (("model/lstm", "../gru"), "'../gru' is no name of a config"),
+        (("model/lstm", "../gru"), "'../gru' is not a valid config name"),
         (("model/lstm", "a", "b"), "3 arguments were given"),
-        (("model/gru", "taken"), "conf/model/taken.yaml exists already"),
+        (("model/gru", "taken"), "conf/model/taken.yaml already exists"),
     ],
 )
-def test_what_new_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, arguments, words: str) -> None:
+def test_new_rejects_invalid_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, arguments, words: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     taken = tmp_path / "conf/model/taken.yaml"
     taken.parent.mkdir(parents=True)
@@ -134,7 +136,7 @@ def test_what_new_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert files_in(tmp_path) == ["conf/model/taken.yaml"] and taken.read_text() == "mine"
 
 
-def test_a_config_that_a_packaged_one_would_hide_is_refused(tmp_path: Path) -> None:
+def test_a_config_with_the_name_of_a_packaged_one_is_an_error(tmp_path: Path) -> None:
     place = tmp_path / "work"
     (place / "mine/model").mkdir(parents=True)
     (place / "mine/model/lstm.yaml").write_text("defaults: [custom]\n")

@@ -1,4 +1,4 @@
-"""What a run refuses before it begins, how long it trains, and what it counts."""
+"""Settings of a run: checks before it starts, number of epochs, threads and secrets."""
 
 import math
 
@@ -52,7 +52,7 @@ def settings(**changes):
         ({"trainer__limit_val_batches": 0}, "trainer.limit_val_batches is 0"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(change, words):
+def test_invalid_settings_are_errors(change, words):
     assemble.read_plan(settings())
     with pytest.raises(InputError, match=words):
         assemble.read_plan(settings(**change))
@@ -72,11 +72,11 @@ def test_settings_that_cannot_work_are_refused(change, words):
         ({"trainer__limit_train_batches": 0.5}, 88, 100),
     ],
 )
-def test_training_lasts_as_many_optimizer_steps_as_asked(change, batches, epochs):
+def test_number_of_epochs_follows_the_optimizer_steps(change, batches, epochs):
     assert assemble.count_epochs(settings(**change), batches) == epochs
 
 
-def test_a_checkpoint_of_other_data_is_refused(tmp_path):
+def test_a_checkpoint_of_other_data_is_an_error(tmp_path):
     module = small_module(small_waves())
     other = small_module(small_waves(data_seed=7))
     file = str(tmp_path / "last.ckpt")
@@ -86,19 +86,19 @@ def test_a_checkpoint_of_other_data_is_refused(tmp_path):
         check_resume(file, other)
 
 
-def test_the_command_is_kept_without_secrets():
+def test_secrets_in_overrides_are_masked():
     assert mask_override("+logger.comet.api_key=abc=1") == "+logger.comet.api_key=***"
     assert mask_override("data.horizon=3") == "data.horizon=3"
 
 
-def test_a_season_longer_than_the_window_is_said_and_not_compared():
+def test_a_season_longer_than_the_window_is_noted_and_not_compared():
     data = build_data(100, split=[60, 20, 20], season=6, past_steps=5)
     module = small_module(build_data(200, split=[120, 40, 40], season=30, past_steps=20))
     assert list(module.rows) == [MODEL, "naive"]
     assert "a season of 6 steps does not fit into 5 past steps" in str(summarise_data(data).renderables[1])
 
 
-def test_perfectly_periodic_data_have_no_skill_to_speak_of():
+def test_the_skill_of_perfectly_periodic_data_is_undefined():
     data = build_data(200, split=[120, 40, 40], season=1, past_steps=20)
     module: ForecastModule = small_module(data)
     errors = module.errors[MODEL]
@@ -120,7 +120,7 @@ def test_perfectly_periodic_data_have_no_skill_to_speak_of():
         (nn.Identity(), 32, 1),
     ],
 )
-def test_only_wide_models_get_several_threads(monkeypatch, layer, batch, threads):
+def test_only_wide_models_use_several_threads(monkeypatch, layer, batch, threads):
     monkeypatch.setattr(environment, "count_cores", lambda: 4)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     monkeypatch.setattr(torch, "set_flush_denormal", lambda flush: None)  # it would last beyond this test

@@ -1,4 +1,4 @@
-"""The door between configuration and code: from a composed config to built objects; below it nobody sees a config."""
+"""Assembly of a run from a composed config; the code below works with built objects and never sees a config."""
 
 import math
 import time
@@ -25,7 +25,7 @@ FEWEST_EPOCHS, MOST_EPOCHS = 5, 500
 
 
 def read_plan(config: DictConfig) -> Plan:
-    """The plan, and a check of the trainer's settings; raises InputError for a value that cannot work."""
+    """Read the plan and check the settings of the trainer; raises InputError for a value that cannot work."""
     trainer = config.trainer
     if str(trainer.precision) not in PRECISIONS:
         raise InputError(f"trainer.precision is {trainer.precision}; it must be one of {', '.join(PRECISIONS)}.")
@@ -39,10 +39,10 @@ def read_plan(config: DictConfig) -> Plan:
 
 
 def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModule, ForecastModule]:
-    """The data, set up, and the module around the fresh model called ``name``, both shown; seeds every generator.
+    """Seed all generators, set up the data, build the model called ``name`` with its module, and print summaries.
 
-    ``data``: arguments of the DataModule that no config can hold, such as a data frame. Raises InputError for settings
-    that cannot work, before anything is opened.
+    ``data`` holds arguments of the DataModule that a config cannot hold, such as a data frame. Raises InputError for
+    settings that cannot work, before any file is opened.
     """
     environment.silence_libraries()
     plan = read_plan(config)
@@ -60,18 +60,18 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
     )
     show(summarise_model(module.forecaster, datamodule.spec.past_steps, name))
     if plan.dropout_passes and module.trainable:
-        with dropout_on(module.forecaster):  # refuses a model without dropout before it is trained
+        with dropout_on(module.forecaster):  # raises for a model without dropout before training begins
             pass
     environment.set_threads(plan.threads, module.forecaster, datamodule.train_dataloader().batch_size)
     return datamodule, module
 
 
 def assemble(config: DictConfig, directory: Path, name: str, **data: Any) -> Run:
-    """The whole run, ready to ``complete``; ``data`` as for ``prepare``."""
+    """Build the run, ready for ``complete``; ``data`` as in ``prepare``."""
     started = time.monotonic()
     datamodule, module = prepare(config, name, **data)
     if module.trainable:
-        module.new_optimizer()  # once, to refuse bad settings early
+        module.new_optimizer()  # raises early for settings that the optimizer rejects
     plan = read_plan(config)
     check_resume(plan.ckpt_path, module)
     callbacks = [build(node) for node in config.callbacks.values() if node is not None]
@@ -87,9 +87,9 @@ def assemble(config: DictConfig, directory: Path, name: str, **data: Any) -> Run
 
 
 def build_trainer(config: DictConfig, directory: Path, **changes: Any) -> pl.Trainer:
-    """The configured trainer with some arguments changed; "auto" is a CUDA device or the CPU.
+    """Build the configured trainer, with ``changes`` to its arguments; "auto" selects a CUDA device or the CPU.
 
-    Other accelerators lack 64-bit numbers for the errors.
+    Other accelerators lack the 64-bit numbers in which errors are summed.
     """
     chosen = config.trainer.accelerator
     return build(
@@ -102,7 +102,7 @@ def build_trainer(config: DictConfig, directory: Path, **changes: Any) -> pl.Tra
 
 
 def count_epochs(config: DictConfig, batches: int) -> int | None:
-    """``trainer.max_epochs``, or where neither it nor ``max_steps`` is set, as many as make ``optimizer_steps``."""
+    """``trainer.max_epochs``; if neither it nor ``max_steps`` is set, the number that gives ``optimizer_steps``."""
     if config.trainer.max_epochs is not None or config.trainer.max_steps != -1:
         return config.trainer.max_epochs
     limit = config.trainer.limit_train_batches
@@ -112,5 +112,5 @@ def count_epochs(config: DictConfig, batches: int) -> int | None:
 
 
 def to_plain(config: Any) -> Any:
-    """A config node as dictionaries, lists and primitives, resolved."""
+    """Convert a config node to resolved dictionaries, lists and primitives."""
     return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config

@@ -1,4 +1,4 @@
-"""The process and machine of a run: threads, silence, and what a repetition needs to know about them."""
+"""Process and machine of a run: threads, log levels, and the record needed to repeat the run."""
 
 import json
 import logging
@@ -18,12 +18,12 @@ from seqmodels.cli.secrets import mask_secrets
 from seqmodels.errors import InputError
 
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "numpy", "polars")
-FULL = 32  # windows in a batch, with which the next was measured
-NARROW = 64  # up to this width a second thread brings little, and costs much where other processes run: see benchmarks
+FULL = 32  # windows in the batch with which NARROW was measured
+NARROW = 64  # up to this width a second thread gains little, and costs much if other processes run: see benchmarks
 
 
 def silence_libraries() -> None:
-    """Keep from the terminal what the libraries print about themselves; errors and our own lines stay."""
+    """Hide notices and warnings of the libraries; their errors and the lines of this project still appear."""
     for name in ("lightning.pytorch", "lightning.fabric", "torch.distributed"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
@@ -31,13 +31,12 @@ def silence_libraries() -> None:
 
 
 def set_threads(threads: int | str, model: nn.Module, batch: int = FULL) -> int:
-    """Set and return the number of CPU threads; "auto" means 1 for a model narrow enough, else all cores.
+    """Set and return the number of CPU threads; "auto" means 1 for a narrow model, else all cores.
 
-    The width is that of its widest product of matrices, which is where threads can share the work.
+    Threads share the work of matrix products, so the width of a model is that of its widest product. Batches of fewer
+    than 32 windows count in proportion: a width of 128 with 8 windows counts as 32.
 
-    Batches smaller than 32 windows leave so much less to share: a width of 128 with 8 of them counts as 32.
-
-    Also flushes denormal numbers to zero, which can slow a recurrent layer down twentyfold.
+    Also flushes denormal numbers to zero, since they can slow a recurrent layer down twentyfold.
 
     Raises InputError unless ``threads`` is "auto" or at least 1.
     """
@@ -52,16 +51,15 @@ def set_threads(threads: int | str, model: nn.Module, batch: int = FULL) -> int:
 
 
 def count_cores() -> int:
-    """CPU cores this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def record(config: DictConfig, command: str, directory: Path) -> dict[str, Any]:
-    """Write config.yaml, command.txt and environment.json into the run directory; returns the environment.
+    """Write config.yaml, command.txt and environment.json into the run directory; return the environment.
 
-    A run that is resumed in its directory adds its command to those before.
-
-    Raises InputError where the directory cannot be written: better now than at the first checkpoint.
+    A run resumed in its directory appends its command to the earlier ones. Raises InputError, before training begins,
+    if the directory cannot be written.
     """
     environment = describe_environment(config.seed)
     commands = directory / "command.txt"
@@ -86,7 +84,7 @@ def to_yaml(config: DictConfig) -> str:
 
 
 def describe_environment(seed: int) -> dict[str, Any]:
-    """Versions, git revision, machine and seed: what a repetition needs besides the config."""
+    """Versions, git revision, machine and seed, which a repetition needs besides the config."""
     return {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
@@ -99,7 +97,7 @@ def describe_environment(seed: int) -> dict[str, Any]:
 
 
 def git_revision() -> str | None:
-    """The git revision of this code, "-dirty" where files were changed; None outside of a checkout."""
+    """The git revision of this code, with "-dirty" if files were changed; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

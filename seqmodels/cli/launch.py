@@ -1,7 +1,7 @@
-"""Launch a command as a Hydra application: configs are checked first, errors are told in one sentence.
+"""Launch a command as a Hydra application: configs are checked first, and errors are reported in one sentence.
 
-Exit codes: 0 done, 1 a fault of ours or failed jobs of a sweep, 2 refused input, 130 interrupted, 143 terminated.
-A traceback is printed for our own faults only. It imports neither torch nor lightning, so that ``--help`` is quick.
+Exit codes: 0 success, 1 an internal error or failed jobs of a sweep, 2 invalid input, 130 interrupted, 143 terminated.
+Only internal errors print a traceback. This module imports neither torch nor lightning, so that ``--help`` is fast.
 """
 
 import argparse
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 def run_dir(ckpt_path: str | None, new: str) -> str:
-    """Where a run writes: the run directory that its checkpoint lies in (so that it continues there), else ``new``."""
+    """The run directory: that of the checkpoint if it lies in one (the run continues there), else ``new``."""
     checkpoint = Path(ckpt_path or "")
     folder = checkpoint.parent.parent
     is_run = checkpoint.parent.name == "checkpoints" and checkpoint.is_file() and (folder / "config.yaml").is_file()
@@ -48,9 +48,9 @@ def run_dir(ckpt_path: str | None, new: str) -> str:
 
 
 def plain_path(name: str) -> str:
-    """A path that neither a shell nor Hydra takes for more than text: ``data.target-[load, wind]`` as ``...load-wind``.
+    """A path without special characters of a shell or of Hydra: ``a-[load, wind]`` becomes ``a-load-wind``.
 
-    Brackets and quotes are left out, since a dash in their place would look like the sign of a number.
+    Brackets and quotes are removed, since a dash in their place would look like the sign of a number.
     """
     return re.sub(r"[^A-Za-z0-9_.+/-]+", "-", re.sub(r"[][(){}'\"]", "", name))
 
@@ -64,30 +64,30 @@ class PastHydra(BaseException):
 
 
 class Job(NamedTuple):
-    """What a command may know about the job that Hydra runs it as."""
+    """The job of Hydra that a command runs in."""
 
     directory: Path  # the run directory
     model: str  # the choice of the group model, such as "lstm"
     overrides: Sequence[str]  # as the user wrote them
-    program: str  # what stands before them: "seqmodels train"
+    program: str  # the words before the overrides: "seqmodels train"
 
     def command(self) -> str:
-        """What the user typed, as a shell would take it, without the values of secrets."""
+        """The command line of the user, quoted for a shell, with secrets masked."""
         return shell_line(self.program, self.overrides)
 
     def train(self, without: Sequence[str] = (), more: Sequence[str] = ()) -> str:
-        """The command that trains with the same overrides, less those that begin with ``without``, and ``more``."""
+        """The training command with these overrides, except those that begin with ``without``, and with ``more``."""
         kept = [override for override in self.overrides if not override.lstrip("+").startswith(tuple(without))]
         return shell_line("seqmodels train", [*kept, *more])
 
 
 def shell_line(program: str, overrides: Sequence[str]) -> str:
-    """A command line with the values of secrets masked."""
+    """A command line quoted for a shell, with secrets masked."""
     return f"{program} {shlex.join(map(mask_override, overrides))}".rstrip()
 
 
 def mask_override(override: str) -> str:
-    """The override, without its value where that is a secret."""
+    """The override, with *** for its value if that is a secret."""
     key, equals, _ = override.partition("=")
     return f"{key}=***" if equals and is_secret(key) else override
 
@@ -96,32 +96,32 @@ Task = Callable[..., Any]  # called with the composed config and the Job
 
 
 def launch(task: Task, config: str, program: str, arguments: Sequence[str], folder: Path | None = None) -> NoReturn:
-    """Run ``task`` as a Hydra application, with Hydra's grammar, and leave the process with an exit code.
+    """Run ``task`` as a Hydra application and end the process with an exit code.
 
-    ``config`` names the primary config in ``folder`` (the packaged one unless given). ``HYDRA_FULL_ERROR=1`` set by
-    the user always gives the full traceback.
+    ``config`` names the primary config in ``folder``, by default the packaged folder. The full traceback is always
+    printed if the user sets ``HYDRA_FULL_ERROR=1``.
     """
     folder = folder or packaged_folder()
     full = os.environ.get(FULL_ERROR) == "1"
-    os.environ[FULL_ERROR] = "1"  # makes Hydra raise what it would print
+    os.environ[FULL_ERROR] = "1"  # makes Hydra raise its errors instead of printing them
     sys.argv = [program.split()[-1 if program.endswith(".py") else 0], *arguments]
     try:
         _refuse_unknown_flags()
         _refuse_shadowed(folder)
         hydra.main(version_base=VERSION_BASE, config_path=str(folder), config_name=config)(_guard(task, program))()
-        sys.stdout.flush()  # here, where a reader that has left can still be answered for
-    except BaseException as caught:  # the outermost frame: nothing may pass without an exit code
+        sys.stdout.flush()  # here, where a closed pipe can still be handled
+    except BaseException as caught:  # the outermost frame: every error gets an exit code
         error = caught.__cause__ if isinstance(caught, PastHydra) and caught.__cause__ else caught
         sys.exit(_report(error, full, folder, config))
     sys.exit(0)
 
 
 def _guard(task: Task, program: str) -> Callable[[DictConfig], Any]:
-    """The task as Hydra calls it: in a sweep its failure is written down and the other jobs go on.
+    """Wrap the task so that a failed job of a sweep is recorded and the other jobs still run.
 
-    In a sweep every error, ``SystemExit`` too, becomes ``error.txt`` in the job's directory and the worst possible
-    value for an optimiser (infinite; NaN would end an optuna study). Only an interruption or a termination of the
-    process still ends the sweep. Outside of a sweep errors pass through to ``launch``.
+    In a sweep every error, ``SystemExit`` too, is written to ``error.txt`` in the job's directory, and the job
+    returns the worst value for an optimiser (infinite, since NaN would end an optuna study). Only an interruption or
+    a termination of the process ends the sweep. Outside a sweep errors pass through to ``launch``.
     """
 
     def guarded(config: DictConfig) -> Any:
@@ -146,7 +146,7 @@ def _guard(task: Task, program: str) -> Callable[[DictConfig], Any]:
 
 
 def _refuse_shadowed(folder: Path) -> None:
-    """Raise InputError for a file of the user's config folder that Hydra would pass over for a packaged one."""
+    """Raise InputError for a file of the user's config folder that a packaged config of the same name would hide."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd")
     own = parser.parse_known_args()[0].config_dir
@@ -156,23 +156,23 @@ def _refuse_shadowed(folder: Path) -> None:
         place = file.relative_to(own)
         if (folder / place).is_file():
             raise InputError(
-                f"{file} has the name of a packaged config, which would be taken instead; rename it, for example to"
+                f"{file} has the name of a packaged config, which would be used instead; rename it, for example to"
                 f" my_{place.name}."
             )
 
 
 def _remove_empty(folder: Path) -> None:
-    """Take back the directory that Hydra made for a run that was refused, and what it made to hold it."""
+    """Remove the directory that Hydra created for a run that could not start, and its parents if empty."""
     here = Path.cwd()
     for place in (folder, *(parent for parent in folder.parents if parent != here and parent.is_relative_to(here))):
         try:
             place.rmdir()
-        except OSError:  # something is in it
+        except OSError:  # not empty
             return
 
 
 def _write_error(error: BaseException, folder: Path) -> None:
-    """One sentence, an empty line, the traceback."""
+    """Write one sentence, an empty line and the traceback."""
     kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
     summary = f"{kind}{one_line(error) or 'no message'}"
     trace = "".join(traceback.format_exception(error))
@@ -181,7 +181,7 @@ def _write_error(error: BaseException, folder: Path) -> None:
 
 
 def _worst_value(direction: Any) -> Any:
-    """The value no optimiser prefers: infinite, negative where the sweeper maximises; one for each direction."""
+    """The worst value for an optimiser: infinite, negative if the sweeper maximises; one for each direction."""
     if OmegaConf.is_list(direction):
         return tuple(_worst_value(one) for one in direction)
     return float("-inf") if "maximize" in str(direction).lower() else float("inf")
@@ -194,7 +194,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _signal_exit_code(error: BaseException) -> int | None:
-    """The exit code if the process was told from outside to end; a trainer turns both signals into ``SystemExit``."""
+    """The exit code if a signal ended the process, else None; a trainer turns both signals into ``SystemExit``."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     if isinstance(error, SystemExit):
@@ -206,7 +206,7 @@ def _signal_exit_code(error: BaseException) -> int | None:
 
 
 def _report(error: BaseException, full: bool, folder: Path, name: str) -> int:
-    """Tell the user on standard error and give the exit code."""
+    """Print the error to standard error and return the exit code."""
     code = _signal_exit_code(error)
     if code is None and isinstance(error, SystemExit):
         return _exit_code(error)
@@ -232,17 +232,17 @@ def _exit_code(error: SystemExit) -> int:
 
 
 def _reader_has_left() -> bool:
-    """Whether standard output is a pipe that nobody reads any more (``| head``); what is left to say is dropped."""
+    """True if standard output is a pipe closed by its reader (``| head``); further output is then discarded."""
     try:
-        print(flush=True)  # an empty line, since a write is the only way to know
+        print(flush=True)  # an empty line, since only a write can tell
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes again at exit
         return True
     return False
 
 
 def _refuse_unknown_flags() -> None:
-    """Hydra's own parser would answer with its usage, many lines long."""
+    """Raise InputError for an unknown flag; Hydra's own parser would print its long usage text."""
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
@@ -252,19 +252,19 @@ def _refuse_unknown_flags() -> None:
         raise InputError(f"{one_line(message)}: no such use of a flag.{hint}")
 
     parser.error = refuse  # type: ignore[method-assign]  # argparse offers no other way to word its errors
-    if {"--version"}.isdisjoint(sys.argv):
+    if "--version" not in sys.argv:
         parser.parse_args()
 
 
 class Preflight(Callback):
-    """A wrong key, type or option is refused before the first job, and no directory is left behind."""
+    """Check of keys, types and options before the first job, so that a mistake leaves no directory behind."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the one config."""
         _carry(lambda: _check(config, _known_keys(config)))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check each swept value once, the other swept keys at their first value."""
+        """Check each swept value once, with the other swept keys at their first values."""
         _carry(lambda: _check_sweep(config))
 
 
@@ -283,7 +283,7 @@ def _check_sweep(config: DictConfig) -> None:
 
 
 def _known_keys(config: DictConfig) -> set[str]:
-    """Top-level keys of the config without overrides, and the groups it can choose from."""
+    """Top-level keys of the config without overrides, and the groups it selects from."""
     loader = GlobalHydra.instance().config_loader()
     default = loader.load_configuration(config.hydra.job.config_name, overrides=[], run_mode=RunMode.MULTIRUN)
     groups = {str(choice).split("/")[0].split("@")[0] for choice in default.hydra.runtime.choices}
@@ -291,7 +291,7 @@ def _known_keys(config: DictConfig) -> set[str]:
 
 
 def _check(config: DictConfig, known: set[str]) -> None:
-    """Check with Hydra's own keys at hand, so that ``${hydra:...}`` resolves as it will in the job."""
+    """Check with Hydra's own keys present, so that ``${hydra:...}`` resolves as it will in the job."""
     ready = copy.deepcopy(config)
     with read_write(ready.hydra), open_dict(ready.hydra):
         ready.hydra.runtime.output_dir = "."
@@ -305,7 +305,7 @@ def _check(config: DictConfig, known: set[str]) -> None:
 
 
 def _variants(config: DictConfig) -> Iterator[list[str]]:
-    """Override lists in which every listed value of every swept key occurs; intervals have no list of values."""
+    """Lists of overrides that together contain every value of every swept key; intervals have no listed values."""
     given = list(config.hydra.overrides.task)
     given += [f"{key}={value}" for key, value in (OmegaConf.select(config, "hydra.sweeper.params") or {}).items()]
     fixed: list[str] = []

@@ -1,4 +1,4 @@
-"""The command line: one table of commands, none of them imported before it is asked for, so that --help is quick."""
+"""The command line: a table of commands, each imported only when it runs, so that ``--help`` is fast."""
 
 import importlib
 import os
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NoReturn
 
 
 class Command(NamedTuple):
-    """A line of the table: where its function stands, the config it composes ("" for none), and what it does."""
+    """A line of the table: the function, the config that it composes ("" if none), and a summary for the help."""
 
     function: str  # "module:name" below seqmodels.cli.commands
     config: str
@@ -41,10 +41,10 @@ Tab completion: eval "$(seqmodels -sc install=bash)", or zsh or fish in place of
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "") -> NoReturn:
-    """Run one command and leave the process with its exit code.
+    """Run one command and end the process with its exit code.
 
-    ``arguments`` are those of the process unless given. ``program`` is what the user typed up to the command's own
-    arguments, such as "python train.py", where it is not "seqmodels COMMAND".
+    ``arguments`` are by default those of the process. ``program`` replaces "seqmodels COMMAND" in recorded command
+    lines, as "python train.py" does.
     """
     name, *rest = [*(sys.argv[1:] if arguments is None else arguments)] or ["--help"]
     if name in ("-h", "--help", "help"):
@@ -77,9 +77,10 @@ def _refuse_command(name: str) -> NoReturn:
 
 
 def _find_completed_command(query: Sequence[str]) -> str:
-    """The command whose arguments are completed: Hydra sees the line without the command's name.
+    """The command whose arguments are to be completed; its name is removed from the line that Hydra sees.
 
-    Completes the name itself where it is still being typed, and leaves the process. Installing needs any command.
+    If the name itself is still being typed, print its completions and end the process. To install completion, any
+    command will do.
     """
     words = os.environ.get("COMP_LINE", "").split(" ")
     if len(words) < 2 or not any(one.startswith("query=") for one in query):

@@ -1,4 +1,4 @@
-"""Turns what Hydra raises while it composes a config into one sentence; knows Hydra's errors and their wording."""
+"""Error messages of one sentence for the exceptions that Hydra raises while it composes a config."""
 
 import argparse
 import re
@@ -24,12 +24,12 @@ QUOTE = r"""values with = , : ( ) { } [ ] or spaces need quotes twice, like 'key
 
 
 def one_line(text: object) -> str:
-    """The text with every run of white space and line breaks as one space."""
+    """Replace every run of white space and line breaks with one space."""
     return " ".join(str(text).split())
 
 
 class Choices(NamedTuple):
-    """What a command may name: the keys, the options of every group, and the groups that this config selects from."""
+    """Keys of a config, the options of every group, and the groups that the config selects from."""
 
     keys: list[str]
     options: dict[str, list[str]]
@@ -37,7 +37,7 @@ class Choices(NamedTuple):
 
 
 class CommandLine:
-    """What can be said on the command line: the keys and groups of the config without the override at fault."""
+    """The arguments of a command, and the keys and groups available to it without the override at fault."""
 
     def __init__(self, folder: Path, name: str, arguments: list[str]):
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -50,26 +50,26 @@ class CommandLine:
         self.overrides = [argument for argument in rest if not argument.startswith("-")]
 
     def override(self, key: str) -> str:
-        """The override that names ``key`` as the user wrote it, else the key."""
+        """The override of ``key`` as the user wrote it; the key itself if there is no such override."""
         return next((given for given in self.overrides if _key(given) == key), key)
 
     def choices(self, without: str) -> Choices:
-        """CommandLine from the overrides that choose groups, or from none where these fail."""
+        """Keys and groups of the config composed with the user's group choices, or without them if that fails."""
         for chosen in ([one for one in self._group_overrides if one != without], []):
             try:
                 return self._compose(chosen)
-            except Exception:  # a second fault in the command: the plain config still helps
+            except Exception:  # a second mistake in the command: the default config still helps
                 continue
         return Choices([], {}, [])
 
     def swept(self, key: str) -> bool:
-        """Whether ``key`` is there only with a choice that is swept: Hydra composes a sweep without those."""
+        """True if ``key`` exists only with a swept group choice; Hydra composes a sweep without such choices."""
         swept = [one for one in self.overrides if "." not in _key(one) and "," in one and "[" not in one]
         if not swept:
             return False
         try:
             return key in self._compose([*self._group_overrides, *(one.partition(",")[0] for one in swept)]).keys
-        except Exception:  # another fault, which has its own sentence
+        except Exception:  # another mistake, which has its own message
             return False
 
     @cached_property
@@ -93,13 +93,13 @@ def _key(override: str) -> str:
 
 def _groups(sources: list[ConfigSource], parent: str = "") -> Iterator[str]:
     for name in _list(sources, parent, ObjectType.GROUP):
-        if name != "hydra":  # no group to train with
+        if name != "hydra":  # Hydra's own groups are no choice of a user
             yield f"{parent}{name}"
             yield from _groups(sources, f"{parent}{name}/")
 
 
 def _list(sources: list[ConfigSource], group: str, kind: ObjectType) -> list[str]:
-    """As the config loader would, which reads its whole configuration anew for each group."""
+    """Names in a group; the config loader's own method would read its whole configuration again for each group."""
     place = group.rstrip("/")
     found = (source.list(place, kind) for source in sources if source.is_group(place))
     return sorted({name for names in found for name in names})
@@ -114,7 +114,7 @@ def _paths(plain: dict[Any, Any], start: str = "") -> Iterator[str]:
 
 
 def sentence(error: BaseException, command: CommandLine) -> str | None:
-    """What the user should mend, in one sentence; None when the error is not theirs."""
+    """One sentence that tells the user what to correct; None if the error is not theirs."""
     if isinstance(error, InputError):
         return one_line(error)
     if isinstance(error, OverrideParseException):
@@ -128,7 +128,7 @@ def sentence(error: BaseException, command: CommandLine) -> str | None:
     if isinstance(error, (InterpolationKeyError, InterpolationResolutionError)):
         return f"{error.full_key} cannot be resolved: {_first_line(error)}"
     if isinstance(error, OSError) and _comes_from(error, "hydra.core.utils"):
-        return f"{error.filename}: the run directory cannot be made ({error.strerror})."
+        return f"{error.filename}: the run directory cannot be created ({error.strerror})."
     if any(kind.__name__ == "MisconfigurationException" for kind in type(error).__mro__):
         return f"trainer: {_end(one_line(error).removesuffix('!'))}"
     if isinstance(error, HydraException) or any(kind.__name__ == "YAMLError" for kind in type(error).__mro__):
@@ -137,7 +137,7 @@ def sentence(error: BaseException, command: CommandLine) -> str | None:
 
 
 def _comes_from(error: BaseException, module: str) -> bool:
-    """Whether the error passed through this module; what a job raises reaches us past Hydra."""
+    """True if the traceback contains a frame of this module."""
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     return any(frame.f_globals.get("__name__") == module for frame in frames)
 
@@ -186,7 +186,7 @@ def _unknown(key: str, command: CommandLine) -> str:
     if "/" in key:
         return f"{override}: there is no group {key}.{nearest(key, options)}"
     if command.swept(key):
-        return f"{override}: the config has {key} only with a choice that is swept; in a sweep, write ++{override}."
+        return f"{override}: {key} exists only with a swept choice of a group; in a sweep, write ++{override}."
     inside = key.startswith("hydra.")
     choices = [*(name for name in keys if name.startswith("hydra.") == inside), *({} if inside else options)]
     parent, _, leaf = key.rpartition(".")
@@ -196,7 +196,7 @@ def _unknown(key: str, command: CommandLine) -> str:
 
 
 def _from_hydra(error: ValueError, command: CommandLine) -> str | None:
-    """A plain ``ValueError`` is the user's only when Hydra itself raised it."""
+    """Message for a plain ``ValueError`` that Hydra itself raised; None for those of other code."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

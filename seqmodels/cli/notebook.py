@@ -29,25 +29,16 @@ from seqmodels.training.run import Run
 from seqmodels.window import AbstractForecaster
 
 DATA = "csv"  # the option of the group data that reads tables
-GROUPS = (
-    "model",
-    "optimizer",
-    "scheduler",
-    "trainer",
-    "callbacks",
-    "logger",
-    "experiment",
-    "debug",
-)  # groups to choose from
+GROUPS = ("model", "optimizer", "scheduler", "trainer", "callbacks", "logger", "experiment", "debug")
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What ``fit`` returns: the trained model, its result table, and where everything was written.
+    """Result of ``fit``: the trained model, its result table and its run directory.
 
     ``model`` holds the weights of the best checkpoint and is in evaluation mode. ``table`` has one row per stage and
     forecast (the model, naive, seasonal naive), with MAE, RMSE, MSE, MASE, skill and the number of windows.
-    ``value`` is the monitored figure on the validation windows.
+    ``value`` is the monitored metric on the validation windows.
     """
 
     run: Run
@@ -87,17 +78,17 @@ def fit(
 ) -> TrainedModel:
     """Train a model on a table, test its best weights beside the naive forecasts, and write a run directory.
 
-    ``data``: a data frame of pandas or polars, an Arrow table, or what ``data.path`` takes: a CSV or Parquet file, a
+    ``data`` is a data frame of pandas or polars, an Arrow table, or a value of ``data.path``: a CSV or Parquet file, a
     list of files, a directory. ``model`` and every other group take the name of an option, such as ``optimizer="sgd"``.
 
-    ``overrides``: everything else that the command line takes. Arguments of the data by their own name
+    ``overrides`` are all other settings of the command line: arguments of the data by their own names
     (``past_steps=56``, ``id="shop"``), top-level keys (``seed=1``), a mapping for the keys of a group
     (``trainer={"max_epochs": 5}``), nested keys with two underscores or in a mapping (``model__backbone__hidden=64``,
     ``**{"model.backbone.hidden": 64, "model/readout": "seq_to_vector"}``).
 
-    Defaults, checks and files are those of ``seqmodels train``. ``directory`` is a new one under ``runs`` unless given.
+    Defaults, checks and files are those of ``seqmodels train``. ``directory`` is by default a new one under ``runs``.
 
-    Raises InputError, with one sentence, for everything that the user can mend.
+    Raises InputError, with a message of one sentence, for every mistake that the user can correct.
     """
     given = {"target": target, "time": time, "horizon": horizon, **overrides}
     settings = {key: _plain(value) for key, value in given.items() if value is not None or key in overrides}
@@ -105,7 +96,7 @@ def fit(
     folder = Path(directory) if directory is not None else _new_directory("frame" if frame else DATA, model)
     path = f"<{type(data).__module__.partition('.')[0]} data frame>" if frame else _plain(data)
     config = _config(model, {**settings, "data.path": path}, folder)
-    with _globals_restored():
+    with _restore_globals():
         made = {"path": data} if frame else {}
         run, value = run_training(config, folder, model, _call(path, {"model": model, **settings}), **made)
     return TrainedModel(run, value)
@@ -116,7 +107,7 @@ def _new_directory(data: str, model: str) -> Path:
 
 
 def _plain(value: Any) -> Any:
-    """What a config can hold: primitives, lists and mappings; dates and paths as text."""
+    """Convert to values that a config can hold: primitives, lists and mappings; dates and paths become text."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -129,7 +120,7 @@ def _plain(value: Any) -> Any:
 
 
 def _config(model: str, settings: Mapping[str, Any], directory: Path) -> DictConfig:
-    """The checked and resolved config of the run, with Hydra's state as it was before."""
+    """The checked and resolved config of the run; the global state of Hydra is restored afterwards."""
     folder = packaged_folder()
     choices = {"data": DATA, "model": model}
     choices |= {key: value for key, value in settings.items() if _is_choice(key, value)}
@@ -157,7 +148,7 @@ def _is_choice(key: str, value: Any) -> bool:
 
 
 def _set(config: DictConfig, key: str, value: Any) -> None:
-    """Set what the user calls ``key``; mappings are merged into what is there."""
+    """Set the value of the user's ``key``; a mapping is merged into the existing one."""
     place = _place(config, key)
     if isinstance(value, Mapping) and OmegaConf.is_dict(OmegaConf.select(config, place)):
         for name, inner in value.items():
@@ -167,7 +158,7 @@ def _set(config: DictConfig, key: str, value: Any) -> None:
 
 
 def _place(config: DictConfig, key: str) -> str:
-    """The full key in the config; raises InputError for one that is not there."""
+    """The full key in the config; raises InputError for an unknown key."""
     dotted = key.replace("__", ".")
     known = list(_keys(config))
     if dotted in known:
@@ -176,7 +167,7 @@ def _place(config: DictConfig, key: str) -> str:
         return f"data.{dotted}"
     parent, _, leaf = dotted.rpartition(".")
     if parent in known and "_target_" in OmegaConf.select(config, parent):
-        return dotted  # perhaps an argument that no file names: the check of the config knows
+        return dotted  # perhaps an argument that no file lists; the check of the config decides
     arguments = [name.removeprefix("data.") for name in known]
     raise InputError(f"fit has no argument {key}.{nearest(dotted, arguments)}")
 
@@ -191,7 +182,7 @@ def _keys(node: DictConfig, start: str = "") -> Iterator[str]:
 
 
 def _call(path: Any, settings: Mapping[str, Any]) -> str:
-    """The call as Python, without the values of secrets: what ``command.txt`` keeps."""
+    """The call as Python code for ``command.txt``, with secrets masked."""
     shown = {key: "***" if is_secret(key) else value for key, value in settings.items()}
     plain = [f"{key}={value!r}" for key, value in shown.items() if key.isidentifier()]
     others = {key: value for key, value in shown.items() if not key.isidentifier()}
@@ -199,8 +190,8 @@ def _call(path: Any, settings: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def _globals_restored() -> Iterator[None]:
-    """Filters of warnings, threads and the rounding of denormal numbers as they were, whatever a run sets."""
+def _restore_globals() -> Iterator[None]:
+    """Restore warning filters, the number of threads and the rounding of denormal numbers after a run."""
     threads, flushed = torch.get_num_threads(), flushes_denormals()
     with warnings.catch_warnings():
         try:

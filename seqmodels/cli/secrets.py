@@ -1,4 +1,4 @@
-"""Which configuration keys hold secrets; their values are never written anywhere."""
+"""Secrets in a config, recognised by their keys; their values are never written to a file or the terminal."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ WORDS = ("token", "secret", "password", "api_key")
 
 
 def is_secret(key: Any) -> bool:
-    """Whether a key, dotted or not, sounds as if its value were a secret."""
+    """True if the name of a key, dotted or not, suggests that its value is a secret."""
     return any(word in str(key).lower() for word in WORDS)
 
 
 def mask_secrets(node: Any) -> Any:
-    """The same nested dictionaries and lists, with *** for every secret that is set."""
+    """Copy nested dictionaries and lists with *** in place of every secret that is set."""
     if isinstance(node, dict):
         return {
             key: "***" if is_secret(key) and value is not None else mask_secrets(value) for key, value in node.items()

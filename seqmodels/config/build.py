@@ -1,4 +1,4 @@
-"""Build objects from a config: resolve the names that may be built, and construct nested nodes."""
+"""Construction of objects from config nodes, restricted to an allowed set of modules."""
 
 import functools
 import importlib
@@ -13,11 +13,11 @@ from seqmodels.errors import InputError
 
 ALLOWED = ("seqmodels.", "datamodules.", "torch.nn.", "torch.optim.", "lightning.pytorch.", "torchmetrics.")
 MISSING = "???"
-FEW = 8  # as many names are listed in full
+FEW = 8  # up to this number, all names are listed
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """End of a sentence about ``name``: its closest choices first, all when they are few; empty without any."""
+    """Hint that lists the choices closest to ``name``, best first: all if they are few; empty if there are none."""
     score = {choice: SequenceMatcher(None, name.lower(), choice.lower()).ratio() for choice in choices}
     ranked = sorted(score, key=lambda choice: (-score[choice], choice))
     if len(ranked) > FEW:
@@ -28,8 +28,8 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 def resolve(name: Any, key: str = "_target_") -> Callable[..., Any]:
     """The class or function called ``name``; raises ``InputError``, before any import, for a name outside ALLOWED.
 
-    The name must be that of a module and one attribute, and what it leads to must itself come from a module in
-    ALLOWED: a module's own imports (``torch.nn.modules.module.weakref``) open no way out.
+    The name consists of a module and one attribute. The object found must itself be defined in a module of ALLOWED, so
+    that the imports of an allowed module (``torch.nn.modules.module.weakref``) cannot be used.
     """
     if not isinstance(name, str) or not name.startswith(ALLOWED):
         raise InputError(f"{key}={name}: only names that begin with {', '.join(ALLOWED)} may be built.")
@@ -45,17 +45,17 @@ def resolve(name: Any, key: str = "_target_") -> Callable[..., Any]:
     if not (inspect.isclass(target) or inspect.isfunction(target)):
         raise InputError(f"{key}={name}: only a class or a function may be built.")
     if not f"{target.__module__}.".startswith(ALLOWED):
-        raise InputError(f"{key}={name} leads to {target.__module__}, outside of what may be built.")
+        raise InputError(f"{key}={name} leads to {target.__module__}, which is outside the modules that may be built.")
     return target
 
 
 def build(node: Any, **arguments: Any) -> Any:
-    """Build the object a node describes, nested ones first; the one way to instantiate.
+    """Build the object that a node describes, nested nodes first; None stays None.
 
-    Lists and mappings arrive as plain ones; ``_partial_: true`` gives a ``functools.partial`` (Hydra's own validate
-    a policy at every call); ``arguments`` replace the node's and reach the constructor untouched, and what a
-    constructor raises arrives as itself: for these three, the constructors are called here and not by Hydra.
-    Every name is checked against ALLOWED before the first constructor runs. None stays None.
+    Every name is checked against ALLOWED before the first constructor runs. Unlike ``hydra.utils.instantiate``, lists
+    and mappings are passed as plain ones, ``_partial_: true`` gives a plain ``functools.partial`` (Hydra's validates a
+    policy at every call), ``arguments`` replace those of the node and reach the constructor unchanged, and exceptions
+    of a constructor are not wrapped.
 
     Raises:
         InputError: a name that may not be built, a key without value, or a node without ``_target_``.

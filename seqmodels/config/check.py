@@ -1,4 +1,4 @@
-"""Check a composed config against the signatures of the constructors that it names."""
+"""Check of a composed config against the signatures of the constructors that it names."""
 
 import inspect
 import math
@@ -20,7 +20,7 @@ MAPPINGS = (dict, Mapping)
 
 
 class Argument(NamedTuple):
-    """One keyword: its annotation (``inspect.Parameter.empty`` when unknown), default and whether it must be given."""
+    """A keyword argument; ``annotation`` is ``inspect.Parameter.empty`` if unknown."""
 
     annotation: Any
     default: Any
@@ -28,16 +28,16 @@ class Argument(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """The keywords of a target; ``open`` says that it passes others on to where no signature can be seen."""
+    """Keyword arguments of a target; ``open`` if it also passes others to a function without a known signature."""
 
     arguments: dict[str, Argument]
     open: bool
 
 
 def accepted_arguments(target: Callable[..., Any]) -> Accepted:
-    """The keywords ``target`` binds; ``**others`` are followed to the next constructor in the resolution order.
+    """Keyword arguments of ``target``; ``**others`` are looked up in the next constructor of the resolution order.
 
-    Only the target's own constructor can require a keyword: it may itself supply those of its bases.
+    Only the target's own constructor can require an argument, since it may supply those of its bases itself.
     """
     found: dict[str, Argument] = {}
     passes_on = False
@@ -51,13 +51,13 @@ def accepted_arguments(target: Callable[..., Any]) -> Accepted:
 
 
 def _constructors(target: Callable[..., Any]) -> list[Callable[..., Any]]:
-    """The functions that may receive the keywords, nearest first."""
+    """Functions that may receive the arguments, nearest first."""
     if not inspect.isclass(target):
         return [target]
     found = []
     for base in target.__mro__:
         ends = base is object or (base.__module__, base.__name__) == ("torch.nn.modules.module", "Module")
-        if ends or getattr(base, "_is_protocol", False):  # these take anything by signature and refuse it when called
+        if ends or getattr(base, "_is_protocol", False):  # their signatures take any argument, which the call rejects
             continue
         new = vars(base).get("__new__")
         own = vars(base).get("__init__") or getattr(new, "__func__", new)  # named tuples have only __new__
@@ -73,7 +73,7 @@ def _parameters(function: Callable[..., Any], bound: bool) -> tuple[dict[str, Ar
         return {}, True
     try:
         hints = get_type_hints(inspect.unwrap(function))
-    except Exception:  # names that exist only for type checkers: then nothing is known about the types
+    except Exception:  # names that exist only for type checkers leave the types unknown
         hints = {}
     found = {}
     for parameter in parameters if bound else parameters[1:]:
@@ -84,10 +84,10 @@ def _parameters(function: Callable[..., Any], bound: bool) -> tuple[dict[str, Ar
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Whether a plain value (number, text, list, mapping, None) may stand where ``annotation`` is asked for.
+    """True if a plain value (number, text, list, mapping, None) is valid for ``annotation``.
 
-    An annotation that is not understood fits everything. Integers stand for floats, bools for nothing
-    but bools, and a float must be finite.
+    An annotation that is not understood accepts every value. An integer is a valid float, a bool is only a valid bool,
+    and a float must be finite.
     """
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
@@ -127,13 +127,13 @@ def _fits_class(value: Any, kind: type) -> bool:
 
 
 def is_built(annotation: Any) -> bool:
-    """Whether what stands there is an object or a factory, which a config describes by a node of its own."""
+    """True if values of this type are objects or factories, which a config describes by a node with ``_target_``."""
     members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
     return any(get_origin(one) is Callable or (inspect.isclass(one) and _is_ours(one)) for one in members)
 
 
 def _is_ours(kind: type) -> bool:
-    """Classes whose instances are never a single value: tensors, torch modules and those of this project."""
+    """True for classes whose instances are never a single value: tensors, torch modules, classes of this project."""
     if issubclass(kind, (Enum, str, int, float)):
         return False
     names = {f"{base.__module__}.{base.__name__}" for base in kind.__mro__}
@@ -142,7 +142,7 @@ def _is_ours(kind: type) -> bool:
 
 
 def describe_type(annotation: Any) -> str:
-    """An annotation in words: ``int | None`` is "int or null"."""
+    """Describe an annotation in words: ``int | None`` is "int or null"."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(describe_type(member) for member in inner))
@@ -157,16 +157,16 @@ def describe_type(annotation: Any) -> str:
     return getattr(annotation, "__name__", str(annotation))
 
 
-SUPPLIED: Mapping[str, Collection[str]] = {"model": ("spec",)}  # arguments that the code passes, by full key
+SUPPLIED: Mapping[str, Collection[str]] = {"model": ("spec",)}  # arguments that the code passes, by the key of the node
 
 
 def check(config: Any, defaults: Iterable[str], supplied: Mapping[str, Collection[str]] = SUPPLIED) -> None:
     """Raise ``InputError`` at the first key of a composed config that no constructor accepts.
 
     Args:
-        config: the composed config, ``DictConfig`` or dict; a key ``hydra`` is passed over.
-        defaults: the top-level keys that are known.
-        supplied: arguments that the code will pass when it builds, by the full key of their node.
+        config: the composed config, ``DictConfig`` or dict; the key ``hydra`` is skipped.
+        defaults: the valid top-level keys.
+        supplied: arguments that the code will pass to ``build``, by the full key of their node.
     """
     root = config if isinstance(config, DictConfig) else OmegaConf.create(config)
     known = [key for key in defaults if key != "hydra"]
@@ -179,7 +179,7 @@ def check(config: Any, defaults: Iterable[str], supplied: Mapping[str, Collectio
 
 
 def _read_value(node: Any, name: Any, key: str) -> Any:
-    """The value of one key, resolved; a key without value is an error here unless the code supplies it."""
+    """The resolved value of one key; raises InputError for a key without value."""
     if OmegaConf.is_missing(node, name):
         raise InputError(f"{key} has no value: give one with {key}=...")
     try:
@@ -204,7 +204,7 @@ def _check_value(value: Any, key: str, supplied: Mapping[str, Collection[str]]) 
 
 
 def _check_container(node: DictConfig, key: str) -> None:
-    """Beside nodes that are built (callbacks, loggers) stand only others of them, or null for one switched off."""
+    """In a mapping of nodes to build (callbacks, loggers), every value must be such a node, or null to disable it."""
     values = {name: _read_value(node, name, f"{key}.{name}") for name in map(str, node)}
     built = [name for name, value in values.items() if OmegaConf.is_dict(value) and "_target_" in value]
     for name, value in values.items():
@@ -230,19 +230,19 @@ def _check_target(node: DictConfig, key: str, supplied: Mapping[str, Collection[
 
 
 def _is_deferred(node: DictConfig) -> bool:
-    """Whether arguments may come later or by position, so that none can be called missing."""
+    """True if arguments may be given later or by position, so that none can be reported as missing."""
     return bool(node.get("_partial_")) or "_args_" in node
 
 
 def _check_type(value: Any, key: str, argument: Argument, raw: str) -> None:
-    """``raw`` is the interpolation that the value comes from, or empty."""
+    """Raise InputError for a value of a wrong type; ``raw`` is the interpolation that it comes from, or empty."""
     if OmegaConf.is_dict(value) and "_target_" in value:
-        return  # what is built there is known only afterwards
+        return  # its type is known only when it is built
     plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     annotation = argument.annotation
     if annotation is inspect.Parameter.empty or (plain is None and argument.default is None) or fits(plain, annotation):
         return
-    given = "null" if plain is None else plain
+    given, kind = ("null", "null") if plain is None else (plain, type(plain).__name__)
     group = key.replace(".", "/")
     hint = (
         f" To select an option of a group write {group}={plain}."
@@ -250,8 +250,4 @@ def _check_type(value: Any, key: str, argument: Argument, raw: str) -> None:
         else ""
     )
     origin = f" (from {raw})" if raw else ""
-    raise InputError(f"{key}={given}{origin}: expected {describe_type(annotation)}, got {_type_name(plain)}.{hint}")
-
-
-def _type_name(value: Any) -> str:
-    return "null" if value is None else type(value).__name__
+    raise InputError(f"{key}={given}{origin}: expected {describe_type(annotation)}, got {kind}.{hint}")

@@ -1,4 +1,4 @@
-"""Compose the packaged configs: where they lie, and how to compose one without touching Hydra's global state."""
+"""Composition of the packaged configs without changes to the global state of Hydra."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ VERSION_BASE = "1.3"
 
 
 def packaged_folder() -> Path:
-    """The folder of the configs: inside the package where it was installed, beside it in a checkout."""
+    """The folder of the configs: inside an installed package, or next to the package in a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "conf"
     return installed if installed.is_dir() else package.parent / "conf"
@@ -24,7 +24,7 @@ def packaged_folder() -> Path:
 
 @contextmanager
 def private_hydra(folder: Path, job_name: str) -> Iterator[None]:
-    """Hydra initialised with ``folder``, whatever state it is in; that state is back afterwards."""
+    """Initialise Hydra with ``folder`` within the context, and restore its earlier state afterwards."""
     before = copy.copy(Singleton._instances)
     for kind in (GlobalHydra, HydraConfig):
         Singleton._instances.pop(kind, None)
@@ -37,6 +37,6 @@ def private_hydra(folder: Path, job_name: str) -> Iterator[None]:
 
 
 def compose(name: str, overrides: Sequence[str], folder: Path | None = None) -> DictConfig:
-    """The config ``name`` with Hydra's own keys (``config.hydra``); raises Hydra's errors for overrides that fail."""
+    """Compose the config ``name`` with Hydra's own keys (``config.hydra``); invalid overrides raise Hydra's errors."""
     with private_hydra(folder or packaged_folder(), name):
         return hydra_compose(name, overrides=list(overrides), return_hydra_config=True)

@@ -1,7 +1,7 @@
-"""``seqmodels check``: prove that nothing of the future reaches the training or the inputs of a model.
+"""``seqmodels check``: prove that no future values leak into the training or the inputs of a model.
 
-It takes the keys of ``train`` and those of ``leaks``. The weights are new ones, or those of ``ckpt_path``. The exit
-code is 1 if a leak was found.
+The keys are those of ``train`` and of ``leaks``. The weights are newly initialised, or those of ``ckpt_path``. The
+exit code is 1 if a leak was found.
 """
 
 import time

@@ -1,7 +1,7 @@
-"""``seqmodels convert``: turn data of any size into a store on the disk, read in constant memory by ``data=store``.
+"""``seqmodels convert``: convert data of any size to a store on disk, which ``data=store`` reads in constant memory.
 
-It takes the keys of ``train`` for data, and the place of the store. The run directory is that of the unfinished store;
-when the same command is run again, it goes on there.
+The keys are the data keys of ``train`` and the path of the store. The run directory holds the unfinished store; the
+same command, run again, continues there.
 """
 
 from omegaconf import DictConfig
@@ -14,7 +14,7 @@ from seqmodels.report import output
 
 
 def convert(config: DictConfig, job: Job) -> None:
-    """Convert the data of ``config``; the run directory is taken back where nothing was left in it."""
+    """Convert the data of ``config``; remove the run directory if it is empty afterwards."""
     environment.silence_libraries()
     data, conversion = build(config.data), build(config.conversion)
     for line in conversion.run(data, to_plain(config.data)):

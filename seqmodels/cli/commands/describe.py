@@ -1,6 +1,6 @@
-"""``seqmodels describe``: the contents, repairs and behaviour of a data set, and the window that suits it.
+"""``seqmodels describe``: the contents, repairs and behaviour of a data set, and a suggested window.
 
-It takes the keys of ``train`` and those of ``description``; no model is built. It writes ``description.html``, the
+The keys are those of ``train`` and of ``description``; no model is built. The command writes ``description.html``, the
 figures and ``metrics.json``, and prints the command that trains with the suggested settings.
 """
 
@@ -15,7 +15,7 @@ from seqmodels.report import output
 from seqmodels.training.run import relative_to_here
 
 SUGGESTED = ("data.past_steps=", "data.horizon=", "data.season=")
-LEFT_OUT = (*SUGGESTED, "description.", "hydra.")  # keys that are not repeated in the training command
+LEFT_OUT = (*SUGGESTED, "description.", "hydra.")  # overrides that are not repeated in the training command
 
 
 def describe(config: DictConfig, job: Job) -> None:

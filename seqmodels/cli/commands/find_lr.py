@@ -1,7 +1,7 @@
 """``seqmodels find-lr``: train with rising learning rates, suggest one, and show why.
 
-It takes the keys of ``train`` and those of ``rates``. The weights and the order of the data are those with which
-training by the same seed would begin; nothing is validated, and the scheduler waits for the training proper.
+The keys are those of ``train`` and of ``rates``. Initial weights and the order of the data are those of training with
+the same seed; there is no validation and no scheduler.
 """
 
 import time
@@ -19,19 +19,19 @@ from seqmodels.report import output, plotting
 from seqmodels.training import loop, lr_finder
 from seqmodels.training.run import relative_to_here
 
-LEFT_OUT = ("optimizer.lr=", "rates.", "hydra.")  # keys that are not repeated in the command that trains
+LEFT_OUT = ("optimizer.lr=", "rates.", "hydra.")  # overrides that are not repeated in the training command
 
 
 def find_lr(config: DictConfig, job: Job) -> float:
-    """One sweep over learning rates in the run directory; returns the suggested one."""
+    """Sweep over learning rates, write the curve into the run directory and return the suggested rate."""
     started = time.monotonic()
     if config.ckpt_path is not None:
-        raise InputError(f"ckpt_path is {config.ckpt_path}; a sweep of learning rates begins with fresh weights.")
+        raise InputError(f"ckpt_path is {config.ckpt_path}; a sweep of learning rates starts from new weights.")
     finder = build(config.rates)
     data, module = prepare(config, job.model)
     if not module.trainable:
         raise InputError(f"model={job.model} has no weights to train, so there is no learning rate to look for.")
-    module.new_optimizer()  # to refuse bad settings early
+    module.new_optimizer()  # raises early for settings that the optimizer rejects
     environment.record(config, job.command(), job.directory)
     train_with_rising_rates(config, job.directory, module, data, finder)
     curve = finder.curve()
@@ -50,12 +50,12 @@ def find_lr(config: DictConfig, job: Job) -> float:
 
 
 def train_with_rising_rates(config: DictConfig, directory: Path, module: Any, data: Any, finder: Any) -> None:
-    """Train as configured, but with the learning rates that the callback ``finder`` sets, and without validation."""
+    """Train as configured, except for the learning rates set by the callback ``finder``, without validation."""
     trainer = build_trainer(
         config,
         directory,
         max_epochs=-1,
-        max_steps=finder.steps + 1,  # the loss after the last rate is that of one more step
+        max_steps=finder.steps + 1,  # one more step gives the loss after the last rate
         max_time=None,
         fast_dev_run=False,
         limit_val_batches=0,

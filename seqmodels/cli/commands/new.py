@@ -1,4 +1,4 @@
-"""``seqmodels new``: copy a packaged config into ./conf, where it is edited and composed with --config-dir conf."""
+"""``seqmodels new``: copy a packaged config into ./conf, to be edited and used with ``--config-dir conf``."""
 
 import sys
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Examples:
 
 
 def new(arguments: Sequence[str]) -> int:
-    """Copy the named config; the exit code."""
+    """Copy the named config and return the exit code."""
     if not arguments or "--help" in arguments or "-h" in arguments:
         print(NEW_USAGE)
         return 0
@@ -31,7 +31,7 @@ def new(arguments: Sequence[str]) -> int:
 
 
 def copy_config(arguments: Sequence[str]) -> str:
-    """Write the copy and return what to say; raises InputError for an unknown config and for a file that exists."""
+    """Write the copy and return the text to print; raises InputError for an unknown config or an existing file."""
     if len(arguments) > 2:
         raise InputError(f"seqmodels new takes a config and a name, but {len(arguments)} arguments were given.")
     name = arguments[0].removeprefix("conf/").removesuffix(".yaml").strip("/")
@@ -42,12 +42,12 @@ def copy_config(arguments: Sequence[str]) -> str:
     group, _, option = name.rpartition("/")
     given = arguments[1].removesuffix(".yaml") if len(arguments) == 2 else f"my_{option}"
     if not given.replace("_", "").replace("-", "").isalnum():
-        raise InputError(f"{given!r} is no name of a config; letters, digits, _ and - make one.")
+        raise InputError(f"{given!r} is not a valid config name; use letters, digits, _ and -.")
     if f"{group}/{given}" in known:
         raise InputError(f"{group}/{given} is the name of a packaged config, which would hide the copy.")
     target = Path("conf", group, f"{given}.yaml")
     if target.exists():
-        raise InputError(f"{target} exists already; choose another name.")
+        raise InputError(f"{target} already exists; choose another name.")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes((folder / f"{name}.yaml").read_bytes())
     chosen = f"experiment={group.removeprefix('experiment').strip('/')}/{given}".replace("=/", "=")

@@ -1,4 +1,4 @@
-"""``seqmodels train``: build what the config names, fit, test the best checkpoint, write results."""
+"""``seqmodels train``: train a model, test its best checkpoint and write the results."""
 
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from seqmodels.training.run import Run
 
 
 def train(config: DictConfig, job: Job) -> float:
-    """One run; returns ``config.monitor`` of the kept weights on the validation windows."""
+    """Train once and return ``config.monitor`` of the kept weights on the validation windows."""
     return run_training(config, job.directory, job.model, job.command())[1]
 
 
 def run_training(config: DictConfig, directory: Path, name: str, command: str, **data: Any) -> tuple[Run, float]:
-    """The run in ``directory``, complete, and its monitored value; ``command`` is recorded as what repeats it."""
+    """Run in ``directory`` and return the run with its monitored value; ``command``, which repeats it, is recorded."""
     run = assemble(config, directory, name, **data)
     recorded = environment.record(config, command, directory)
     scalars.log_config(run.trainer.loggers, environment.to_yaml(config), recorded)
