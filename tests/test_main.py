@@ -1,5 +1,6 @@
 """The command ``seqmodels``: table of commands, help, completion, and copies of packaged configs."""
 
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -39,6 +40,15 @@ def test_help_lists_all_commands(arguments: tuple[str, ...], capsys: pytest.Capt
     assert ended.value.code == 0 and max(map(len, lines)) <= 100
     listed = [line.split()[0] for line in lines[lines.index("commands:") + 1 :] if line.startswith("  ")]
     assert listed == list(COMMANDS)
+
+
+def test_a_reader_that_leaves_ends_the_help_quietly(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as ``| head`` does
+    command = [sys.executable, "-m", "seqmodels", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_help_imports_no_library(tmp_path: Path) -> None:

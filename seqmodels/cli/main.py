@@ -48,13 +48,11 @@ def main(arguments: Sequence[str] | None = None, program: str = "") -> NoReturn:
     """
     name, *rest = [*(sys.argv[1:] if arguments is None else arguments)] or ["--help"]
     if name in ("-h", "--help", "help"):
-        print(USAGE.format(commands="\n".join(f"  {key:9} {one.summary}" for key, one in COMMANDS.items())))
-        sys.exit(0)
+        _answer(USAGE.format(commands="\n".join(f"  {key:9} {one.summary}" for key, one in COMMANDS.items())))
     if name in ("-V", "--version"):
         from seqmodels import __version__
 
-        print(f"seqmodels {__version__}")
-        sys.exit(0)
+        _answer(f"seqmodels {__version__}")
     if name in ("-sc", "--shell-completion"):
         name = _find_completed_command(rest)
         rest = ["-sc", *rest]
@@ -66,6 +64,16 @@ def main(arguments: Sequence[str] | None = None, program: str = "") -> NoReturn:
     from seqmodels.cli.launch import launch
 
     launch(command.run, command.config, program or f"seqmodels {name}", rest)
+
+
+def _answer(text: str) -> NoReturn:
+    """Print the text and leave the process, quietly where nobody reads it any more (``| head``)."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more as it ends
+        sys.exit(1)
+    sys.exit(0)
 
 
 def _refuse_command(name: str) -> NoReturn:
