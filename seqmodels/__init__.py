@@ -43,12 +43,9 @@ __all__ = [*HOMES, "__version__"]  # noqa: PLE0604
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
+        from seqmodels.cli.main import package_version
 
-        try:
-            return version("seqmodels")
-        except PackageNotFoundError:  # a checkout that is not installed
-            return "0+unknown"
+        return package_version()
     if name not in HOMES:
         raise AttributeError(f"module 'seqmodels' has no attribute {name!r}")
     value = getattr(importlib.import_module(HOMES[name]), name)

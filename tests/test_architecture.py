@@ -30,12 +30,11 @@ TORCH_ONLY = (
     "seqmodels.baselines",
     "seqmodels.forecaster",
     "seqmodels.features",
-    "seqmodels.forecaster",
 )
 
 
 def inside(module: str, *packages: str) -> bool:
-    """Whether the module is one of the packages or lies in one of them."""
+    """True if the module is one of the packages or lies in one of them."""
     return any(module == package or module.startswith(package + ".") for package in packages)
 
 

@@ -50,9 +50,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "") -> NoReturn:
     if name in ("-h", "--help", "help"):
         _answer(USAGE.format(commands="\n".join(f"  {key:9} {one.summary}" for key, one in COMMANDS.items())))
     if name in ("-V", "--version"):
-        from seqmodels import __version__
-
-        _answer(f"seqmodels {__version__}")
+        _answer(f"seqmodels {package_version()}")
     if name in ("-sc", "--shell-completion"):
         name = _find_completed_command(rest)
         rest = ["-sc", *rest]
@@ -64,6 +62,16 @@ def main(arguments: Sequence[str] | None = None, program: str = "") -> NoReturn:
     from seqmodels.cli.launch import launch
 
     launch(command.run, command.config, program or f"seqmodels {name}", rest)
+
+
+def package_version() -> str:
+    """The version that is installed, "0+unknown" in a checkout that is not."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("seqmodels")
+    except PackageNotFoundError:
+        return "0+unknown"
 
 
 def _answer(text: str) -> NoReturn:
