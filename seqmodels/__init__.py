@@ -38,7 +38,7 @@ HOMES = {
     "Point": "seqmodels.heads.point",
     "InputError": "seqmodels.errors",
 }
-__all__ = [*HOMES, "__version__"]  # noqa: PLE0604
+__all__ = [*HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

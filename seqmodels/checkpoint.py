@@ -28,7 +28,7 @@ KEY = "forecaster"  # where a checkpoint describes its model; also the prefix of
 
 
 def describe(config: dict[str, Any], spec: WindowSpec) -> dict[str, Any]:
-    """What a checkpoint holds besides weights, to build the model again."""
+    """The entry of a checkpoint from which the model is built again: format, config and spec, as primitives."""
     return {"format": FORMAT, "model": config, "spec": spec.to_dict()}
 
 

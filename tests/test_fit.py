@@ -65,7 +65,8 @@ def test_fit_equals_the_command_train(rides: pd.DataFrame, place: Path, capsys: 
     assert (
         (place / "fitted/command.txt").read_text().startswith("seqmodels.fit('rides.csv', model='gru', target='rides'")
     )
-    assert repr(trained) in ended.out.replace(" \n", "\n") or repr(trained).splitlines()[1] in ended.out
+    shown, table = ([line.rstrip() for line in text.splitlines()] for text in (ended.out, repr(trained)))
+    assert shown[-1 - len(table) : -1] == table, "the last line names the run directory"
     assert trained.value == both[0]["monitor"]["value"]
 
 
@@ -127,6 +128,7 @@ def test_all_ways_to_set_a_key(rides: pd.DataFrame, place: Path) -> None:
         ({"trainer": {"max_epoch": 1}}, "trainer.max_epoch.*Nearest: max_epochs"),
         ({"horizon": "seven"}, "data.horizon=seven: expected int"),
         ({"optimizer_steps": 0}, "optimizer_steps is 0"),
+        ({"horizon": object()}, "not a value that a config can hold: .*object"),
     ],
 )
 def test_invalid_input_is_one_sentence_and_leaves_no_files(rides, place: Path, arguments, words: str) -> None:

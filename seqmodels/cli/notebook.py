@@ -15,13 +15,14 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from seqmodels.cli import launch as launch  # registers the resolvers that configs use
 from seqmodels.cli.commands.train import run_training
 from seqmodels.cli.messages import CommandLine, sentence
 from seqmodels.cli.secrets import is_secret
 from seqmodels.config.build import nearest
-from seqmodels.config.check import SUPPLIED, check
+from seqmodels.config.check import check
 from seqmodels.config.compose import packaged_folder, private_hydra
 from seqmodels.errors import InputError
 from seqmodels.report.output import to_text
@@ -136,10 +137,13 @@ def _config(model: str, settings: Mapping[str, Any], directory: Path) -> DictCon
                     if key not in choices:
                         _set(config, key, value)
                 del config.hydra
-            check(config, known, {**SUPPLIED, "data": ()})
+            check(config, known)
             OmegaConf.resolve(config)
     except HydraException as error:
         raise InputError(sentence(error, CommandLine(folder, "train", arguments)) or str(error)) from None
+    except OmegaConfBaseException as error:
+        reason = str(error).partition("\n")[0].removesuffix(".")
+        raise InputError(f"an argument of fit is not a value that a config can hold: {reason}.") from None
     return config
 
 

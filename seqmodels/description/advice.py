@@ -16,7 +16,7 @@ MANY_SERIES = 20  # from here on there are enough windows even if each series gi
 
 
 class AvailableSteps(NamedTuple):
-    """How many steps of the data a window may span."""
+    """Limits of the data on the number of steps in a window."""
 
     training: int  # steps of a typical series in the training part
     evaluation: int  # and in the shorter one of the validation and test parts

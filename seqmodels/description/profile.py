@@ -21,7 +21,7 @@ DEFAULT_LAGS, MAX_LAGS = 40, 1_000  # of the autocorrelation, if the curves are 
 
 
 class DescriptionOptions:
-    """How closely to look.
+    """Extent of a description.
 
     ``curves``: number of curves (channels of series) whose behaviour is analysed.
     ``drawn``: number of panels in a figure, at most.

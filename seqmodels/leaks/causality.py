@@ -15,7 +15,7 @@ FORECAST_ROUNDING = 1e-6  # of the largest forecast
 
 
 class Dependence(NamedTuple):
-    """How much the forecasts up to an origin depend on the steps after it."""
+    """Largest influence of the steps after an origin on the forecasts up to it; 0 for a causal model."""
 
     origin: int
     change: float  # of a forecast, in the data's own units

@@ -54,7 +54,7 @@ class Perturber:
     def set_up(self, series: SeriesSet) -> WindowDataModule:
         """A DataModule set up on ``series`` in place of what it reads."""
         data = self.make()
-        data.read = lambda: series  # type: ignore[method-assign]
+        data.read = lambda: series  # type: ignore[method-assign]  # of this one object, whatever its class
         data.setup()
         return data
 

@@ -36,7 +36,7 @@ def warm_up_cosine(
     decay = CosineAnnealingLR(optimizer, T_max=max(1, total_steps - steps), eta_min=eta_min)
     schedule = SequentialLR(optimizer, [rise, decay], milestones=[steps])
     # Kept in checkpoints, so that no run is resumed beyond the last step, where the cosine would rise again.
-    schedule.total_steps = total_steps  # type: ignore[attr-defined]
+    schedule.total_steps = total_steps  # type: ignore[attr-defined]  # state_dict saves every attribute
     return schedule
 
 
