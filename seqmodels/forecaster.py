@@ -115,10 +115,11 @@ class Forecaster(AbstractForecaster):
         known_covariates: Tensor | None = None,
         static: Tensor | None = None,
         seasonal_error: Tensor | None = None,
+        level: Tensor | None = None,
     ) -> Output:
         """The forecast after one more time step, (B, 1, H, C, P), in constant memory.
 
-        value: the newest value, (B, C) in raw units.
+        value: the newest value, (B, C) in raw units less ``level`` (B, C) float64, the same for all steps; None: 0.
         state: of the step before; None for the first one.
         observed: (B, C) bool, False where the value is missing; None: all of it is there.
         past_covariates: (B, U), of this step.
@@ -131,6 +132,7 @@ class Forecaster(AbstractForecaster):
             raise InputError(f"this model cannot read values one by one: {self.why_stateless}.")
         inputs = Inputs(
             past_target=value[:, None],
+            level=value.new_zeros((), dtype=torch.float64).expand(value.shape) if level is None else level,
             past_observed=(torch.ones_like(value, dtype=torch.bool) if observed is None else observed)[:, None],
             past_covariates=self._given("past_covariates", past_covariates, value)[:, None],
             known_covariates=self._given("known_covariates", known_covariates, value[:, None]),

@@ -51,7 +51,8 @@ class WindowSpec(NamedTuple):
     of the target may be unobserved, in which case models get the mask as further input features. ``stateful`` says
     whether training windows continue one another where ``Inputs.reset`` is False; evaluation then gives
     ``ConsecutiveWindows``.
-    ``sizes_differ`` says whether the seasonal errors of the series lie more than tenfold apart.
+    ``sizes_differ`` says whether the seasonal errors of the series lie more than tenfold apart. ``levels`` says whether
+    ``Inputs.level`` may differ from 0.
     """
 
     past_steps: int
@@ -65,6 +66,7 @@ class WindowSpec(NamedTuple):
     missing: bool = False
     stateful: bool = False
     sizes_differ: bool = False
+    levels: bool = False
     categories: tuple[Category, ...] = ()  # those of the covariates and statics that are no numbers
     target_statistics: Statistics = Statistics((0.0,), (1.0,))
     past_statistics: Statistics = Statistics()
@@ -113,6 +115,7 @@ class WindowSpec(NamedTuple):
         past, horizon, channels = self.past_steps, self.horizon, len(self.channels)
         return Inputs(
             past_target=torch.zeros(batch, past, channels),
+            level=torch.zeros(1, 1, dtype=torch.float64).expand(batch, channels),
             past_observed=torch.ones(batch, past, channels, dtype=torch.bool),
             past_covariates=torch.zeros(batch, past, len(self.past_covariates)),
             known_covariates=torch.zeros(batch, past + horizon, len(self.known_covariates)),
@@ -124,9 +127,15 @@ class WindowSpec(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What a model may see at forecast time, in raw units; absent parts have width 0, never None."""
+    """What a model may see at forecast time, in raw units; absent parts have width 0, never None.
 
-    past_target: Tensor  # (B, T, C) float32, finite, 0 where not observed
+    ``level`` is a constant of each window and channel that was subtracted from its past and targets before these became
+    float32, so that 1e9 + 70 keeps its last digits. Models forecast without it; whoever shows or writes a value adds
+    it, in float64. It is 0 where float32 holds the changes from step to step well.
+    """
+
+    past_target: Tensor  # (B, T, C) float32, finite, less ``level``; 0 where not observed
+    level: Tensor  # (B, C) float64
     past_observed: Tensor  # (B, T, C) bool, True = measured; False also before the beginning of a short series
     past_covariates: Tensor  # (B, T, U) float32, known up to the origin; a category is its number
     known_covariates: Tensor  # (B, T+H, K) float32, the only thing from the future
@@ -137,7 +146,7 @@ class Inputs(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """The future, in raw units; seen by loss and metrics only."""
+    """The future, in raw units less ``Inputs.level``; seen by loss and metrics only."""
 
     target: Tensor  # (B, H, C) float32, 0 where not observed
     observed: Tensor  # (B, H, C) bool, True = counts
@@ -183,14 +192,17 @@ class Origins(NamedTuple):
 class Output(NamedTuple):
     """Result of a model: of ``forward``, ``loss`` and ``step`` alike."""
 
-    forecast: Tensor | None = None  # (B, S, H, C, P) in the data's own units; from ``loss`` only if asked for
+    forecast: Tensor | None = None  # (B, S, H, C, P) in raw units less the level; from ``loss`` only if asked for
     state: Any = None  # after the last past step, without gradient; None for models that carry no state
     loss: Tensor | None = None  # scalar
     weight: Tensor | int = 0  # number of values that the loss is the mean of
 
 
 class AbstractForecaster(nn.Module, ABC):
-    """Contract of everything that can be trained, measured and drawn: raw windows in, forecasts in raw units out."""
+    """Contract of everything that can be trained, measured and drawn: raw windows in, forecasts in raw units out.
+
+    Both are less ``Inputs.level``.
+    """
 
     spec: WindowSpec
     head: Any  # a ``seqmodels.heads.base.Head``: ``model.head.mean(output.forecast)`` gives (B, S, H, C)

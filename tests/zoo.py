@@ -239,6 +239,7 @@ def window(spec: WindowSpec, batch: int = 3, seed: int = 0) -> Window:
     past = spec.past_steps
     inputs = Inputs(
         past_target=values[:, :past],
+        level=zeros.level,
         past_observed=observed[:, :past],
         past_covariates=columns(spec, spec.past_covariates, zeros.past_covariates, random) * inside[:, :past],
         known_covariates=columns(spec, spec.known_covariates, zeros.known_covariates, random) * inside,

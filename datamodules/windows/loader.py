@@ -118,6 +118,7 @@ class SeriesTensors:
         static = np.zeros((len(series), 0), np.float32) if series.static is None else series.static
         self.static = torch.from_numpy(np.ascontiguousarray(static)).to(self.device)
         means = (spec.past_statistics.mean, spec.known_statistics.mean)
+        self.no_level = torch.zeros(1, 1, dtype=torch.float64, device=self.device)  # one element seen from everywhere
         self.padding_values = [torch.tensor(value, device=self.device) for value in (0.0, False, *means)]
 
     def _unfold(self, rows: np.ndarray | None) -> Tensor | None:
@@ -186,6 +187,7 @@ class SeriesTensors:
             observed = torch.ones(1, 1, 1, dtype=torch.bool, device=self.device).expand(values.shape)
         inputs = Inputs(
             past_target=values[:, :past],
+            level=self.no_level.expand(batch, values.shape[2]),
             past_observed=observed[:, :past],
             past_covariates=(nothing if past_covariates is None else past_covariates)[:, :past],
             known_covariates=nothing if known_covariates is None else known_covariates,

@@ -104,6 +104,7 @@ def as_windows(consecutive: ConsecutiveWindows, past_steps: int) -> Window:
     observed = unfold(torch.cat([inputs.past_observed, targets.observed], dim=1), length)
     seen = Inputs(
         past_target=values[:, :past_steps],
+        level=inputs.level[series],
         past_observed=observed[:, :past_steps],
         past_covariates=unfold(inputs.past_covariates, past_steps),
         known_covariates=unfold(inputs.known_covariates, length),
