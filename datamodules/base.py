@@ -1,8 +1,10 @@
 """Base of all DataModules: from series, with their covariates, to batches of windows."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 
 from datamodules.covariates.prepare import build_transforms, prepare_covariates
+from datamodules.encoder import RowEncoder, training_frequency
 from datamodules.series import STAGES, SeriesSet, Span
 from datamodules.split import split_spans
 from datamodules.statistics import check_winsorise, merge_ranges, winsorise_targets
@@ -109,8 +112,11 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         self.fold, self.winsorise = fold, winsorise
         self.short_series = "exclude" if short_series == "pad" and lanes is not None else short_series
         self.sampling, self.epoch_windows = sampling, epoch_windows
-        self.covariate_transforms = build_transforms(calendar=calendar, holidays=holidays, lags=lags, rolling=rolling)
+        self.transforms = {"calendar": calendar, "holidays": holidays, "lags": lags, "rolling": rolling}
+        self.covariate_transforms = build_transforms(**self.transforms)
         self.loaders: dict[str, Loader] = {}
+
+    columns: Mapping[str, Any] | None = None  # arguments of ``read_table``, for series that are read from a table
 
     @abstractmethod
     def read(self) -> SeriesSet:
@@ -162,6 +168,22 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self.train_dataloader().load_state_dict(state_dict)
 
+    def encoder(self) -> RowEncoder:
+        """What a checkpoint keeps of the data, so that the trained model can read other rows; after ``setup``."""
+        path = getattr(self, "path", None)
+        plain = [str(one) for one in path] if isinstance(path, (list, tuple)) else path
+        return RowEncoder(
+            spec=self.spec,
+            columns=self.columns,
+            path=str(plain) if isinstance(plain, PathLike) else plain if isinstance(plain, (str, list)) else None,
+            transforms=self.transforms,
+            means=self.means,
+            indicators=self.indicators,
+            frequency=training_frequency(self.series),
+            names=self.series.names,
+            units=self.loaders["train"].tensors.seasonal_error.cpu(),
+        )
+
     def examples(self, stage: str, count: int) -> Window:
         """``count`` windows spread evenly over a stage, for figures: always the same ones.
 
@@ -199,6 +221,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         if self.winsorise is not None:
             series = winsorise_targets(series, merge_ranges(train.start, train.stop), self.winsorise)
         prepared = prepare_covariates(series, train, self.horizon, self.covariate_transforms)
+        self.means, self.indicators = prepared.means, prepared.indicators
         series = replace(prepared.series, notes=(*prepared.series.notes, *self._notes()))
         spec = measure_spec(prepared, train)._replace(
             past_steps=self.past_steps,

@@ -1,9 +1,9 @@
 """Frequencies of time series, such as hourly or monthly, and how to infer one from timestamps."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -144,6 +144,26 @@ class LocalDays:
         local = self.frequency.advance(utc_to_local(times, self.zone), steps)
         skipped = np.isnat(local_to_utc(local, self.zone))  # by the clock change in spring: take the next hour
         return local_to_utc(local + skipped * HOUR * MICROSECOND, self.zone)
+
+
+KINDS: dict[str, Callable[..., Frequency]] = {
+    kind.__name__: kind for kind in (IntegerFrequency, FixedFrequency, BusinessDays, Months, LocalDays)
+}
+
+
+def to_dict(frequency: Any) -> dict[str, Any]:
+    """The frequency as primitives, for a checkpoint."""
+    values = {one.name: getattr(frequency, one.name) for one in fields(frequency)}
+    return {
+        "kind": type(frequency).__name__,
+        **{name: to_dict(value) if name == "frequency" else value for name, value in values.items()},
+    }
+
+
+def from_dict(plain: dict[str, Any]) -> Frequency:
+    """Inverse of ``to_dict``."""
+    values = {name: from_dict(value) if name == "frequency" else value for name, value in plain.items()}
+    return KINDS[plain["kind"]](**{name: value for name, value in values.items() if name != "kind"})
 
 
 def _divide(differences: np.ndarray, step: int) -> np.ndarray:

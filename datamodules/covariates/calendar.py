@@ -67,12 +67,13 @@ class Calendar:
                 raise InputError(f"data.calendar holds {name!r}; {part} is a number, not a category: write {part}.")
         self.names = calendar
 
-    def __call__(self, series: SeriesSet, horizon: int) -> Iterator[CovariateColumn]:
+    def __call__(self, series: SeriesSet, horizon: int, fitting: bool = True) -> Iterator[CovariateColumn]:
         time = _local_time(series, "calendar").to_frame()
         for name in self.names:
             part = DATE_PARTS[name.removesuffix(CATEGORY)]
             numbers = time.select(part.number).to_series()
-            _check_varies(series, name, numbers)
+            if fitting:
+                _check_varies(series, name, numbers)
             position = numbers.cast(pl.Float32).to_numpy() - np.float32(part.first)
             for suffix, values in _encode(name, position, time, part):
                 categories = part.values if name.endswith(CATEGORY) else ()
@@ -126,7 +127,7 @@ class Holidays:
         for code in self.codes:
             _country_holidays(code, ())
 
-    def __call__(self, series: SeriesSet, horizon: int) -> Iterator[CovariateColumn]:
+    def __call__(self, series: SeriesSet, horizon: int, fitting: bool = True) -> Iterator[CovariateColumn]:
         time = _local_time(series, "holidays")
         _check_daily(series)
         year = time.dt.year().to_numpy()
@@ -136,15 +137,10 @@ class Holidays:
         if self.dates:
             holidays["holiday"] = self.dates
         for name, dates in holidays.items():
-            yield CovariateColumn(name, _indicator(series, name, days, dates), key="holidays", known=True)
-
-
-def _indicator(series: SeriesSet, name: str, days: np.ndarray, dates: Sequence[date]) -> np.ndarray:
-    """1 if the day is among the dates, else 0: (rows,) -> (rows,)."""
-    values = np.isin(days, np.array(dates, dtype="datetime64[D]").astype(np.int64)).astype(np.float32)
-    if not values.any():
-        raise InputError(f"data.holidays: no row of {series.source} falls on a day of {name!r}; leave it out.")
-    return values
+            values = np.isin(days, np.array(dates, dtype="datetime64[D]").astype(np.int64)).astype(np.float32)
+            if fitting and not values.any():
+                raise InputError(f"data.holidays: no row of {series.source} falls on a day of {name!r}; leave it out.")
+            yield CovariateColumn(name, values, key="holidays", known=True)
 
 
 def _parse_date(text: str) -> date:

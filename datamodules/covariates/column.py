@@ -24,5 +24,9 @@ class CovariateColumn(NamedTuple):
 class CovariateTransform(Protocol):
     """Callable that computes covariate columns from the series; invalid settings raise InputError in ``__init__``."""
 
-    def __call__(self, series: SeriesSet, horizon: int) -> Iterator[CovariateColumn]:
-        """New columns, in order. Raises InputError if the series lack what is needed, such as dates."""
+    def __call__(self, series: SeriesSet, horizon: int, fitting: bool = True) -> Iterator[CovariateColumn]:
+        """New columns, in order.
+
+        Raises InputError if the series lack what is needed, such as dates, and, while ``fitting``, for a column that
+        carries no information.
+        """

@@ -7,13 +7,14 @@ from datamodules.covariates.column import CovariateColumn
 from datamodules.covariates.lags import VALUE, within_series
 from seqmodels.window import Category, InputError
 
+MISSING = " missing"  # ends the name of a missing indicator
 RowSelection = slice | np.ndarray  # a range of rows, or a mask (rows,) bool
 
 
 def impute(
     column: CovariateColumn, offsets: np.ndarray | None, training: RowSelection, source: str
-) -> tuple[CovariateColumn, CovariateColumn | None, str]:
-    """Impute missing numbers; returns the column, its missing indicator of 0 and 1 (or None) and a note.
+) -> tuple[CovariateColumn, CovariateColumn | None, float, str]:
+    """Impute missing numbers; returns the column, its missing indicator of 0 and 1 (or None), its mean and a note.
 
     A missing number becomes the previous number of its series (forward fill, never backward), or the mean of the
     ``training`` rows if its series has none yet. ``offsets`` are those of the series, or None for a static column,
@@ -25,16 +26,23 @@ def impute(
     known = trained[~np.isnan(trained)]
     if not len(known):
         raise _no_training_value(column, source)
-    values = column.values.copy() if offsets is None else within_series(VALUE.forward_fill(), column.values, offsets)
-    leading = np.isnan(values)
     mean = float(known.mean(dtype=np.float64))
-    values[leading] = mean
+    values, leading = fill(column.values, offsets, mean)
     indicator = None
     if offsets is not None and len(known) < len(trained):
-        indicator = CovariateColumn(f"{column.name} missing", missing.astype(np.float32))
-    counts = _describe(int(missing.sum()), int(leading.sum()), mean, offsets is None)
+        indicator = CovariateColumn(f"{column.name}{MISSING}", missing.astype(np.float32))
+    counts = _describe(int(missing.sum()), leading, mean, offsets is None)
     marked = f"; marked in {indicator.name!r}" if indicator else ""
-    return column._replace(values=values), indicator, f"{source}: {column}: missing values imputed: {counts}{marked}."
+    note = f"{source}: {column}: missing values imputed: {counts}{marked}."
+    return column._replace(values=values), indicator, mean, note
+
+
+def fill(values: np.ndarray, offsets: np.ndarray | None, mean: float) -> tuple[np.ndarray, int]:
+    """Fill NaN with the previous number of its series, else with ``mean``; also returns the number of the latter."""
+    filled = values.copy() if offsets is None else within_series(VALUE.forward_fill(), values, offsets)
+    leading = np.isnan(filled)
+    filled[leading] = mean
+    return filled, int(leading.sum())
 
 
 def _describe(missing: int, leading: int, mean: float, static: bool) -> str:

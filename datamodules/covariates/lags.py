@@ -71,7 +71,7 @@ class Lags:
                 raise InputError(f"data.lags holds {lag!r}; a lag must be a whole number of steps of at least 1.")
         self.lags = lags
 
-    def __call__(self, series: SeriesSet, horizon: int) -> Iterator[CovariateColumn]:
+    def __call__(self, series: SeriesSet, horizon: int, fitting: bool = True) -> Iterator[CovariateColumn]:
         for lag in self.lags:
             for name, values in _apply_to_channels(series, VALUE.shift(lag), f"lag {lag}"):
                 yield CovariateColumn(name, values, key="lags", known=lag >= horizon)
@@ -83,7 +83,7 @@ class Rolling:
     def __init__(self, rolling: Sequence[str]):
         self.statistics = [_parse_rolling(name) for name in rolling]
 
-    def __call__(self, series: SeriesSet, horizon: int) -> Iterator[CovariateColumn]:
+    def __call__(self, series: SeriesSet, horizon: int, fitting: bool = True) -> Iterator[CovariateColumn]:
         for statistic, steps in self.statistics:
             for name, values in _apply_to_channels(series, STATISTICS[statistic](steps), f"{statistic} {steps}"):
                 yield CovariateColumn(name, values, key="rolling")

@@ -1,7 +1,7 @@
 """Covariates in the form that models get: imputed, with category codes, and extended by covariate transforms."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -10,11 +10,11 @@ import numpy as np
 
 from datamodules.covariates.calendar import Calendar, Holidays
 from datamodules.covariates.column import CovariateColumn, CovariateTransform
-from datamodules.covariates.impute import RowSelection, impute, recode_categories
+from datamodules.covariates.impute import MISSING, RowSelection, fill, impute, recode_categories
 from datamodules.covariates.lags import Lags, Rolling
 from datamodules.series import SeriesSet, Span
 from datamodules.statistics import compute_statistics, has_nan, merge_ranges, range_mask
-from seqmodels.window import Category, InputError, Statistics
+from seqmodels.window import Category, InputError, Statistics, WindowSpec
 
 
 class PreparedSeries(NamedTuple):
@@ -23,6 +23,7 @@ class PreparedSeries(NamedTuple):
     series: SeriesSet
     categories: tuple[Category, ...] = ()
     indicators: tuple[str, ...] = ()  # names of the missing indicators, columns of 0 and 1
+    means: Mapping[str, float] = {}  # training mean of each column with missing numbers, which replaces leading ones
 
     def covariate_statistics(self, values: np.ndarray | None, names: Sequence[str], rows: list[slice]) -> Statistics:
         """Mean and deviation of ``values`` (rows, columns) over these rows; 0 and 1 for categories and indicators.
@@ -93,7 +94,99 @@ def prepare_covariates(
         categories={category.column: category.values for category in categories},
         notes=(*series.notes, *rows.notes, *statics.notes),
     )
-    return PreparedSeries(complete, categories, tuple(rows.indicators))
+    return PreparedSeries(complete, categories, tuple(rows.indicators), {**rows.means, **statics.means})
+
+
+def apply_preparation(
+    series: SeriesSet,
+    spec: WindowSpec,
+    means: Mapping[str, float],
+    indicators: Sequence[str],
+    transforms: Iterable[CovariateTransform],
+) -> SeriesSet:
+    """Prepare other rows as those of training were: the same columns, means, indicators and category codes.
+
+    A category that training has not seen is unknown. Raises InputError for a column of another kind than in training.
+    """
+    added = [column for transform in transforms for column in transform(series, spec.horizon, False)]
+    read = [
+        *_columns(series, series.past_covariates, series.past_covariate_names),
+        *_columns(series, series.known_covariates, series.known_covariate_names),
+    ]
+    rows = _Application(series, [*read, *added], series.offsets, spec, means, indicators)
+    statics = _Application(series, _columns(series, series.static, series.static_names), None, spec, means, ())
+    return replace(
+        series,
+        past_covariates=rows.matrix(spec.past_covariates),
+        past_covariate_names=spec.past_covariates,
+        known_covariates=rows.matrix(spec.known_covariates),
+        known_covariate_names=spec.known_covariates,
+        static=statics.matrix(spec.statics),
+        static_names=spec.statics,
+        categories={category.column: category.values for category in spec.categories},
+        notes=(*series.notes, *rows.notes, *statics.notes),
+    )
+
+
+def _columns(series: SeriesSet, cells: np.ndarray | None, names: Sequence[str]) -> list[CovariateColumn]:
+    given = () if cells is None else cells.T
+    return [CovariateColumn(name, one, series.categories.get(name, ())) for name, one in zip(names, given, strict=True)]
+
+
+class _Application:
+    """Columns of other rows in the form that training gave them; ``offsets`` is None for static columns."""
+
+    def __init__(
+        self,
+        series: SeriesSet,
+        columns: Sequence[CovariateColumn],
+        offsets: np.ndarray | None,
+        spec: WindowSpec,
+        means: Mapping[str, float],
+        indicators: Sequence[str],
+    ):
+        self.source, self.offsets, self.indicators = series.source, offsets, indicators
+        measured = zip(
+            (*spec.past_covariates, *spec.known_covariates, *spec.statics),
+            (*spec.past_statistics.mean, *spec.known_statistics.mean, *spec.static_statistics.mean),
+            strict=True,
+        )
+        self.means = {**dict(measured), **means}
+        self.columns = {column.name: column for column in columns}
+        self.categories = {category.column: category for category in spec.categories}
+        self.notes: list[str] = []
+
+    def matrix(self, names: Sequence[str]) -> np.ndarray | None:
+        """The named columns, (rows, columns) float32, or None if there are none."""
+        return np.stack([self._values(name) for name in names], axis=1).astype(np.float32) if names else None
+
+    def _values(self, name: str) -> np.ndarray:
+        if name in self.indicators:
+            return np.isnan(self.columns[name.removesuffix(MISSING)].values)
+        column, category = self.columns[name], self.categories.get(name)
+        if category is not None and not column.categories and not (column.values == 0).all():
+            raise InputError(f"{self.source}: {column} held categories in training, and holds numbers here.")
+        if category is not None:
+            return self._codes(column, category)
+        if column.categories:
+            raise InputError(
+                f"{self.source}: {column} held numbers in training, and holds texts such as {column.categories[0]!r}"
+                " here."
+            )
+        return fill(column.values, self.offsets, self.means[name])[0] if has_nan(column.values) else column.values
+
+    def _codes(self, column: CovariateColumn, category: Category) -> np.ndarray:
+        known = {value: code for code, value in enumerate(category.values, start=1)}
+        codes = np.array([0, *(known.get(value, 0) for value in column.categories)], np.float32)
+        values = codes[column.values.astype(np.int32)]
+        unknown = np.flatnonzero((values == 0) & (column.values > 0))
+        if len(unknown):
+            first = column.categories[int(column.values[unknown[0]]) - 1]
+            unit = "series" if self.offsets is None else "rows"
+            self.notes.append(
+                f"{self.source}: {column}: {first!r} was not in training: unknown in {len(unknown):,} {unit}."
+            )
+        return values
 
 
 def training_series(train: Span) -> list[slice]:
@@ -109,6 +202,7 @@ class _Preparation:
         self.series, self.ranges, self.rows, self.static = series, training, rows, static
         self.categories: list[Category] = []
         self.indicators: list[str] = []
+        self.means: dict[str, float] = {}
         self.notes: list[str] = []
 
     @cached_property
@@ -122,9 +216,7 @@ class _Preparation:
         self, given: np.ndarray | None, names: tuple[str, ...], added: Sequence[CovariateColumn] = ()
     ) -> tuple[np.ndarray | None, tuple[str, ...]]:
         """Prepare the ``given`` columns (rows, columns) and the added ones; returns the matrix and its column names."""
-        cells = () if given is None else given.T
-        categories = self.series.categories
-        read = [CovariateColumn(name, one, categories.get(name, ())) for name, one in zip(names, cells, strict=True)]
+        read = _columns(self.series, given, names)
         columns = [complete for column in (*read, *added) for complete in self._prepare_column(column)]
         if [id(column.values) for column in columns] == [id(column.values) for column in read]:
             return given, names
@@ -140,7 +232,9 @@ class _Preparation:
             yield column
         elif has_nan(column.values):
             offsets = None if self.static else self.series.offsets
-            imputed, indicator, note = impute(column, offsets, self.training, self.series.source)
+            imputed, indicator, self.means[column.name], note = impute(
+                column, offsets, self.training, self.series.source
+            )
             self.notes += [] if column.key else [note]  # a lag without a past is no fault of the data
             yield imputed
             if indicator is not None:

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import numpy as np
 import polars as pl
 
-from datamodules.tables.source import CsvFile, Source, open_csv, open_parquet
+from datamodules.tables.source import CsvFile, Frame, Source, open_csv, open_parquet
 from seqmodels.errors import InputError
 
 
@@ -221,3 +221,16 @@ def _concatenate(
     folders = {key: values for key, values in (partitions or {}).items() if key not in first}
     notes = dict.fromkeys(note for member in members for note in member.notes)
     return Files(name, (*first, *folders), tuple(notes), members=members, prefix=prefix, partitions=folders)
+
+
+def append_future(source: Source, future: Source, needed: Sequence[str]) -> Files:
+    """The rows of ``source`` and then those of ``future``, whose other columns are missing.
+
+    Raises InputError if the future lacks one of the ``needed`` columns.
+    """
+    absent = next((name for name in needed if name not in future.columns), None)
+    if absent is not None:
+        raise InputError(f"{future.name} has no column {absent!r}, which forecasts need for every future step.")
+    others = [pl.lit(None).alias(name) for name in source.columns if name not in future.columns]
+    rows = future.scan().with_columns(others).select(source.columns)
+    return _concatenate(source.name, [source, Frame(future.name, source.columns, future.notes, data=rows)])

@@ -117,9 +117,11 @@ def _notes(sheet: Sheet, span: np.ndarray) -> list[str]:
     return [f"{sheet.table.name}: {count} (first: {where}{by_setting})."]
 
 
-def split_columns(rows: Rows, columns: tuple[str, ...]) -> Rows:
-    """Make each column a series of its own, from its first to its last observed value."""
+def split_columns(rows: Rows, columns: tuple[str, ...], open_end: bool = False) -> Rows:
+    """Make each column a series of its own, from its first to its last observed value, or to the last row."""
     spans = [_observed_span(rows, index) for index in range(len(columns))]
+    if open_end:
+        spans = [slice(span.start, len(rows.values)) for span in spans]
 
     def repeat(array: np.ndarray) -> np.ndarray:
         """(rows, ...) -> (all rows, ...), the part of each series."""

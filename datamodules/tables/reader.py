@@ -7,14 +7,14 @@ from typing import Any
 
 from datamodules.frequency import Frequency
 from datamodules.series import SeriesSet
-from datamodules.tables.files import check_same_columns, open_files
+from datamodules.tables.files import append_future, check_same_columns, open_files
 from datamodules.tables.gaps import fill_gaps
 from datamodules.tables.layouts import read_series_per_row, split_columns
 from datamodules.tables.roles import LAYOUTS, Names, Roles, find_layout, to_tuple
 from datamodules.tables.rows import Rows, check_duplicates, drop_duplicates, sort_rows
 from datamodules.tables.source import Frame, Source, open_frame
 from datamodules.tables.timestamps import read_timestamps
-from datamodules.tables.values import ColumnReader, MissingValues, read_series_ids
+from datamodules.tables.values import CATEGORIES, ColumnReader, MissingValues, read_series_ids
 from datamodules.timezones import check_zone
 from seqmodels.errors import InputError
 
@@ -34,6 +34,9 @@ def read_table(
     missing_values: MissingValues = (),
     duplicates: str = "refuse",
     frequency: Frequency | None = None,
+    future: Any = None,
+    categorical: Sequence[str] = (),
+    open_end: bool = False,
 ) -> SeriesSet:
     """Read the given columns of a table; values keep their units.
 
@@ -53,6 +56,10 @@ def read_table(
     ``datamodules.tables.rows``), and absent steps inserted as unobserved; ``notes`` tell what was done. The
     ``frequency`` is inferred unless it is given.
 
+    ``future``: a second table, of rows after those of ``path``, which may lack targets and past covariates.
+    ``categorical`` names text columns that are categories whatever these rows hold. ``open_end`` keeps the rows after
+    the last number of a column in the layout "wide".
+
     ``values.MISSING`` and ``missing_values``, for all columns or by column, mean "no value": an unobserved zero in a
     target, NaN in a covariate. Covariates and ``statics``, which are constant within a series, may be texts: see
     ``SeriesSet.categories``.
@@ -62,6 +69,9 @@ def read_table(
     roles = Roles(*map(to_tuple, (target, time, series_id, past_covariates, known_covariates, statics)))
     _check_settings(roles, time_format, time_zone, duplicates)
     source = open_source(path)
+    if future is not None:
+        source = append_future(source, open_source(future), (*roles.texts, *roles.known_covariates))
+    source.kinds = {**source.kinds, **dict.fromkeys(categorical, CATEGORIES)}
     reader = ColumnReader(missing_values, [*source.notes])
     if isinstance(source, Frame) and source.index and not roles.time:
         roles = replace(roles, time=(source.index,))
@@ -79,7 +89,7 @@ def read_table(
         frequency, notes = fill_gaps(source, rows, frequency)
         reader.notes += notes
         if layout == "wide":
-            rows = split_columns(rows, roles.target)
+            rows = split_columns(rows, roles.target, open_end)
         else:
             channels = roles.target
     return _to_series(source, roles, rows, channels, reader, frequency)

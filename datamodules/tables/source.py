@@ -124,6 +124,9 @@ class Frame(Source):
     data: pl.DataFrame | pl.LazyFrame = field(default_factory=pl.DataFrame)
     index: str = ""
 
+    def scan(self) -> pl.LazyFrame:
+        return self.data.lazy()
+
     def load(self, numbers: Sequence[str], texts: Sequence[str], *, steps: bool) -> None:
         # A lazy frame is collected once, because its rows could come in another order the next time.
         try:
