@@ -4,6 +4,7 @@ import json
 import math
 import os
 import runpy
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,9 +13,12 @@ from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
 from seqmodels.cli.launch import _remove_empty, _worst_value, plain_path, run_dir
+from seqmodels.cli.messages import CommandLine, sentence
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
@@ -148,6 +152,38 @@ def test_a_valid_command_exits_with_0(command, folder: Path) -> None:
 def test_the_quoting_suggested_by_the_error_is_valid(command) -> None:
     code, out, _ = command('path="epoch=3-step=10.ckpt"', "--cfg", "job", "--package", "path")
     assert (code, out.strip()) == (0, "epoch=3-step=10.ckpt")
+
+
+MEANT = {
+    "act=CO(GT)": "CO(GT)",
+    "act=Date (UTC)": "Date (UTC)",
+    "act=epoch=3-step=10": "epoch=3-step=10",
+    "act=it's (new)": "it's (new)",
+    "act=[CO(GT)]": ["CO(GT)"],
+    "act=[x, y z, NO2(GT)]": ["x", "y z", "NO2(GT)"],
+    "act=[b (x, y),c]": ["b (x, y)", "c"],
+    "act=[Größe,°C]": ["Größe", "°C"],
+    'act=[a"b,Temp [C]]': ['a"b', "Temp [C]"],
+    "act={CO(GT): [-200]}": {"CO(GT)": [-200]},
+}
+
+
+@pytest.mark.parametrize("override", MEANT)
+def test_the_suggested_quoting_gives_the_names_that_were_meant(override: str, folder: Path) -> None:
+    with pytest.raises(OverrideParseException) as caught:
+        OverridesParser.create().parse_overrides([override])
+    message = sentence(caught.value, CommandLine(folder, "config", [override]))
+    assert message and message.startswith(f"{override} cannot be read;")
+    (suggested,) = shlex.split(message.partition("for the shell: ")[2].removesuffix("."))
+    assert OverridesParser.create().parse_override(suggested).value() == MEANT[override]
+
+
+@pytest.mark.parametrize("override", ["act=[a,", "act={a: (1)", "act={°C: 1}"])
+def test_a_value_that_no_quotes_mend_gets_another_way_out(override: str, folder: Path) -> None:
+    with pytest.raises(OverrideParseException) as caught:
+        OverridesParser.create().parse_overrides([override])
+    message = sentence(caught.value, CommandLine(folder, "config", [override])) or ""
+    assert "at its end; an argument with spaces" in message or message.endswith("write it into a config file.")
 
 
 def test_input_error_of_a_job_is_one_line(command) -> None:

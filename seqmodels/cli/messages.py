@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 import traceback
 from collections.abc import Iterator
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.config_source import ConfigSource
 from omegaconf import OmegaConf
@@ -19,8 +21,6 @@ from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
 from seqmodels.config.build import nearest
 from seqmodels.config.compose import private_hydra
 from seqmodels.errors import InputError
-
-QUOTE = r"""values with = , : ( ) { } [ ] or spaces need quotes twice, like 'key="value"'"""
 
 
 def one_line(text: object) -> str:
@@ -146,8 +146,37 @@ def _grammar(override: str) -> str:
     key, equals, value = override.partition("=")
     if not equals:
         return f"{override} is not of the form key=value."
-    quoted = value.strip("'\"").replace('"', '\\"')
-    return f"{key}={value} cannot be read; {QUOTE}: '{key}=\"{quoted}\"'."
+    for opening, closing in ("[]", "{}"):
+        if value.startswith(opening) and not value.endswith(closing):
+            return f"{override} has no {closing} at its end; an argument with spaces needs quotes: '{key}=[a, b]'."
+    # The keys of a mapping cannot be quoted.
+    quoted = re.sub(r"([()])", r"\\\1", value) if value.startswith("{") else _quote(value)
+    if not _is_valid(f"{key}={quoted}"):
+        return f"{override} cannot be read: write it into a config file."
+    return (
+        f"{override} cannot be read; names with ( ) [ ] {{ }} = : or letters beyond ASCII need quotes of their own, "
+        f"inside those for the shell: {shlex.quote(f'{key}={quoted}')}."
+    )
+
+
+def _quote(value: str) -> str:
+    """Put each item of a list that cannot be read as it is, or the whole value, into double quotes."""
+    if not value.startswith("["):
+        return value if _is_valid(f"key={value}") else f'"{_escape(value)}"'
+    items = re.findall(r'(?:\([^)]*\)|"[^"]*"|[^,(]|\((?![^)]*\)))+', value[1:-1])  # commas within parentheses stay
+    return f"[{','.join(_quote(item.strip()) for item in items)}]"
+
+
+def _escape(value: str) -> str:
+    return value.strip("'\"").replace('"', '\\"')
+
+
+def _is_valid(override: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(override).value()
+    except HydraException:
+        return False
+    return True
 
 
 def _option(error: MissingConfigException, command: CommandLine) -> str:
