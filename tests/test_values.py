@@ -15,9 +15,25 @@ def test_several_id_columns_are_joined_to_a_name(tmp_path: Path) -> None:
     write(tmp_path, data="t,shop,article,y\n1,b,7,1\n1,a,7,2\n1,b,8,3\n2,b,7,4\n2,a,7,5\n2,b,8,6\n")
     series = read_table(tmp_path / "data.csv", target="y", time="t", series_id=["shop", "article"])
     assert series.names == ("b/7", "a/7", "b/8") and values(series) == [1, 4, 2, 5, 3, 6]
-    write(tmp_path, data="t,shop,article,y\n1,b,7,1\n1,a,,2\n")
-    message = error_of(tmp_path / "data.csv", target="y", time="t", series_id=["shop", "article"])
-    assert message.startswith("data.csv, line 3: id column 'article' has no value here")
+
+
+@pytest.mark.parametrize("blank", ["", '""', "  "])
+def test_a_blank_part_of_an_id_leaves_the_name_to_the_other_parts(tmp_path: Path, blank: str) -> None:
+    write(tmp_path, data=f"t,land,city,area,y\n1,no,{blank},1,1\n1,{blank},b,2,2\n1,ca,q,{blank},3\n1,ca,q,3,4\n")
+    series = read_table(tmp_path / "data.csv", target="y", time="t", series_id=["land", "city", "area"])
+    assert series.names == ("no/1", "b/2", "ca/q", "ca/q/3") and values(series) == [1, 2, 3, 4]
+    assert series.notes[1:] == (
+        "data.csv: id columns 'land', 'city', 'area' are blank in some rows: the other id columns name these.",
+    )
+    write(tmp_path, data=f"t,land,city,y\n1,a,b,1\n1,{blank},{blank},2\n")
+    message = error_of(tmp_path / "data.csv", target="y", time="t", series_id=["land", "city"])
+    assert message.startswith("data.csv, line 3: id columns 'land', 'city' have no value here")
+    write(tmp_path, data=f"t,land,city,y\n1,a,{blank},1\n1,{blank},a,2\n")
+    message = error_of(tmp_path / "data.csv", target="y", time="t", series_id=["land", "city"])
+    assert "line 3: id columns 'land', 'city' give the series name 'a', as do other values" in message
+    write(tmp_path, data=f"t,land,y\n1,a,1\n1,{blank},2\n")
+    message = error_of(tmp_path / "data.csv", target="y", time="t", series_id="land")
+    assert message.startswith("data.csv, line 3: id column 'land' has no value here")
 
 
 def test_two_series_must_not_have_the_same_name(tmp_path: Path) -> None:

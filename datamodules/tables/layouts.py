@@ -66,7 +66,7 @@ def read_series_per_row(table: Source, roles: Roles, reader: ColumnReader) -> Ro
 
 def _read_sheet(part: Source, roles: Roles, reader: ColumnReader) -> Sheet:
     part.load(roles.numbers, roles.texts, steps=False)
-    codes, names = read_series_ids(part, roles.id)
+    codes, names = read_series_ids(part, roles.id, reader.notes)
     if codes is not None and len(names) < len(codes):
         row = int((codes != np.arange(len(codes))).argmax())
         other = part.where(int((codes == codes[row]).argmax()))

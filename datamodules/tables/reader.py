@@ -135,7 +135,7 @@ def _read_rows(
 ) -> Rows:
     """Read a table with one row per step, in file order."""
     source.load(roles.numbers, roles.texts, steps=not roles.texts)
-    codes, names = read_series_ids(source, roles.id)
+    codes, names = read_series_ids(source, roles.id, reader.notes)
     time, zone = None, ""
     if roles.time:
         time, zone, notes = read_timestamps(source, roles.time, time_format, time_zone, codes)

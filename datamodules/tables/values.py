@@ -225,26 +225,44 @@ def _constant(table: Source, column: CovariateColumn, codes: np.ndarray, names: 
     return values[first]
 
 
-def read_series_ids(table: Source, columns: Sequence[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def read_series_ids(
+    table: Source, columns: Sequence[str], notes: list[str]
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Read the series codes (rows,) int32 and the names of the series, both in order of first appearance.
 
     A series code is the number of the row's series, like the codes of a pandas Categorical. Several columns are joined
-    to a name such as ``Agency_22/SKU_01``; 'NA' is an ordinary name. Without columns there is one series without a
-    name, and the codes are None. Raises ``InputError`` for an empty cell and for two series of the same name.
+    to a name such as ``Agency_22/SKU_01`` without the parts that are blank, which is noted; 'NA' is an ordinary name.
+    Without columns there is one series without a name, and the codes are None. Raises ``InputError`` for a row without
+    any name and for two series of the same name.
     """
     if not columns:
         return None, ()
     codes, names = _read_column(table, columns[0])
+    parts = {columns[0]: names}
     for column in columns[1:]:
         more, labels = _read_column(table, column)
+        parts[column] = labels
         pairs, count = codes.astype(np.int64), len(labels)
         pairs *= count
         pairs += more
         codes, kept = _factorize(pl.Series(pairs))
-        names = tuple(f"{names[pair // count]}/{labels[pair % count]}" for pair in kept)
+        names = tuple("/".join(filter(None, (names[pair // count], labels[pair % count]))) for pair in kept)
+    if "" in names:
+        place = table.place(int((codes == names.index("")).argmax()))
+        which = f"id column {columns[0]!r} has" if len(columns) == 1 else f"id columns {_quoted(columns)} have"
+        raise InputError(f"{place}: {which} no value here; every row must name its series.")
     if len(columns) > 1:
         _refuse_equal_names(table, columns, codes, names)
+    blank = [column for column, labels in parts.items() if "" in labels]
+    if blank:
+        are = "column {} is" if len(blank) == 1 else "columns {} are"
+        which = are.format(_quoted(blank))
+        notes.append(f"{table.name}: id {which} blank in some rows: the other id columns name these.")
     return codes, names
+
+
+def _quoted(columns: Iterable[str]) -> str:
+    return ", ".join(map(repr, columns))
 
 
 def _refuse_equal_names(table: Source, columns: Sequence[str], codes: np.ndarray, names: tuple[str, ...]) -> None:
@@ -254,25 +272,18 @@ def _refuse_equal_names(table: Source, columns: Sequence[str], codes: np.ndarray
         if (other := first.setdefault(name, number)) != number:
             here, there = (table.place(int((codes == one).argmax())) for one in (number, other))
             raise InputError(
-                f"{here}: id columns {', '.join(map(repr, columns))} give the series name {name!r}, as do other values"
+                f"{here}: id columns {_quoted(columns)} give the series name {name!r}, as do other values"
                 f" in {there}; each series needs a unique name."
             )
 
 
 def _read_column(table: Source, column: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Code of each cell and the names of the codes, "" for a blank cell."""
     cells = table.column(column, categorical=True)
     if cells.null_count():
-        raise _no_series(table, column, cells.is_null().to_numpy())
+        cells = cells.cast(pl.String).fill_null("").cast(pl.Categorical)
     codes, values = _factorize(cells)
-    names = tuple(values.cast(pl.String))
-    if "" in names:
-        raise _no_series(table, column, codes == names.index(""))
-    return codes, names
-
-
-def _no_series(table: Source, column: str, empty: np.ndarray) -> InputError:
-    place = table.place(int(empty.argmax()))
-    return InputError(f"{place}: id column {column!r} has no value here; every row must name its series.")
+    return codes, tuple("" if name.isspace() else name for name in values.cast(pl.String))
 
 
 def _factorize(cells: pl.Series) -> tuple[np.ndarray, pl.Series]:
