@@ -14,13 +14,14 @@ from torch import Tensor
 from datamodules.covariates.prepare import build_transforms, prepare_covariates
 from datamodules.encoder import RowEncoder, training_frequency
 from datamodules.series import STAGES, SeriesSet, Span
-from datamodules.split import split_spans
+from datamodules.split import Overlap, are_fractions, find_overlap, share_clock, split_spans
 from datamodules.statistics import check_winsorise, merge_ranges, winsorise_targets
 from datamodules.windows.checks import (
     SHORT_SERIES_RULES,
     check_lengths,
     check_split_by,
     check_windows,
+    common_times_note,
     drop_short_series,
     find_short_series,
     short_series_notes,
@@ -161,6 +162,10 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         """Number of windows per stage."""
         return {stage: loader.windows for stage, loader in self.loaders.items()}
 
+    def find_overlap(self) -> Overlap | None:
+        """Where the parts overlap in time, None if they do not."""
+        return find_overlap(self.series, self.spans, self.split_by)
+
     def state_dict(self) -> dict[str, int]:
         """Epoch and position of the training windows, whose order depends on nothing but the seed and the epoch."""
         return self.train_dataloader().state_dict()
@@ -235,9 +240,12 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         return series, spec._replace(sizes_differ=sizes_differ(seasonal_error[trained])), seasonal_error
 
     def _notes(self) -> list[str]:
-        """Notes on training rows that no window uses."""
+        """Notes on borders at common times, and on training rows that no window uses."""
         index = self.indexes["train"]
-        notes = short_series_notes(self.short_series, self.short, self.indexes, self.window_steps, self.split_by)
+        notes = []
+        if self.split_by == "time" and are_fractions(self.split) and share_clock(self.series):
+            notes.append(common_times_note(self.spans, self.split))
+        notes += short_series_notes(self.short_series, self.short, self.indexes, self.window_steps, self.split_by)
         if isinstance(index, LaneIndex) and index.unused_rows:
             rows = f"{index.unused_rows:,} of {index.rows:,} training rows"
             notes.append(f"{rows} fill no window of a lane and are left out")

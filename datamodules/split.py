@@ -1,6 +1,7 @@
 """Splits into training, validation and test rows, by fractions, counts or times, with folds for cross-validation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +18,9 @@ def split_spans(series: SeriesSet, split: Split, by: str, fold: int = 0, min_row
 
     ``split`` has one of these forms, where a split into two parts has an empty test part:
 
-    - fractions of each series, or of the number of series with ``by="series"``, that sum to at most 1;
-    - counts of steps, or of series;
+    - fractions that sum to at most 1: of the rows, cut at the same times in all series that share a clock (see
+      ``share_clock``), else of each series, or of the number of series with ``by="series"``;
+    - counts of steps of each series, or of series;
     - negative counts from the end: with [-96, -48], validation begins 96 steps before the end of each series and the
       test part 48 steps before it; [-48] has no test part;
     - dates or integer times [validation start, test start], or [start, validation start, test start, end], where the
@@ -40,8 +42,109 @@ def split_spans(series: SeriesSet, split: Split, by: str, fold: int = 0, min_row
     split = _check_numbers(split)
     if by == "series":
         return _split_by_series(series, split)
-    borders = _borders(split, series.lengths, "steps", series.name)
-    return _to_spans(_shift_rows(series.offsets[:-1, None] + borders, split, fold, min_rows))
+    borders = series.offsets[:-1, None] + _borders(split, series.lengths, "steps", series.name)
+    if are_fractions(split) and share_clock(series):
+        return _to_spans(_shift_times(series, _common_borders(series, split), split, fold, min_rows))
+    return _to_spans(_shift_rows(borders, split, fold, min_rows))
+
+
+def are_fractions(split: Split) -> bool:
+    """True if the parts of a split are fractions."""
+    numbers = [part for part in split if not isinstance(part, str)]
+    fractions = any(isinstance(part, float) for part in numbers) or 0 <= sum(numbers) <= 1
+    return fractions and len(numbers) == len(split)
+
+
+def share_clock(series: SeriesSet) -> bool:
+    """True if the series lie at different places of one time axis, so that their ends are at different times.
+
+    Dates always are such an axis. Integers are not if all series begin at the same one, or each after the end of the
+    one before: they count the steps of a series, or the rows of the table.
+    """
+    filled = np.flatnonzero(series.lengths)
+    if series.time is None or len(filled) < 2:
+        return False
+    first, last = series.time[series.offsets[filled]], series.time[series.offsets[filled + 1] - 1]
+    together = bool((first == first[0]).all())
+    if series.time.dtype.kind != "M" and (together or counts_rows(series)):
+        return False
+    return not together or bool((last != last[0]).any())
+
+
+def counts_rows(series: SeriesSet) -> bool:
+    """True if the times are integers, and each series begins after the end of the one before."""
+    if series.time is None or series.time.dtype.kind == "M":
+        return False
+    filled = np.flatnonzero(series.lengths)
+    first, last = series.time[series.offsets[filled]], series.time[series.offsets[filled + 1] - 1]
+    return bool((first[1:] > last[:-1]).all())
+
+
+class Overlap(NamedTuple):
+    """Rows of a part that lie at or after the first time of a later part, in another series; times are local."""
+
+    early: str
+    late: str
+    series: int  # number of series with such rows
+    first: np.datetime64 | np.int64  # first time of the later part
+    dates: tuple[np.datetime64 | np.int64, ...]  # validation and test start that would avoid it, if there is a test
+
+
+def find_overlap(series: SeriesSet, spans: Mapping[str, Span], by: str) -> Overlap | None:
+    """The worst overlap of the parts in time: of training with test, then with validation, then of these two.
+
+    None if there is none, if the times of different series cannot be compared, or if whole series are divided.
+    """
+    if series.time is None or by == "series" or len(series) < 2 or counts_rows(series):
+        return None
+    used = {stage: np.flatnonzero(span.lengths) for stage, span in spans.items()}
+    for early, late in (("train", "test"), ("train", "validation"), ("validation", "test")):
+        if len(used[early]) and len(used[late]):
+            starts = spans[late].start[used[late]]
+            first = int(starts[series.time[starts].argmin()])
+            count = int((series.time[spans[early].stop[used[early]] - 1] >= series.time[first]).sum())
+            if count:
+                begins = _common_starts(series, spans) if len(used["test"]) else []
+                time, *dates = series.local_time(np.array([first, *begins]))
+                return Overlap(early, late, count, time, tuple(dates))
+    return None
+
+
+def _common_starts(series: SeriesSet, spans: Mapping[str, Span]) -> list[int]:
+    """First row of validation and test if the parts had as many rows as now, but did not overlap."""
+    assert series.time is not None
+    counts = spans["train"].rows, spans["train"].rows + spans["validation"].rows
+    found = []
+    for count in counts:
+        rows = _search_border(series, count)
+        rows = rows[rows < series.offsets[1:]]
+        found.append(int(rows[series.time[rows].argmin()]))
+    return found
+
+
+def _common_borders(series: SeriesSet, split: list[int | float]) -> np.ndarray:
+    """Border rows (series, 4) at the same times in all series; the parts hold these fractions of all rows."""
+    counts = np.floor(np.cumsum(split) * series.lengths.sum() + 1e-6).astype(np.int64).tolist()
+    rows = [series.offsets[:-1], *(_search_border(series, count) for count in counts)]
+    return np.stack([*rows, *rows[-1:] * (4 - len(rows))], axis=1)
+
+
+def _search_border(series: SeriesSet, count: int) -> np.ndarray:
+    """First row (series,) at or after the latest time that at most ``count`` rows of all series lie before."""
+    assert series.time is not None
+    begin, filled = series.offsets[:-1], series.lengths > 0
+    low, high = begin, series.offsets[1:]
+    unit = ("us",) if series.time.dtype.kind == "M" else ()
+    first = int(series.time[low[filled]].min().astype(np.int64))
+    last = int(series.time[high[filled] - 1].max().astype(np.int64)) + 1
+    while first <= last:
+        middle = (first + last) // 2
+        rows = _search_rows(series.time, low, high, series.time.dtype.type(middle, *unit))
+        if (rows - begin).sum() <= count:
+            low, first = rows, middle + 1
+        else:
+            high, last = rows, middle - 1
+    return low
 
 
 def _check_numbers(split: Split) -> list[int | float]:
@@ -65,7 +168,7 @@ def _borders(split: list[int | float], totals: np.ndarray, unit: str, place: Cal
     if split[0] < 0:
         ends = np.maximum(0, totals[:, None] + [[*split, 0]])
     else:
-        fractions = any(isinstance(part, float) for part in split) or sum(split) <= 1
+        fractions = are_fractions(split)
         parts = np.multiply.outer(totals if fractions else np.ones_like(totals), np.array(split, np.float64))
         ends = np.floor(np.cumsum(parts, axis=1) + 1e-6)
         beyond = np.flatnonzero(ends[:, -1] > totals)
@@ -125,7 +228,9 @@ def _parse_time(part: int | float | str, series: SeriesSet) -> np.datetime64 | i
     return utc
 
 
-def _search_rows(time: np.ndarray, begin: np.ndarray, end: np.ndarray, border: np.datetime64 | int) -> np.ndarray:
+def _search_rows(
+    time: np.ndarray, begin: np.ndarray, end: np.ndarray, border: np.datetime64 | np.integer | int
+) -> np.ndarray:
     """First row at or after ``border`` in each series, (series,): a binary search of all series at once."""
     low, high = begin.copy(), end.copy()
     while len(open_ones := np.flatnonzero(low < high)):

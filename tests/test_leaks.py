@@ -415,6 +415,14 @@ CLEAN: dict[str, Callable[[], Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(("split", "warned"), [([-60, -30], True), ([140, 30, 30], True), ([0.7, 0.15, 0.15], False)])
+def test_parts_that_overlap_in_time_are_a_warning(split: list, warned: bool) -> None:
+    series = walks(200, 200, time=np.concatenate([DAYS[:200], DAYS[100:300]]))
+    found = run_checks(partial(SeriesData, series, split=split, **SMALL))["borders"]
+    assert (found.verdict, len(found.warnings)) == (("warning", 1) if warned else ("clean", 0))
+    assert not warned or found.warnings[0].startswith("training rows of 1 series lie after the first test date 2020-0")
+
+
 @pytest.mark.parametrize("name", CLEAN)
 def test_clean_data_pass(name: str) -> None:
     found = run_checks(CLEAN[name])

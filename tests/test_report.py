@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from data import integers, prepare
 from lightning.pytorch.loggers import CSVLogger
 from rich.console import Console
 from small_runs import fit, small_module, small_waves
@@ -93,6 +95,27 @@ def test_summary_of_data() -> None:
     text = text_of(summarise_data(waves))
     assert "validation  40 windows, 40 series: series 140 ... series 179" in text
     assert "time" not in text and "missing" not in text and "notes" not in text
+
+
+@pytest.mark.parametrize(
+    ("shift", "split", "words"),
+    [
+        (10, [-10, -5], "training rows of 1 series lie after the first test date 2000-05-06,"),
+        (10, [-20], "training rows of 1 series lie after the first validation date 2000-04-21,"),
+        (0, [-10, -5], None),
+        (10, [0.7, 0.2, 0.1], None),
+    ],
+)
+def test_the_summary_says_where_parts_overlap_in_time(shift: int, split: list, words: str | None) -> None:
+    days = np.datetime64("2000-04-01", "us") + np.arange(60) * np.timedelta64(1, "D")
+    series = replace(integers(40, 40), time=np.concatenate([days[:40], days[shift : shift + 40]]), source="shop.csv")
+    text = " ".join(text_of(summarise_data(prepare(series, split=split))).split())
+    assert words is None or f"warning: {words}" in text
+    assert (words is None) == ("lie after" not in text)
+    dated = "give dates in data.split, such as [2000-05-06,2000-05-11]."
+    assert (dated in text) == (words is not None and len(split) == 2), text
+    common = "data.split=[0.7, 0.2, 0.1] are fractions of all rows, cut at the same times in all series"
+    assert (common in text) == (split[0] == 0.7)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.series import STAGES
-from datamodules.split import split_spans
+from datamodules.split import Overlap, find_overlap, split_spans
 from datamodules.table import Table
 from seqmodels.errors import InputError
 
@@ -256,3 +256,83 @@ def test_rows_after_the_test_part_do_not_affect_a_fold():
 def test_invalid_folds_are_refused(change, words):
     with pytest.raises(InputError, match=words):
         build_data(50, 50, **change)
+
+
+UTC_HOURS = np.arange("2020-03-27", "2020-04-02", dtype="datetime64[h]").astype("datetime64[us]")
+STAGGERED = {
+    "days": (np.arange("2020-01-01", "2020-05-20", dtype="datetime64[D]").astype("datetime64[us]"), ""),
+    "months": (np.arange("2008-08", "2020-03", dtype="datetime64[M]").astype("datetime64[us]"), ""),
+    "business days": (np.busday_offset("2020-01-01", np.arange(140)).astype("datetime64[us]"), ""),
+    "hours when clocks are changed": (UTC_HOURS[:140], "Europe/Berlin"),
+    "weeks by number": (np.arange(140), ""),
+}
+PARTS = {
+    "later starts": (slice(0, 140), slice(60, 140), slice(0, 140)),
+    "earlier ends": (slice(0, 140), slice(0, 71), slice(3, 140)),
+    "one after the other": (slice(0, 60), slice(50, 100), slice(95, 140)),
+}
+
+
+@pytest.mark.parametrize("parts", PARTS)
+@pytest.mark.parametrize("kind", STAGGERED)
+@pytest.mark.parametrize("split", [(0.7, 0.15, 0.15), (0.6, 0.2), (0.5, 0.2, 0.2)])
+def test_fractions_cut_series_of_different_dates_at_the_same_dates(kind, parts, split):
+    """The latest dates before which at most the wanted share of all rows lies, found by trying all of them."""
+    time, zone = STAGGERED[kind]
+    series = dataclasses.replace(panel(time, *PARTS[parts]), zone=zone)
+    if kind == "weeks by number" and parts == "earlier ends":
+        series.time[:] += np.repeat([0, 5, 0], series.lengths)  # otherwise all but one begin at 0: see below
+    spans = split_spans(series, split, "time")
+    candidates = [*np.unique(series.time), series.time.max() + 1]
+    counts = np.array([(series.time < candidate).sum() for candidate in candidates])
+    borders = [candidates[np.flatnonzero(counts <= total * len(series.time) + 1e-6)[-1]] for total in np.cumsum(split)]
+    borders = [series.time.min(), *borders, *borders[-1:] * (3 - len(borders))]
+    for stage, low, high in zip(STAGES, borders, borders[1:], strict=False):
+        rows = np.concatenate([np.arange(*span) for span in zip(*spans[stage], strict=True)])
+        assert np.array_equal(rows, np.flatnonzero((series.time >= low) & (series.time < high)))
+    assert find_overlap(series, spans, "time") is None
+
+
+@pytest.mark.parametrize("fold", [1, 2])
+def test_folds_of_fractions_do_not_overlap_in_time(fold):
+    series = panel(STAGGERED["days"][0], slice(0, 140), slice(40, 140), slice(0, 120))
+    before, now = (split_spans(series, (0.6, 0.1, 0.1), "time", number, min_rows=5) for number in (fold - 1, fold))
+    assert find_overlap(series, now, "time") is None
+    assert series.time[now["test"].stop - 1].max() < series.time[before["test"].start].min()
+
+
+@pytest.mark.parametrize(
+    "time",
+    [None, np.tile(np.arange(20), 3)[:45], np.arange(45), np.tile(STAGGERED["days"][0][:15], 3)],
+    ids=["no time", "steps of each series", "rows of the table", "the same dates"],
+)
+def test_series_without_a_shared_clock_are_cut_one_by_one(time):
+    lengths = (20, 20, 5) if time is not None and time.dtype.kind != "M" and time[20] == 0 else (15, 15, 15)
+    series = dataclasses.replace(integers(*lengths), time=time)
+    spans = split_spans(series, (0.6, 0.2, 0.2), "time")
+    assert spans["train"].lengths.tolist() == [int(0.6 * length + 1e-6) for length in lengths]
+    assert spans["test"].lengths.tolist() == [length // 5 for length in lengths]
+
+
+def test_overlaps_in_time_are_found_with_their_series_and_first_time():
+    series = panel(STAGGERED["days"][0], slice(0, 100), slice(40, 140), slice(20, 120))
+    day = np.datetime64("2020-01-01", "us")
+
+    def overlap(split, by="time"):
+        return find_overlap(series, split_spans(series, split, by), by)
+
+    found = overlap((-20, -10))  # training to day 80, 120 and 100; tests from day 90, 130 and 110
+    assert found[:4] == ("train", "test", 2, day + np.timedelta64(90, "D"))
+    assert overlap((70, 20, 10)) == Overlap("train", "test", 1, *found[3:4], overlap((70, 20, 10)).dates)
+    assert overlap((-60,))[:4] == ("train", "validation", 2, day + np.timedelta64(40, "D"))
+    short = panel(STAGGERED["days"][0], slice(0, 100), slice(60, 110))  # the second one has no training rows
+    late = find_overlap(short, split_spans(short, (-60, -30), "time"), "time")
+    assert late[:4] == ("validation", "test", 1, day + np.timedelta64(70, "D"))
+    mended = split_spans(series, [str(date) for date in found.dates], "time")
+    assert find_overlap(series, mended, "time") is None
+    assert [abs(mended[stage].rows - rows) < 3 for stage, rows in zip(STAGES, (240, 30, 30), strict=True)] == [True] * 3
+    assert overlap((0.7, 0.2, 0.1)) is None and overlap((1, 1, 1), "series") is None
+    alone, rows = panel(day + np.arange(40) * np.timedelta64(1, "D"), slice(0, 40)), integers(20, 20)
+    numbered = dataclasses.replace(rows, time=np.arange(40))
+    for unrelated in (alone, rows, numbered):
+        assert find_overlap(unrelated, split_spans(unrelated, (-10, -5), "time"), "time") is None

@@ -121,3 +121,15 @@ def short_series_notes(
     if windowless.any():
         effects.append(f"{windowless.sum():,} without any window")
     return [f"{affected.sum():,} {too_few}: {'; '.join(effects)}"]
+
+
+def common_times_note(spans: Mapping[str, Span], split: Sequence) -> str:
+    """Line on fractions that cut all series at the same times, with the number of series that a part lacks."""
+    lacking = {stage: int((span.lengths == 0).sum()) for stage, span in spans.items() if span.rows}
+    of_all = f"of {len(spans['train'].start):,} series"
+    parts = ", ".join(f"{count:,} {of_all} without {stage} rows" for stage, count in lacking.items() if count)
+    return (
+        f"data.split={list(split)} are fractions of all rows, cut at the same times in all series"
+        + (f"; {parts}" if parts else "")
+        + " (negative numbers count the steps from the end of each series)"
+    )

@@ -15,7 +15,7 @@ from seqmodels.description.seasons import Correlogram, correlogram, find_season,
 from seqmodels.description.summaries import ChannelSummary, ColumnSummary, summarise_channels, summarise_columns
 from seqmodels.errors import InputError, require_at_least
 from seqmodels.report.output import join_names, pluralise
-from seqmodels.report.summary import describe_series, format_span
+from seqmodels.report.summary import describe_series, format_span, overlap_warning
 
 DEFAULT_LAGS, MAX_LAGS = 40, 1_000  # of the autocorrelation, if the curves are long enough
 
@@ -125,6 +125,8 @@ def _list_facts(data: WindowDataModule, curves: Sequence[Sequence[Curve]]) -> It
 
 def _list_left_out(description: Description) -> Iterator[str]:
     series = len(description.data.series)
+    if overlap := overlap_warning(description.data):
+        yield overlap[0].upper() + overlap[1:]
     for one in description.channels:
         if one.constant:
             where = f" of {one.constant:,} of {series:,} series" if series > 1 else ""

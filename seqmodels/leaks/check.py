@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+import torch
+
 from datamodules.base import WindowDataModule
 from seqmodels.errors import require_at_least
 from seqmodels.leaks.causality import check_causality
@@ -27,6 +29,7 @@ class LeakCheck:
 
     def run(self, make: Callable[[], WindowDataModule], forecaster: AbstractForecaster) -> list[Finding]:
         """Findings of all checks; ``make`` builds the DataModule whose spec ``forecaster`` was made for."""
+        torch.set_flush_denormal(False)  # LAPACK needs them: otherwise it may find no singular values
         perturber = Perturber(make, self.seed)
         spec, after = perturb_behind_training(perturber)
         return [

@@ -16,6 +16,7 @@ from seqmodels.leaks.perturbation import (
     window_rows,
 )
 from seqmodels.report.output import format_number, format_time, pluralise
+from seqmodels.report.summary import overlap_warning
 from seqmodels.window import Category, Statistics, Window, WindowSpec
 
 STATISTICS = {
@@ -153,7 +154,8 @@ def _ahead_sentence(found: WindowDifference, cut: str) -> str:
 def check_borders(perturber: Perturber, after: Window) -> Finding:
     """Training windows end before the end of their part, and targets of evaluation windows lie within theirs.
 
-    With ``context`` "inside", so does their past. ``after``: see ``perturb_behind_training``.
+    With ``context`` "inside", so does their past. Parts that overlap in time are a warning. ``after``: see
+    ``perturb_behind_training``.
     """
     inside, before = perturber.data.context == "inside", perturber.windows["train"]
     stop = torch.from_numpy(perturber.stage_bounds("train")[1][before.origin.numpy()])
@@ -163,7 +165,9 @@ def check_borders(perturber: Perturber, after: Window) -> Finding:
         found += [(stage, one) for one in _compare_outside(perturber, stage, ("target", "past_target")[: 1 + inside])]
     done = f"rows outside each part of data.split changed: targets {'and past ' if inside else ''}of its windows"
     largest = max((one.size for _, one in found), default=0.0)
-    return Finding("borders", done, largest, tuple(_border_sentence(perturber, *pair) for pair in found))
+    overlap = overlap_warning(perturber.data)
+    leaks = tuple(_border_sentence(perturber, *pair) for pair in found)
+    return Finding("borders", done, largest, leaks, (overlap,) if overlap else ())
 
 
 def _compare_outside(perturber: Perturber, stage: str, parts: tuple[str, ...]) -> Iterator[WindowDifference]:

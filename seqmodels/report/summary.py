@@ -42,13 +42,33 @@ def summarise_data(data: WindowDataModule) -> RenderableType:
         lines.add_row("missing", f"{pluralise(series.missing, 'target value')} ({share:.2%}), not in loss or errors")
     for number, note in enumerate(series.notes):
         lines.add_row("" if number else "notes", Text(note))
-    if spec.season <= spec.past_steps:
-        return lines
-    warning = (
-        f"warning: a season of {spec.season:,} steps does not fit into {spec.past_steps:,} past steps, so nothing\n"
+    warnings = [season_warning(data), overlap_warning(data)]
+    return Group(lines, *(Text(f"warning: {warning}", style="yellow") for warning in warnings if warning))
+
+
+def season_warning(data: WindowDataModule) -> str:
+    """One sentence if a season does not fit into a window, else ""."""
+    season, steps = data.spec.season, data.spec.past_steps
+    if season <= steps:
+        return ""
+    return (
+        f"a season of {season:,} steps does not fit into {steps:,} past steps, so nothing\n"
         "seasonal can be forecast or compared; set data.past_steps or data.season."
     )
-    return Group(lines, Text(warning, style="yellow"))
+
+
+def overlap_warning(data: WindowDataModule) -> str:
+    """One sentence if rows of a part lie after the beginning of a later part in another series, else ""."""
+    found = data.find_overlap()
+    if found is None:
+        return ""
+    rows = f"{'training' if found.early == 'train' else found.early} rows of {found.series:,} series"
+    quote = "" if isinstance(found.first, np.datetime64) else "'"
+    dates = ",".join(f"{quote}{format_time(date)}{quote}".replace(" ", "T") for date in found.dates)
+    return (
+        f"{rows} lie after the first {found.late} {'date' if not quote else 'time'} {format_time(found.first)}, so"
+        f" what all series share is known before; give dates in data.split{f', such as [{dates}]' if dates else ''}."
+    )
 
 
 def describe_series(series: SeriesSet) -> Iterator[tuple[str, str]]:

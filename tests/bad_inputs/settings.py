@@ -116,5 +116,23 @@ CASES: dict[str, Case] = {
         [*TIMED, "data.known_covariates=[holiday US]", "data.holidays=US"],
         r"data.csv: 2 covariates are called 'holiday US': rename the column",
     ),
+    "series that begins later": Repaired(
+        panel(("a", daily()), ("b", daily(first="2020-02-01"))),
+        IDS,
+        r"fractions of all rows, cut at the same times in all series; 1 of 2 series without validation rows, 1 of 2",
+        rows=80,
+    ),
+    "series that ends earlier": Repaired(
+        panel(("a", daily()), ("b", daily(rows=25)), ("c", daily())),
+        IDS,
+        r"cut at the same times in all series; 1 of 3 series without test rows",
+        rows=105,
+    ),
+    "series that begins within a test part of hours": Repaired(
+        panel(("a", hourly()), ("b", hourly(first="2020-01-02 06:00"))),
+        [*IDS, "data.split=[0.4,0.2,0.4]"],
+        r"data.split=\[0.4, 0.2, 0.4\] are fractions of all rows, cut at the same times in all series",
+        rows=80,
+    ),
     "hours of a calendar": Repaired(hourly(), [*TIMED, "data.calendar=[hour]"], ""),
 }
