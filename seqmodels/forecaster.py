@@ -237,6 +237,8 @@ class Forecaster(AbstractForecaster):
         if not self.head.relative:
             return None
         target = every_step(inputs.past_target, targets.target, self._supervised_in(inputs))
+        if self.spec.levels:
+            target = (target + inputs.level[:, None, None]).to(target.dtype)
         return (target / scaling.unit).abs()[:, :, : self.readout.leads]
 
     def _whole_strides(self, inputs: Inputs) -> Inputs:

@@ -62,7 +62,7 @@ def observed_by(observed: Tensor, origins: Origins) -> Tensor:
 
 
 def first_observed(past: Tensor, observed: Tensor, otherwise: Tensor) -> Tensor:
-    """The oldest observed value, (B, T, C) -> (B, 1, C); ``otherwise`` (C,) if there is none.
+    """The oldest observed value, (B, T, C) -> (B, 1, C); ``otherwise`` (B or 1, 1, C) if there is none.
 
     Origins before it must not depend on it.
     """

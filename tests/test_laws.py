@@ -6,12 +6,13 @@ from collections.abc import Iterator
 import pytest
 import torch
 import zoo
+from torch import Tensor
 
 from seqmodels.backbones.base import Backbone, tree_leaves
 from seqmodels.backbones.causal_conv import CausalConv
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
-from seqmodels.window import Inputs, Output, every_step
+from seqmodels.window import Inputs, Output, Statistics, Targets, WindowSpec, every_step
 
 MEMBERS = pytest.mark.parametrize(("backbone", "readout", "scaler", "spec"), zoo.FORECASTERS)
 
@@ -272,6 +273,68 @@ def test_forecasts_follow_the_units_of_the_data(backbone, scaler):
         inputs._replace(past_target=a * inputs.past_target + b, seasonal_error=a * inputs.seasonal_error)
     ).forecast
     torch.testing.assert_close(theirs, a * model(inputs).forecast + b, rtol=1e-3, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "readout", "scaler", "spec"), [member for member in zoo.FORECASTERS if member[2] != "identity"]
+)
+def test_law_8_forecasts_and_loss_do_not_depend_on_the_part_of_a_value_in_its_level(backbone, readout, scaler, spec):
+    """At 1e9, whose steps of 64 float32 cannot split, a model does what it does at 0."""
+    high, window, model = 1e9, zoo.window(zoo.SPECS[spec]), zoo.forecaster(backbone, readout, scaler, spec)
+    moved, part = at_level(zoo.SPECS[spec], high), torch.tensor([[0.5, -2.0], [3.25, 0.0], [-1.5, 0.75]])
+    other = Forecaster(moved, zoo.SCALERS[scaler], zoo.BACKBONES[backbone], zoo.READOUTS[readout], model.head).eval()
+    other.load_state_dict(model.state_dict())
+    forecast, loss = model(window.inputs).forecast, model.loss(window.inputs, window.targets).loss
+    for less in (torch.zeros(3, 2), part):
+        inputs, targets = in_level(window.inputs, window.targets, high, less)
+        theirs = other(inputs).forecast + less[:, None, None, :, None]
+        torch.testing.assert_close(theirs, forecast, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(other.loss(inputs, targets).loss, loss, rtol=1e-4, atol=1e-4)
+
+
+def at_level(spec: WindowSpec, high: float) -> WindowSpec:
+    """The spec of data that lie higher."""
+    mean, deviation = spec.target_statistics
+    return spec._replace(levels=True, target_statistics=Statistics(tuple(one + high for one in mean), deviation))
+
+
+def in_level(inputs: Inputs, targets: Targets, high: float, less: Tensor) -> tuple[Inputs, Targets]:
+    """The same windows ``high`` higher, with ``less`` (B, C) more of each value in its level."""
+    past = (inputs.past_target - less[:, None]) * inputs.past_observed
+    target = (targets.target - less[:, None]) * targets.observed
+    return inputs._replace(past_target=past, level=high + less.double()), targets._replace(target=target)
+
+
+def test_steps_one_by_one_forecast_without_the_level_too():
+    model = zoo.forecaster("lstm", "seq_to_seq", "standard", "plain")
+    other = Forecaster(at_level(zoo.SPEC, 1e9), zoo.SCALERS["standard"], zoo.BACKBONES["lstm"], zoo.direct.SeqToSeq,
+                       model.head).eval()  # fmt: skip
+    other.load_state_dict(model.state_dict())
+    window, state = zoo.window(zoo.SPEC), None
+    inputs, _ = in_level(window.inputs, window.targets, 1e9, torch.full((3, 2), 1.25))
+    for time in range(zoo.SPEC.past_steps):
+        output = other.step(inputs.past_target[:, time], state, level=inputs.level)
+        state = output.state
+    expected = model(window.inputs).forecast[:, -1:]
+    torch.testing.assert_close(output.forecast + 1.25, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_identity_refuses_values_that_float32_cannot_hold():
+    with pytest.raises(InputError, match="model/scaler=standard, window or difference"):
+        zoo.SCALERS["identity"](at_level(zoo.SPEC, 1e9))
+
+
+def test_a_relative_loss_divides_by_values_with_their_level():
+    spec = at_level(zoo.SPEC, 1000.0)
+    model = Forecaster(
+        spec, zoo.SCALERS["standard"], zoo.BACKBONES["linear"], zoo.direct.SeqToVector, zoo.Point("mape")
+    )
+    window = zoo.window(spec)
+    inputs, targets = in_level(window.inputs, window.targets, 1000.0, torch.full((3, 2), 2.0))
+    truth = targets.target.double() + inputs.level[:, None]
+    forecast = model(inputs).forecast[:, -1, ..., 0].double() + inputs.level[:, None]
+    expected = ((forecast - truth) / truth).abs().mean()
+    assert model.loss(inputs, targets).loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", zoo.BASELINES)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from seqmodels.errors import InputError, require_choice
 from seqmodels.naive import masked_mean, nearest_observed, observed_by, seasonal_naive
-from seqmodels.scalers.base import RescalingHead, Scaler
+from seqmodels.scalers.base import RescalingHead, Scaler, mean_tensor
 from seqmodels.window import Inputs, Origins, Targets, WindowSpec, every_step
 
 
@@ -85,12 +85,14 @@ class StandardScaler(Scaler):
 
     def __init__(self, spec: WindowSpec):
         super().__init__()
-        mean, deviation = spec.target_statistics
-        self.register_buffer("centre", torch.tensor(mean).reshape(1, 1, -1), persistent=False)
-        self.register_buffer("scale", torch.tensor(deviation).reshape(1, 1, -1), persistent=False)
+        self.levels = spec.levels
+        self.register_buffer("centre", mean_tensor(spec), persistent=False)
+        scale = torch.tensor(spec.target_statistics.deviation).reshape(1, 1, -1)
+        self.register_buffer("scale", scale, persistent=False)
 
     def forward(self, inputs: Inputs, origins: Origins) -> AffineScaling:
-        return AffineScaling(self.centre, self.scale, self.centre.unsqueeze(1), self.scale.unsqueeze(1))
+        centre = self.less_level(self.centre, inputs)
+        return AffineScaling(centre, self.scale, centre.unsqueeze(1), self.scale.unsqueeze(1))
 
 
 class IdentityScaler(Scaler):
@@ -98,6 +100,8 @@ class IdentityScaler(Scaler):
 
     ``output_scale`` multiplies the outputs of the network, so that outputs near 1 give forecasts of that size (the
     course's x 100 and x 200). The loss is taken before the multiplication.
+
+    Raises InputError for values that have a level, because a float32 cannot hold them as they are.
     """
 
     one: Tensor
@@ -106,6 +110,11 @@ class IdentityScaler(Scaler):
         super().__init__()
         if not output_scale > 0:
             raise InputError(f"model.scaler.output_scale is {output_scale}; it must be greater than 0.")
+        if spec.levels:
+            raise InputError(
+                "model/scaler=identity shows values to the model as they are, and float32 cannot hold the small changes"
+                " of these large ones; use model/scaler=standard, window or difference."
+            )
         self.output_scale = output_scale
         self.register_buffer("one", torch.ones(1, 1, len(spec.channels)), persistent=False)
 
@@ -149,6 +158,7 @@ class WindowScaler(Scaler):
         require_choice(SCALES, "model.scaler", scale=scale)
         self.in_own_units = not asinh
         self.season, self.horizon, self.missing = spec.season, spec.horizon, spec.missing
+        self.levels = spec.levels
         self.steps = self._default_steps(spec) if steps is None else steps
         seasonal = "season" in (centre, self.past_centre)
         fewest = spec.season if seasonal else 1
@@ -157,7 +167,7 @@ class WindowScaler(Scaler):
                 f"model.scaler.steps is {self.steps}; it must be between {fewest} and data.past_steps={spec.past_steps}"
                 + (" (a centre of a season needs a whole one)." if seasonal else ".")
             )
-        self.register_buffer("mean", torch.tensor(spec.target_statistics.mean), persistent=False)
+        self.register_buffer("mean", mean_tensor(spec), persistent=False)
 
     def extra_repr(self) -> str:
         past = f", past_centre={self.past_centre}" if self.past_centre != self.centre else ""
@@ -188,7 +198,10 @@ class WindowScaler(Scaler):
             centre = past_centre.unsqueeze(1)
         else:
             centre = self._centre(self.centre, inputs, steps).unsqueeze(1)
-        return torch.where(observed_by(inputs.past_observed, origins), centre, self.mean) if self.missing else centre
+        if not self.missing:
+            return centre
+        mean = self.less_level(self.mean, inputs).unsqueeze(1)
+        return torch.where(observed_by(inputs.past_observed, origins), centre, mean)
 
     def _centre(self, kind: str, inputs: Inputs, steps: int) -> Tensor:
         """(B, 1, C) from the observed values among the first ``steps`` steps."""
@@ -199,7 +212,8 @@ class WindowScaler(Scaler):
         mean = masked_mean(past[:, span], observed[:, span])
         if not self.missing:
             return mean
-        nearest = nearest_observed(inputs.past_target, inputs.past_observed, steps, self.mean)
+        otherwise = self.less_level(self.mean, inputs)
+        nearest = nearest_observed(inputs.past_target, inputs.past_observed, steps, otherwise)
         return nearest if kind == "last" else torch.where(observed[:, span].any(dim=1, keepdim=True), mean, nearest)
 
     def _scale(self, inputs: Inputs, steps: int, centre: Tensor) -> Tensor:

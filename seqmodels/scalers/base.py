@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from seqmodels.window import Inputs, Origins, Targets, WindowSpec
@@ -55,6 +56,7 @@ class Scaler(nn.Module, ABC):
 
     per_window: bool = False  # True if the same value is scaled differently in another window
     in_own_units: bool = True  # True if a scaled forecast is one value of the data, shifted and scaled
+    levels: bool = False  # as in ``WindowSpec``
 
     def burn_in(self, spec: WindowSpec) -> int:
         """Steps at the beginning of a window from which statistics are taken; origins within them carry no forecast."""
@@ -63,3 +65,18 @@ class Scaler(nn.Module, ABC):
     @abstractmethod
     def forward(self, inputs: Inputs, origins: Origins) -> Scaling:
         """The scaling of these windows, for forecasts from ``origins``."""
+
+    def less_level(self, mean: Tensor, inputs: Inputs) -> Tensor:
+        """A mean of the training span (1, 1, C), less the level of each window if there are any: (B or 1, 1, C).
+
+        Forecasts plus level must not depend on which part of a value is in the level.
+        """
+        if not self.levels:
+            return mean
+        return (mean - inputs.level.unsqueeze(1)).to(inputs.past_target.dtype)
+
+
+def mean_tensor(spec: WindowSpec) -> Tensor:
+    """Training means (1, 1, C), in float64 if levels are subtracted from them."""
+    dtype = torch.float64 if spec.levels else torch.float32
+    return torch.tensor(spec.target_statistics.mean, dtype=dtype).reshape(1, 1, -1)

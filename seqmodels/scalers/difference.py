@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from seqmodels.errors import InputError, require_at_least
 from seqmodels.naive import first_observed, last_observed, observed_by
-from seqmodels.scalers.base import RescalingHead, Scaler
+from seqmodels.scalers.base import RescalingHead, Scaler, mean_tensor
 from seqmodels.window import Inputs, Origins, Targets, WindowSpec, every_step
 
 
@@ -97,7 +97,7 @@ class DifferenceScaler(Scaler):
     def __init__(self, spec: WindowSpec, lag: int | None = 1, order: int = 1):
         super().__init__()
         self.lag = spec.season if lag is None else lag
-        self.order, self.missing = order, spec.missing
+        self.order, self.missing, self.levels = order, spec.missing, spec.levels
         require_at_least(1, "model.scaler", lag=self.lag, order=order)
         if self.lag * order >= spec.past_steps:
             raise InputError(
@@ -106,7 +106,7 @@ class DifferenceScaler(Scaler):
             )
         unit = torch.tensor(spec.target_statistics.deviation).reshape(1, 1, 1, -1)
         self.register_buffer("unit", unit, persistent=False)
-        self.register_buffer("mean", torch.tensor(spec.target_statistics.mean), persistent=False)
+        self.register_buffer("mean", mean_tensor(spec), persistent=False)
 
     def extra_repr(self) -> str:
         return f"lag={self.lag}, order={self.order}"
@@ -118,11 +118,13 @@ class DifferenceScaler(Scaler):
         past, observed = inputs.past_target, inputs.past_observed if self.missing else None
         chosen = list(origins.of(past.shape[1])) or [past.shape[1] - 1]
         rows = [origin - self.lag + 1 for origin in chosen]
-        start = self.mean if observed is None else first_observed(past, observed, self.mean)
+        mean = self.less_level(self.mean, inputs)
+        start = mean if observed is None else first_observed(past, observed, mean)
         differenced = take_differences(forward_fill(past, observed, start), self.lag, self.order)[:-1]
         levels = [values.unfold(1, self.lag, 1)[:, rows].transpose(2, 3) for values in differenced]
         if observed is not None:
             seen = observed_by(observed, Origins(0, 1))[:, chosen]
-            before = [self.mean, *[torch.zeros_like(self.mean)] * (self.order - 1)]
+            mean = mean.unsqueeze(1)
+            before = [mean, *[torch.zeros_like(mean)] * (self.order - 1)]
             levels = [torch.where(seen, level, value) for level, value in zip(levels, before, strict=True)]
         return DifferenceScaling(self.lag, observed, start, self.unit, tuple(levels))
