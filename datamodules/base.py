@@ -29,7 +29,7 @@ from datamodules.windows.checks import (
 from datamodules.windows.consecutive import ConsecutiveLoader, LaneIndex
 from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader
 from datamodules.windows.samplers import Sampler, TruncatedSampler, WeightedSampler, build_sampler, check_sampling
-from datamodules.windows.spec import measure_spec, seasonal_units, sizes_differ
+from datamodules.windows.spec import SeasonalErrors, measure_seasonal_errors, measure_spec, sizes_differ
 from seqmodels.errors import InputError, require_at_least, require_choice
 from seqmodels.window import Window, WindowSpec
 
@@ -133,8 +133,9 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             self.series = self.read()
             self.spans, self.short = self._split_series()
             self.indexes = self._index_windows()
-            self.series, self.spec, seasonal_error = self._prepare_series()
-            self.loaders = self._build_loaders(self._build_tensors(seasonal_error))
+            self.series, self.spec, errors = self._prepare_series()
+            self.seasonal_errors = errors.denominators
+            self.loaders = self._build_loaders(self._build_tensors(errors.units))
         if stage == "fit":  # a second fit starts again; a resumed one loads its position after this
             self.train_dataloader().load_state_dict({"epoch": 0, "position": 0})
         if self.trainer is not None:
@@ -198,6 +199,15 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         indices = torch.linspace(0, loader.windows - 1, min(count, loader.windows), dtype=torch.float64).round().long()
         return loader.examples(indices)
 
+    def has_mase(self, stage: str) -> bool:
+        """True if any series with windows of a stage has a seasonal error, the unit of MASE."""
+        return bool((self.seasonal_errors[torch.from_numpy(self._have_windows(stage))] > 0).any())
+
+    def _have_windows(self, *stages: str) -> np.ndarray:
+        """True for each series with a window in any of the evaluation ``stages``: (series,)."""
+        indexes = [self.indexes[stage] for stage in stages]
+        return np.any([index.counts.numpy() > 0 for index in indexes if isinstance(index, SlidingIndex)], axis=0)
+
     def _split_series(self) -> tuple[dict[str, Span], np.ndarray]:
         """Span of each stage, and which series are short, (series,) bool."""
         check_lengths(self.series, self.short_series, self.past_steps, self.horizon)
@@ -220,14 +230,14 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         short = self.short if self.short_series == "pad" else None
         return SlidingIndex.from_span(self.series, *self.spans[stage], self.past_steps, self.horizon, context, short)
 
-    def _prepare_series(self) -> tuple[SeriesSet, WindowSpec, Tensor]:
-        """Series as models get them, their window spec, and the seasonal error of each series (series, C)."""
+    def _prepare_series(self) -> tuple[SeriesSet, WindowSpec, SeasonalErrors]:
+        """Series as models get them, their window spec, and their seasonal errors."""
         series, train = self.series, self.spans["train"]
         if self.winsorise is not None:
             series = winsorise_targets(series, merge_ranges(train.start, train.stop), self.winsorise)
         prepared = prepare_covariates(series, train, self.horizon, self.covariate_transforms)
         self.means, self.indicators = prepared.means, prepared.indicators
-        series = replace(prepared.series, notes=(*prepared.series.notes, *self._notes()))
+        series = prepared.series
         spec = measure_spec(prepared, train)._replace(
             past_steps=self.past_steps,
             horizon=self.horizon,
@@ -235,9 +245,12 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             missing=series.missing > 0 or any(index.unpadded < len(index) for index in self.indexes.values()),
             stateful=self.lanes is not None,
         )
-        seasonal_error = seasonal_units(series, train, self.short, spec)
+        errors = measure_seasonal_errors(series, train, self.short, spec)
+        where = "in the training part" if self.split_by == "time" else "before the first target"
+        undefined = errors.notes(series, self._have_windows(*STAGES[1:]), spec.season, where)
+        series = replace(series, notes=(*series.notes, *self._notes(), *undefined))
         trained = torch.from_numpy(train.stop > train.start)
-        return series, spec._replace(sizes_differ=sizes_differ(seasonal_error[trained])), seasonal_error
+        return series, spec._replace(sizes_differ=sizes_differ(errors.units[trained])), errors
 
     def _notes(self) -> list[str]:
         """Notes on borders at common times, and on training rows that no window uses."""

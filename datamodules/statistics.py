@@ -99,7 +99,7 @@ def _mask_block(block: np.ndarray, inside: np.ndarray | None, observed: np.ndarr
 
 
 def seasonal_errors(series: SeriesSet, start: np.ndarray, stop: np.ndarray, season: int) -> np.ndarray:
-    """(series, C) mean |y(t) - y(t - season)| over rows ``start[i]:stop[i]``; NaN if it is 0 or there is no pair.
+    """(series, C) mean |y(t) - y(t - season)| over rows ``start[i]:stop[i]``; NaN if there is no pair.
 
     An error below a millionth of the values themselves counts as 0, as it may come from rounding to float32.
     """
@@ -118,8 +118,8 @@ def seasonal_errors(series: SeriesSet, start: np.ndarray, stop: np.ndarray, seas
         count[:, chosen] += segments[:, 1] - segments[:, 0] if mask is None else _segment_sums(mask, segments)
         release(series.values)
         release(series.observed)
-    found = total > 1e-6 * sizes
-    return np.where(found, total / np.maximum(1, count), np.nan).T
+    mean = np.where(total > 1e-6 * sizes, total, 0.0) / np.maximum(1, count)
+    return np.where(count > 0, mean, np.nan).T
 
 
 def _seasonal_differences(

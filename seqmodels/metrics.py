@@ -14,7 +14,7 @@ MODEL, NAIVE, SEASONAL_NAIVE = "model", "naive", "seasonal naive"  # rows of the
 
 
 class MeanErrors(NamedTuple):
-    """Mean absolute, squared and scaled error; NaN where nothing was observed."""
+    """Mean absolute, squared and scaled error; NaN where nothing counted."""
 
     absolute: float
     squared: float
@@ -49,22 +49,23 @@ MEASURES: dict[str, Measure] = {
 
 
 class ErrorTable(NamedTuple):
-    """Means over the windows for each lead and channel, (H, C) each; NaN where nothing was observed.
+    """Means over the windows for each lead and channel, (H, C) each; NaN where nothing counted.
 
-    ``scaled`` is the absolute error in units of the series' seasonal error. ``observed`` is the number of values
-    that counted.
+    ``scaled`` is the absolute error in units of the series' seasonal error, over the series that have one.
+    ``observed`` is the number of values behind the first two means, ``scalable`` that behind the third.
     """
 
     absolute: Tensor
     squared: Tensor
     scaled: Tensor
     observed: Tensor
+    scalable: Tensor
 
     def mean(self, dim: int | None = None) -> list[MeanErrors]:
         """Means over all leads and channels, or over one dimension; each observed value counts once."""
-        weight = self.observed / self.observed.sum(dim, keepdim=True)
+        counts = (self.observed, self.observed, self.scalable)
         errors = (self.absolute, self.squared, self.scaled)
-        means = ((values.nan_to_num() * weight).sum(dim).reshape(-1).tolist() for values in errors)
+        means = (mean_of_means(*pair, dim).reshape(-1).tolist() for pair in zip(errors, counts, strict=True))
         return [MeanErrors(*mean) for mean in zip(*means, strict=True)]
 
     def summary(self, naive: "ErrorTable | None" = None) -> dict[str, float]:
@@ -82,20 +83,34 @@ class ErrorTable(NamedTuple):
         return ErrorTable(*(values[:, index : index + 1] for values in self))
 
 
+def mean_of_means(values: Tensor, counts: Tensor, dim: int | None) -> Tensor:
+    """Mean of means weighted by the number of values behind each; NaN without any values, or if one of them is NaN."""
+    weight = counts / counts.sum(dim, keepdim=True)
+    return (values.masked_fill(counts == 0, 0.0) * weight).sum(dim)
+
+
 class ForecastErrors(Metric):
-    """Accumulates the errors of the forecasts from the last origin; summed over ranks when distributed."""
+    """Accumulates the errors of the forecasts from the last origin; summed over ranks when distributed.
+
+    ``seasonal_errors`` (series, C): denominators of the scaled error, NaN for a series that has none and is left out of
+    it. None: ``Inputs.seasonal_error``, which is never NaN, since scalers need a unit for every series.
+    """
 
     full_state_update = False
     absolute: Tensor
     squared: Tensor
     scaled: Tensor
     observed: Tensor
+    scalable: Tensor
     windows: Tensor
+    seasonal_errors: Tensor | None
 
-    def __init__(self, spec: WindowSpec):
+    def __init__(self, spec: WindowSpec, seasonal_errors: Tensor | None = None):
         super().__init__()
+        self.channels = spec.channels
+        self.register_buffer("seasonal_errors", seasonal_errors, persistent=False)
         zeros = torch.zeros(spec.horizon, len(spec.channels), dtype=torch.float64)
-        for name in ("absolute", "squared", "scaled", "observed"):
+        for name in ErrorTable._fields:
             self.add_state(name, default=zeros.clone(), dist_reduce_fx="sum")
         self.add_state("windows", default=torch.tensor(0), dist_reduce_fx="sum")
 
@@ -107,14 +122,24 @@ class ForecastErrors(Metric):
         # Not in place: a sum that began in inference mode could not be continued outside of it.
         self.absolute = self.absolute + error.sum(dim=0)
         self.squared = self.squared + error.square().sum(dim=0)
-        self.scaled = self.scaled + (error / inputs.seasonal_error.unsqueeze(1)).sum(dim=0)
+        unit = inputs.seasonal_error if self.seasonal_errors is None else self.seasonal_errors[inputs.series]
+        defined = unit.isfinite().unsqueeze(1)
+        self.scaled = self.scaled + torch.where(defined, error / unit.unsqueeze(1), 0.0).sum(dim=0)
+        self.scalable = self.scalable + (targets.observed & defined).sum(dim=0)
         self.observed = self.observed + targets.observed.sum(dim=0)
         self.windows = self.windows + len(forecast)
 
     def compute(self) -> ErrorTable:
         """Means over all windows so far."""
-        count = self.observed
-        return ErrorTable(self.absolute / count, self.squared / count, self.scaled / count, count.clone())
+        count, scalable = self.observed, self.scalable
+        means = (self.absolute / count, self.squared / count, self.scaled / scalable)
+        return ErrorTable(*means, count.clone(), scalable.clone())
+
+    @property
+    def channels_not_finite(self) -> list[str]:
+        """Channels with a forecast so far that is NaN or infinite, also where nothing was observed."""
+        finite = torch.atleast_2d(self.absolute).isfinite().all(dim=0).tolist()
+        return [name for name, good in zip(self.channels, finite, strict=True) if not good]
 
 
 def naive_row(rows: Collection[str]) -> str:

@@ -1,17 +1,22 @@
 """Errors against independent formulas, in any batching, with and without missing values."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 import zoo
-from data import build_data
+from data import build_data, integers, prepare
 
+from datamodules.series import SeriesSet
 from seqmodels import baselines
-from seqmodels.metrics import ForecastErrors
+from seqmodels.metrics import MODEL, NAIVE, ForecastErrors
+from seqmodels.report.output import to_text
+from seqmodels.report.results import result_table
 
 
-def measured(model, loader):
-    errors = ForecastErrors(model.spec)
+def measured(model, loader, seasonal_errors=None):
+    errors = ForecastErrors(model.spec, seasonal_errors)
     for window in loader:
         errors.update(model.head.mean(model(window.inputs).forecast)[:, -1], window.inputs, window.targets)
     return errors
@@ -84,3 +89,88 @@ def test_shapes_that_would_broadcast_are_refused():
         ForecastErrors(zoo.SPEC).update(targets.target[:, :1], inputs, targets)
     with pytest.raises(ValueError, match="same shape"):
         zoo.Point().loss(torch.zeros(2, 1, 3, 1, 1), torch.zeros(2, 1, 3, 2))
+
+
+def panel_without_units(**windows):
+    """Four series of 100 rows and two channels; in training b is constant, c repeats its season, d has one value.
+
+    The first channel of series a changes throughout, the second only after training.
+    """
+    random = np.random.default_rng(0)
+    values = random.normal(size=(4, 100, 2)).astype(np.float32)
+    observed = np.ones((4, 100, 2), dtype=bool)
+    values[0, :60, 1] = 3.0
+    values[1, :60] = 7.0
+    values[2, :60] = (np.arange(60) % 3)[:, None]
+    observed[3, 1:60] = False
+    values *= observed
+    series = SeriesSet(
+        values.reshape(-1, 2),
+        np.arange(5) * 100,
+        ("x", "y"),
+        observed=observed.reshape(-1, 2),
+        names=("a", "b", "c", "d"),
+    )
+    return prepare(series, split=[60, 20, 20], season=3, **windows)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_series_without_a_seasonal_error_are_left_out_of_mase_only(batch):
+    data = panel_without_units(evaluation_batch_size=batch)
+    errors = ForecastErrors(data.spec, data.seasonal_errors)
+    absolute = []
+    for window in data.loaders["validation"]:
+        forecast = baselines.Naive(data.spec)(window.inputs).forecast[:, -1, ..., 0]
+        errors.update(forecast, window.inputs, window.targets)
+        difference = (forecast - window.targets.target).abs().double()
+        absolute += list(zip(window.inputs.series.tolist(), difference.numpy(), strict=True))
+    values = data.input_series.values[:60, 0].astype(np.float64)
+    unit = np.abs(values[3:] - values[:-3]).mean()
+    expected = np.mean([part[:, 0] / unit for series, part in absolute if series == 0])
+    table = errors.compute()
+    assert table.summary()["mase"] == table.channel(0).summary()["mase"] == pytest.approx(expected, rel=1e-6)
+    assert math.isnan(table.channel(1).summary()["mase"]), "no series has a unit"
+    assert table.summary()["mae"] == pytest.approx(np.mean([part for _, part in absolute]))
+
+
+def test_what_has_no_seasonal_error_is_noted_and_keeps_a_unit():
+    data = panel_without_units()
+    x, y = (note for note in data.series.notes if note.startswith("MASE"))
+    assert x == (
+        "MASE of x is undefined for 2 of 4 series (b, c): no two values 3 steps apart differ in the training part;"
+        " for 1 of 4 series (d): no two values 3 steps apart in the training part"
+    )
+    assert "MASE of y is undefined for 3 of 4 series (a, b, c): " in y
+    assert (data.loaders["train"].tensors.seasonal_error > 0).all() and data.has_mase("validation")
+    assert data.seasonal_errors.isnan().tolist() == [[False, True]] + [[True, True]] * 3
+
+
+@pytest.mark.parametrize(
+    ("windows", "reason"),
+    [
+        ({"season": 70}, "no two values 70 steps apart in the training part"),
+        ({"season": 1}, "no two values in a row differ in the training part"),
+    ],
+)
+def test_a_single_series_without_a_seasonal_error_has_no_mase(windows, reason):
+    series = integers(100)
+    if windows["season"] == 1:
+        series.values[:60] = 2.0
+    data = prepare(series, split=[60, 20, 20], **windows)
+    assert data.series.notes == (f"MASE is undefined for the series: {reason}",)
+    assert not data.has_mase("validation") and not data.has_mase("test")
+    errors = measured(baselines.Naive(data.spec), data.loaders["test"], data.seasonal_errors)
+    rows = {MODEL: errors.compute(), NAIVE: errors.compute()}
+    table = to_text(result_table({"test": rows}, {"test": 19}, NAIVE))
+    assert table.count("naive ") == 1 and table.splitlines()[2].split()[4] == "-", "the model is the naive forecast"
+    assert "which 38 of 38 values lack" in table
+
+
+def test_new_series_have_the_seasonal_error_of_their_own_past():
+    values = [*range(10), *[4.0] * 8, 5.0, 6.0, *range(10)]
+    series = SeriesSet(np.float32(values)[:, None], np.array([0, 10, 20, 30]), ("y",))
+    data = prepare(series, split=[1, 1, 1], split_by="series", past_steps=8)
+    assert data.seasonal_errors.isnan()[:, 0].tolist() == [False, True, False]
+    assert data.has_mase("test") and not data.has_mase("validation")
+    (note,) = data.series.notes
+    assert note.endswith("1 of 3 series (series 1): no two values in a row differ before the first target")

@@ -1,6 +1,7 @@
 """Training around a model: what is summed, clipped, kept, restored and refused."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import pytest
@@ -14,7 +15,7 @@ from seqmodels.checkpoint import load
 from seqmodels.errors import InputError
 from seqmodels.metrics import MODEL
 from seqmodels.training import loop
-from seqmodels.training.module import ForecastModule
+from seqmodels.training.module import ForecastModule, IntervalSums
 
 CONFIG = {
     "_target_": "seqmodels.forecaster.Forecaster",
@@ -80,14 +81,13 @@ def test_gradients_are_clipped(tmp_path, algorithm):
 
 def test_a_loss_that_is_not_finite_is_refused_with_the_keys_to_change():
     module = module_for(build_data(100, split=[60, 20, 20]))
-    module._trainer = None
-    module.gathered.losses = [torch.tensor(float("nan"))] * 3
-    module.__class__.global_step = property(lambda self: 7)
-    try:
-        with pytest.raises(InputError, match="training loss became nan at step 7; lower optimizer.lr"):
-            module.interval()
-    finally:
-        del module.__class__.global_step
+    module._trainer = SimpleNamespace(global_step=7, current_epoch=1, precision="32-true")
+    bad, good = torch.tensor(float("nan")), torch.tensor(1.0)
+    module.gathered = IntervalSums(4)
+    module.gathered.losses, module.gathered.norms = [good, bad, bad], [good] * 3
+    words = "training loss became nan at step 6, in epoch 2; lower optimizer.lr"
+    with pytest.raises(InputError, match=words):
+        module.interval()
 
 
 def test_naive_forecasts_are_measured_on_exactly_the_same_windows(tmp_path):

@@ -38,7 +38,7 @@ def table_of(absolute: list, squared: list, observed: list | None = None) -> Err
     """Errors (H, C); the scaled error is half of the absolute one."""
     errors = torch.tensor(absolute, dtype=torch.float64)
     count = torch.ones_like(errors) if observed is None else torch.tensor(observed, dtype=torch.float64)
-    return ErrorTable(errors, torch.tensor(squared, dtype=torch.float64), errors / 2, count)
+    return ErrorTable(errors, torch.tensor(squared, dtype=torch.float64), errors / 2, count, count)
 
 
 MODEL_ERRORS = table_of([[1.0, 10.0], [3.0, 30.0]], [[4.0, 100.0], [12.0, 300.0]])

@@ -135,7 +135,7 @@ def test_errors_by_lead_and_layout(tmp_path: Path) -> None:
 def test_channels_are_weighted_by_their_observed_values() -> None:
     absolute = torch.tensor([[1.0, 4.0], [2.0, float("nan")], [float("nan"), float("nan")]])
     observed = torch.tensor([[3.0, 1.0], [5.0, 0.0], [0.0, 0.0]])
-    values = errors_by_lead(ErrorTable(absolute, absolute**2, absolute, observed))
+    values = errors_by_lead(ErrorTable(absolute, absolute**2, absolute, observed, observed))
     assert values["validation_by_step/mae_01"] == pytest.approx((3 * 1 + 4) / 4)
     assert values["validation_by_step/rmse_01"] == pytest.approx(((3 * 1 + 16) / 4) ** 0.5)
     assert values["validation_by_step/mae_02"] == 2
@@ -144,7 +144,7 @@ def test_channels_are_weighted_by_their_observed_values() -> None:
 
 def test_a_long_horizon_has_at_most_48_leads() -> None:
     def shown(horizon: int) -> list[int]:
-        names = errors_by_lead(ErrorTable(*(torch.ones(horizon, 1),) * 4))
+        names = errors_by_lead(ErrorTable(*(torch.ones(horizon, 1),) * 5))
         return [int(name.rpartition("_")[2]) for name in names if "/mae_" in name]
 
     assert shown(5) == [1, 2, 3, 4, 5]
@@ -192,7 +192,7 @@ def test_a_nan_loss_ends_the_run() -> None:
     module = small_module(data)
     with torch.no_grad():
         next(module.forecaster.parameters()).fill_(float("nan"))
-    with pytest.raises(InputError, match="training loss became nan at step 2"):
+    with pytest.raises(InputError, match="training loss became nan at step 1, in epoch 1"):
         fit(module, data, [ScalarLogger(every_n_steps=2)], num_sanity_val_steps=0)
 
 

@@ -19,7 +19,7 @@ from datamodules.statistics import (
     quantile_limits,
     seasonal_errors,
 )
-from datamodules.windows.spec import seasonal_units, sizes_differ
+from datamodules.windows.spec import measure_seasonal_errors, sizes_differ
 from seqmodels.window import InputError, Statistics, WindowSpec
 
 
@@ -92,7 +92,7 @@ def slow_error(series: SeriesSet, low: int, high: int, season: int, channel: int
     for row in range(low + season, high):
         if series.observed is None or series.observed[[row, row - season], channel].all():
             found.append(abs(float(series.values[row, channel]) - float(series.values[row - season, channel])))
-    return math.fsum(found) / len(found) if found else 0.0
+    return math.fsum(found) / len(found) if found else math.nan
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -105,7 +105,7 @@ def test_seasonal_errors_equal_a_loop(seed: int, season: int, missing: bool, blo
     for number, (low, high) in enumerate(zip(start, stop, strict=True)):
         for channel in range(2):
             error = slow_error(series, low, high, season, channel)
-            assert found[number, channel] == pytest.approx(error or math.nan, rel=1e-6, nan_ok=True)
+            assert found[number, channel] == pytest.approx(error, rel=1e-6, nan_ok=True)
 
 
 def test_tiny_series_keep_their_error_beside_huge_ones() -> None:
@@ -113,7 +113,7 @@ def test_tiny_series_keep_their_error_beside_huge_ones() -> None:
     values = np.concatenate([1e12 * (steps % 2), 1e-9 * (steps % 2), 1 + 1e-8 * steps]).astype(np.float32)[:, None]
     series = SeriesSet(values, np.array([0, 1000, 2000, 3000]), ("y",))
     found = seasonal_errors(series, series.offsets[:-1], series.offsets[1:], 1)
-    assert found[:, 0].tolist() == pytest.approx([1e12, 1e-9, math.nan], rel=1e-6, nan_ok=True), "the last is rounding"
+    assert found[:, 0].tolist() == pytest.approx([1e12, 1e-9, 0], rel=1e-6), "the last is rounding"
 
 
 @given(lengths=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8))
@@ -134,9 +134,12 @@ def test_units_have_the_size_of_their_series() -> None:
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
     series = SeriesSet(np.concatenate(parts).astype(np.float32)[:, None], offsets, ("y",))
     spec = WindowSpec(10, 2, season=4, target_statistics=Statistics((0.0,), (7.0,)))
-    found = seasonal_units(series, Span(offsets[:-1], offsets[1:]), np.zeros(5, bool), spec)
+    found = measure_seasonal_errors(series, Span(offsets[:-1], offsets[1:]), np.zeros(5, bool), spec)
     # Seasonal differences of the first one are 0, those of the short one do not exist
-    assert found[:, 0].tolist() == pytest.approx([2e-3, 4e6, 5.0, 7.0, 0.5], rel=1e-6)
+    assert found.units[:, 0].tolist() == pytest.approx([2e-3, 4e6, 5.0, 7.0, 0.5], rel=1e-6)
+    nan = math.nan
+    assert found.exact[:, 0].tolist() == pytest.approx([0, 4e6, 0, 0, nan], rel=1e-6, nan_ok=True)
+    assert found.denominators[:, 0].tolist() == pytest.approx([nan, 4e6, nan, nan, nan], rel=1e-6, nan_ok=True)
 
 
 def test_sizes_differ_ignores_the_outermost_series() -> None:

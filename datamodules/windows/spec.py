@@ -1,6 +1,7 @@
 """Measure the window spec: names, training statistics and seasonal errors that a model may use."""
 
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -8,8 +9,10 @@ from torch import Tensor
 
 from datamodules.covariates.prepare import PreparedSeries, training_series
 from datamodules.series import SeriesSet, Span
-from datamodules.statistics import compute_statistics, merge_ranges, seasonal_errors
+from datamodules.statistics import CHANNELS_NAMED, compute_statistics, merge_ranges, seasonal_errors
 from seqmodels.window import WindowSpec
+
+SERIES_NAMED = 3  # in a note
 
 
 def measure_spec(prepared: PreparedSeries, train: Span) -> WindowSpec:
@@ -31,25 +34,66 @@ def measure_spec(prepared: PreparedSeries, train: Span) -> WindowSpec:
     )
 
 
-def seasonal_units(series: SeriesSet, train: Span, short: np.ndarray, spec: WindowSpec) -> Tensor:
-    """(series, C) mean |y(t) - y(t - season)| over the training span of each series: ``Inputs.seasonal_error``.
+class SeasonalErrors(NamedTuple):
+    """Mean |y(t) - y(t - season)| over the training span of each series, (series, C) each.
+
+    ``exact`` is 0 for a series that does not change from season to season, and NaN for one without two values a season
+    apart. ``units`` is ``Inputs.seasonal_error``: there, what is 0 or NaN is replaced by the mean |y(t) - y(t - 1)|,
+    then by the mean |y(t)|, then by the training deviation of the channel, so that it is never 0 and as large as the
+    series' own values.
+    """
+
+    exact: np.ndarray
+    units: Tensor
+
+    @property
+    def denominators(self) -> Tensor:
+        """Denominators of MASE: ``units``, and NaN where they are replaced."""
+        return torch.where(torch.from_numpy(self.exact > 0), self.units, torch.nan)
+
+    def notes(self, series: SeriesSet, measured: np.ndarray, season: int, where: str) -> list[str]:
+        """One line for each channel with ``measured`` (series,) series that have no MASE, with the reasons."""
+        apart = f"{season:,} steps apart" if season > 1 else "in a row"
+        reasons = {
+            f"no two values {apart} differ {where}": self.exact == 0,
+            f"no two values {apart} {where}": np.isnan(self.exact),
+        }
+        notes = []
+        for channel, name in enumerate(series.channels):
+            found = {reason: np.flatnonzero(which[:, channel] & measured) for reason, which in reasons.items()}
+            parts = [f"for {name_some(series, some)}: {reason}" for reason, some in found.items() if len(some)]
+            if parts:
+                notes.append(f"MASE{f' of {name}' * (len(series.channels) > 1)} is undefined {'; '.join(parts)}")
+        more = len(notes) - CHANNELS_NAMED
+        return notes if more <= 0 else [*notes[:CHANNELS_NAMED], f"MASE is undefined in {more:,} more channels, too"]
+
+
+def name_some(series: SeriesSet, some: np.ndarray) -> str:
+    """Number and first names of ``some`` series."""
+    if len(series) == 1:
+        return "the series"
+    names = ", ".join(series.name(index) for index in some[:SERIES_NAMED].tolist())
+    more = f" and {len(some) - SERIES_NAMED:,} more" if len(some) > SERIES_NAMED else ""
+    return f"{len(some):,} of {len(series):,} series ({names}{more})"
+
+
+def measure_seasonal_errors(series: SeriesSet, train: Span, short: np.ndarray, spec: WindowSpec) -> SeasonalErrors:
+    """Seasonal errors of all series.
 
     A series without training rows uses the rows before its first target, a ``short`` (series,) one its first row.
-    Where the mean is 0 or cannot be computed, it is replaced by the mean |y(t) - y(t - 1)|, then by the mean |y(t)|,
-    then by the training deviation of the channel, so that it is never 0 and as large as the series' own values.
     """
     begin, end = series.offsets[:-1], series.offsets[1:]
     first_target = np.minimum(end, begin + np.where(short, 1, spec.past_steps))
     trained = train.stop > begin
     start, stop = np.where(trained, train.start, begin), np.where(trained, train.stop, first_target)
-    errors = seasonal_errors(series, start, stop, spec.season)
+    exact = units = seasonal_errors(series, start, stop, spec.season)
     for fallback in (partial(seasonal_errors, season=1), mean_size):
-        missing = np.isnan(errors)
+        missing = ~(units > 0)
         if missing.any():
             needed = np.where(missing.any(axis=1), stop, start)  # reads no rows of the other series
-            errors = np.where(missing, fallback(series, start, needed), errors)
-    errors = np.where(np.isnan(errors), spec.target_statistics.deviation, errors)
-    return torch.from_numpy(errors.astype(np.float32))
+            units = np.where(missing, fallback(series, start, needed), units)
+    units = np.where(units > 0, units, spec.target_statistics.deviation)
+    return SeasonalErrors(exact, torch.from_numpy(units.astype(np.float32).clip(np.finfo(np.float32).tiny)))
 
 
 def mean_size(series: SeriesSet, start: np.ndarray, stop: np.ndarray) -> np.ndarray:

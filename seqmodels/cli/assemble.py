@@ -15,7 +15,7 @@ from seqmodels.cli import environment
 from seqmodels.config.build import build
 from seqmodels.errors import InputError
 from seqmodels.inference.monte_carlo import dropout_on
-from seqmodels.report.output import show
+from seqmodels.report.output import echo, show
 from seqmodels.report.summary import summarise_data, summarise_model
 from seqmodels.training.module import ForecastModule
 from seqmodels.training.run import Plan, Run, check_resume
@@ -50,13 +50,17 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
     datamodule: WindowDataModule = build(config.data, **data)
     datamodule.setup()
     show(summarise_data(datamodule))
+    if plan.monitor == "validation/mase" and not datamodule.has_mase("validation"):
+        config.monitor = "validation/mae"  # callbacks read it from here, and config.yaml records it
+        echo("MASE is undefined for all validation windows: monitor=validation/mae instead of validation/mase.")
     module = ForecastModule(
         forecaster=build(config.model, spec=datamodule.spec),
         spec=datamodule.spec,
         config=to_plain(config.model),
         optimizer=build(config.optimizer),
         scheduler=build(config.scheduler),
-        monitor=plan.monitor,
+        monitor=config.monitor,
+        seasonal_errors=datamodule.seasonal_errors,
     )
     show(summarise_model(module.forecaster, datamodule.spec.past_steps, name))
     if plan.dropout_passes and module.trainable:

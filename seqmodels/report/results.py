@@ -44,9 +44,17 @@ def caption(results: Results, windows: Mapping[str, int], stateful: bool = False
     counted = f"{counts} steps, one after another" if stateful else f"the last step of {counts} windows"
     return (
         f" From {counted}, the same for each row.\n"
-        f" In the data's own units; MASE in units of the seasonal error.\n"
+        f" In the data's own units; MASE in units of the seasonal error{left_out(results)}.\n"
         f" skill = 1 - MAE / MAE of {naive_row(next(iter(results.values()), {}))}."
     )
+
+
+def left_out(results: Results) -> str:
+    """The number of values that MASE leaves out for lack of a unit; empty if there are none."""
+    tables = [rows[MODEL] for rows in results.values()]
+    values = int(sum(table.observed.sum() for table in tables))
+    without = values - int(sum(table.scalable.sum() for table in tables))
+    return f", which {without:,} of {values:,} values lack" if without else ""
 
 
 def measures_by_channel(
@@ -61,7 +69,8 @@ def measures_by_channel(
         parts |= {name: {row: table.channel(i) for row, table in rows.items()} for i, name in enumerate(channels)}
     naive, repeated = naive_row(rows), name.replace("_", " ")
     # A seasonal naive model with a season of its own differs from the row of that name: then both are shown.
-    if repeated == MODEL or repeated not in rows or rows[repeated].summary() != rows[MODEL].summary():
+    # Compared as text, in which NaN equals NaN.
+    if repeated == MODEL or repeated not in rows or str(rows[repeated].summary()) != str(rows[MODEL].summary()):
         repeated = ""
     return {
         channel: {row: table.summary(part[naive]) for row, table in part.items() if row != repeated}

@@ -15,15 +15,19 @@ from seqmodels.checkpoint import KEY, describe
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.metrics import MODEL, NAIVE, SEASONAL_NAIVE, ErrorTable, ForecastErrors
-from seqmodels.report.output import warn_once
+from seqmodels.report.output import join_names, warn_once
 from seqmodels.training.stateful import CarriedState, as_windows
 from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Output, Window, WindowSpec
 
 
 class IntervalSums:
-    """Losses and gradient norms since the last line of the log, kept on the device until the next line is written."""
+    """Losses and gradient norms since the last line of the log, kept on the device until the next line is written.
 
-    def __init__(self) -> None:
+    ``first_step``: optimizer steps before the interval.
+    """
+
+    def __init__(self, first_step: int = 0) -> None:
+        self.first_step = first_step
         self.losses: list[Tensor] = []  # one scalar a batch, on the device
         self.norms: list[Tensor] = []  # of the gradients before clipping, one scalar an optimizer step
 
@@ -34,6 +38,8 @@ class ForecastModule(pl.LightningModule):
     ``config``: the plain configuration that the forecaster was built from, kept in the checkpoint. ``optimizer`` takes
     the parameters; ``scheduler`` takes the optimizer (and ``total_steps`` or ``T_max`` if it has such an argument). It
     is stepped with every optimizer step; ReduceLROnPlateau after every epoch with a validation, on ``monitor``.
+
+    ``seasonal_errors``: as in ``ForecastErrors``.
 
     If ``spec.stateful``, a Forecaster carries its state from batch to batch: one state for training, which begins
     anew with every epoch, and another one for evaluation.
@@ -50,6 +56,7 @@ class ForecastModule(pl.LightningModule):
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., Any] | None = None,
         monitor: str = "validation/mase",
+        seasonal_errors: Tensor | None = None,
     ):
         super().__init__()
         self.forecaster = forecaster
@@ -62,7 +69,7 @@ class ForecastModule(pl.LightningModule):
         self.evaluation_state: CarriedState | None = None
         if spec.stateful and isinstance(forecaster, Forecaster):  # others see each window by itself
             self.training_state, self.evaluation_state = CarriedState(forecaster), CarriedState(forecaster)
-        self.errors = {name: ForecastErrors(spec) for name in self.rows}
+        self.errors = {name: ForecastErrors(spec, seasonal_errors) for name in self.rows}
         self.results: dict[str, dict[str, ErrorTable]] = {}  # by stage, then by row of the table
         self.measured: dict[str, int] = {}  # windows behind the results of each stage
         self.stage = "test"  # what the test loop is measuring
@@ -76,16 +83,31 @@ class ForecastModule(pl.LightningModule):
     def interval(self) -> dict[str, float]:
         """Mean training loss and mean gradient norm before clipping since the last call.
 
-        Raises InputError when the loss is no longer a finite number.
+        Raises InputError if one of them was not finite at any step.
         """
-        gathered, self.gathered = self.gathered, IntervalSums()
+        gathered, self.gathered = self.gathered, IntervalSums(self.global_step)
         means = {"loss/train": mean(gathered.losses), "optimizer/gradient_norm": mean(gathered.norms)}
-        if not torch.isfinite(torch.tensor(means["loss/train"])):
-            raise InputError(
-                f"the training loss became {means['loss/train']} at step {self.global_step:,}; lower optimizer.lr"
-                f" or trainer.gradient_clip_val, or choose another model.scaler."
-            )
+        if not all(map(math.isfinite, means.values())):
+            raise InputError(self._describe_bad_step(gathered))
         return means
+
+    def _describe_bad_step(self, gathered: IntervalSums) -> str:
+        """Error message for the first optimizer step with a loss or gradient that is not finite."""
+        scalars = {"training loss": gathered.losses, "norm of the gradients": gathered.norms}
+        steps = self.global_step - gathered.first_step
+        first = {name: first_not_finite(values, steps) for name, values in scalars.items() if values}
+        name = min(first, key=first.__getitem__)
+        return (
+            f"the {name} became {mean(scalars[name])} at step {gathered.first_step + first[name]:,}, in epoch"
+            f" {self.current_epoch + 1:,}; {self._remedy()}."
+        )
+
+    def _remedy(self) -> str:
+        """What to change if numbers of the training are not finite."""
+        precision = self.trainer.precision
+        other = {"bf16-mixed": ", or trainer.precision=32-true", "64-true": ""}
+        more = other.get(str(precision), ", or trainer.precision=64-true")
+        return f"lower optimizer.lr or trainer.gradient_clip_val, choose another model.scaler{more}"
 
     def setup(self, stage: str) -> None:
         """Warn if the processor cannot compute layers of the model in the precision of the trainer."""
@@ -98,6 +120,7 @@ class ForecastModule(pl.LightningModule):
             )
 
     def on_train_start(self) -> None:
+        self.gathered = IntervalSums(self.global_step)
         self.all_steps = float(self.trainer.estimated_stepping_batches) if self.progresses else math.inf
 
     def on_train_epoch_start(self) -> None:
@@ -158,8 +181,24 @@ class ForecastModule(pl.LightningModule):
         tables = self._collect("validation")
         measures = tables[MODEL].summary(tables.get(SEASONAL_NAIVE))
         values = {f"validation/{name}": value for name, value in measures.items()}
-        values["loss/validation"] = float(self.validation_loss / self.validation_count.clamp(min=1))
+        values["loss/validation"] = float(self.validation_loss / self.validation_count)
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            self._check_validation(values)
         self.log_dict(values, batch_size=1, logger=False)  # written by ScalarLogger, at the right step
+
+    def _check_validation(self, values: dict[str, float]) -> None:
+        """Raise InputError unless the loss is finite and the monitored value, which selects the weights, exists."""
+        loss = values["loss/validation"]
+        if self.validation_count > 0 and not math.isfinite(loss):
+            raise InputError(
+                f"the validation loss became {loss} in epoch {self.current_epoch + 1:,}, at step"
+                f" {self.global_step:,}; {self._remedy()}."
+            )
+        if math.isnan(values.get(self.monitor, 0.0)):
+            raise InputError(
+                f"monitor is {self.monitor}, which is undefined: no target value that counts for it is observed in the"
+                f" validation windows; change data.split, or set monitor=validation/mae if that is defined."
+            )
 
     def on_test_epoch_end(self) -> None:
         self._collect(self.stage)
@@ -205,6 +244,14 @@ class ForecastModule(pl.LightningModule):
         return int(steps)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what the model is built from; raises InputError, before a file is touched, for weights not finite."""
+        trained = {name: checkpoint["state_dict"].get(name) for name, _ in self.named_parameters()}
+        bad = [name for name, weight in trained.items() if weight is not None and not weight.isfinite().all()]
+        if bad:
+            raise InputError(
+                f"the weights {bad[0]} became nan or infinite by step {self.global_step:,}, in epoch"
+                f" {self.current_epoch + 1:,}, and no checkpoint of them is kept; {self._remedy()}."
+            )
         checkpoint[KEY] = describe(self.config, self.spec)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -228,14 +275,41 @@ class ForecastModule(pl.LightningModule):
             given = model.head.mean(forecast)[:, -1]
             self.errors[name].to(given.device).update(given, window.inputs, window.targets)
 
+    def _describe_not_finite(self, row: str, channels: list[str], stage: str) -> str:
+        """Error message for forecasts of a row that are NaN or infinite."""
+        when = ""
+        remedy = "choose another model.scaler, or look for extreme values of these channels"
+        if self.trainer.state.fn == "fit":
+            when = f" after step {self.global_step:,}, in epoch {self.current_epoch + 1:,}"
+            remedy = self._remedy()
+        return (
+            f"the {row} forecasts of the {stage} windows are nan or infinite{when} (channel"
+            f"{'s' * (len(channels) > 1)} {join_names(channels)}); {remedy}."
+        )
+
     def _collect(self, stage: str) -> dict[str, ErrorTable]:
         # torchmetrics makes scalars of (1, 1); the tables stay (H, C)
+        """Result of a stage by row; raises InputError for forecasts that are not finite."""
         tables = {name: ErrorTable(*map(torch.atleast_2d, errors.compute())) for name, errors in self.errors.items()}
         self.measured[stage] = int(self.errors[MODEL].windows)
+        bad = {name: errors.channels_not_finite for name, errors in self.errors.items()}
         for errors in self.errors.values():
             errors.reset()
+        for name, channels in bad.items():
+            if channels:
+                raise InputError(self._describe_not_finite(name, channels, stage))
         self.results[stage] = tables
         return tables
+
+
+def first_not_finite(scalars: list[Tensor], steps: int) -> int:
+    """Number, from 1 on, of the first of ``steps`` steps with a scalar that is not finite, else ``steps`` + 1.
+
+    Each step has the same number of scalars, except that the last one may have fewer.
+    """
+    bad = (~torch.stack(scalars).isfinite()).nonzero()
+    per_step = -(-len(scalars) // max(1, steps))
+    return int(bad[0]) // per_step + 1 if len(bad) else steps + 1
 
 
 def mean(scalars: list[Tensor]) -> float:

@@ -98,6 +98,10 @@ class Run:
         gc.freeze()  # what the libraries have loaded stays: collecting it over and over costs 10 % of a small model
         try:
             trainer.fit(module, datamodule=self.data, ckpt_path=ckpt_path, weights_only=True)
+        except InputError:  # numbers that are not finite
+            if self.best_checkpoint is not None:
+                echo(f"The best checkpoint until then is {relative_to_here(self.best_checkpoint)}")
+            raise
         finally:
             gc.unfreeze()
         module.fit_seconds = time.perf_counter() - started
