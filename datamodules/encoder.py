@@ -16,7 +16,7 @@ from datamodules.series import SeriesSet, Span
 from datamodules.tables.reader import read_table
 from datamodules.timezones import format_time, utc_to_local
 from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader, map_tensors
-from datamodules.windows.spec import seasonal_units
+from datamodules.windows.spec import measure_seasonal_errors
 from seqmodels.errors import InputError
 from seqmodels.window import Window, WindowSpec
 
@@ -132,7 +132,7 @@ class RowEncoder:
             return self.units
         places = np.array([known.get(name, -1) for name in series.names], np.int64)
         history = Span(series.offsets[:-1], stop)
-        units = seasonal_units(series, history, np.zeros(len(series), bool), self.spec)
+        units = measure_seasonal_errors(series, history, np.zeros(len(series), bool), self.spec).units
         units[places >= 0] = self.units[places[places >= 0]]
         return units
 
