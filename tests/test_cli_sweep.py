@@ -71,3 +71,18 @@ def test_the_summary_includes_jobs_of_an_experiment_in_a_folder(place: Path) -> 
     assert [job["experiment"] for job in summary(place)] == ["deep/naive"] * 2
     for job in summary(place):
         assert metrics(place / "sweep" / job["directory"])["model"] == "naive" and not job["error"]
+
+
+def test_a_sweep_goes_on_where_it_was_interrupted(place: Path) -> None:
+    """Done jobs are skipped, though their numbers change when the sweep gets more seeds."""
+    sweep = ("-m", "model=naive,seasonal_naive", *SMALL, "hydra.sweep.dir=sweep")
+    assert forked(place, *sweep, "seed=0").code == 0
+    before = {job["directory"]: metrics(place / "sweep" / job["directory"]) for job in summary(place)}
+    ended = forked(place, *sweep, "seed=0,1")
+    assert (ended.code, ended.err) == (0, "") and ended.out.count("Skipped, since it is done") == 2
+    assert [
+        (job["model"], job["seed"]) for job in sorted(summary(place), key=lambda job: (job["model"], job["seed"]))
+    ] == [(model, seed) for model in ("naive", "seasonal_naive") for seed in "01"]
+    assert {name: metrics(place / "sweep" / name) for name in before} == before
+    changed = forked(place, *sweep, "seed=0", "data.horizon=2")
+    assert changed.code == 0 and "Skipped" not in changed.out

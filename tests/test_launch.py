@@ -17,8 +17,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
-from seqmodels.cli.launch import _remove_empty, _worst_value, plain_path, run_dir
+from seqmodels.cli.launch import _remove_empty, plain_path, run_dir
 from seqmodels.cli.messages import CommandLine, sentence
+from seqmodels.cli.sweep import worst_value
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
@@ -32,10 +33,13 @@ class SIGTERMException(SystemExit):  # stands for the trainer's class of that na
 
 
 def main(config, job):
+    (job.directory / "config.yaml").write_text(f"act: {config.act}, seed: {config.seed}")
     if config.act == "input":
         raise InputError("the column x is not in the file.")
     if config.act == "fault":
         raise RuntimeError("broken")
+    if config.act == "import":
+        import package_that_is_absent.inner
     if config.act == "exit":
         sys.exit(7)
     if config.act == "interrupt":
@@ -73,9 +77,12 @@ hydra:
   sweep: {dir: out/sweep}
 """,
     "data/waves.yaml": "{_target_: torch.nn.Linear, in_features: 3, out_features: '${model.in_features}'}",
+    "data/csv.yaml": "{_target_: torch.nn.Linear, file: null, time: null, target: null}",
+    "data/store.yaml": "{_target_: torch.nn.Linear, file: null}",
     "model/wavenet.yaml": "{_target_: torch.nn.Linear, in_features: 3, out_features: 2, bias: true}",
     "model/lstm.yaml": "{_target_: torch.nn.Linear, in_features: 3, out_features: 5}",
-    "model/gru.yaml": "{defaults: [{head: point}], _target_: torch.nn.Linear, in_features: 3, out_features: 2}",
+    "model/gru.yaml": "{defaults: [{head: point}], _target_: torch.nn.Linear, in_features: 3, out_features: 2, "
+    "inner: {size: 1}}",
     "model/head/point.yaml": "{_target_: torch.nn.Identity}",
     "model/broken.yaml": "a: [1",
     "scheduler/cosine.yaml": "{_target_: torch.nn.Linear, in_features: 3, out_features: 2}",
@@ -132,6 +139,15 @@ BAD = [
     (["model.out_features=five"], ["model.out_features=five", "expected int"]),
     (["-m", "model.in_features=2,five"], ["data.out_features=five (from ${model.in_features})", "expected int"]),
     (["path=${modle.in_features}"], ["path", "modle.in_features"]),
+    (["model.inner.size=3"], ["model=wavenet has no key inner.size", "choose model=gru, which has it"]),
+    (["data.file=x.csv"], ["data=waves has no key file", "choose data=csv (or store), which has it"]),
+    (["data.file=x.csv", "data.time=date"], ["data=waves has no key file", "choose data=csv, which has it"]),
+    (["file=x.csv"], ["data=waves has no key file", "choose data=csv (or store)", "and write data.file=..."]),
+    (["-m", "hydra/sweeper=optuna", "seed=1,2"], ["hydra/sweeper=optuna needs a plugin", "pip install '.[sweep]'"]),
+    (["-m", "hydra/launcher=joblib"], ["hydra/launcher=joblib needs a plugin", "pip install hydra-joblib-launcher"]),
+    (["-m", "hydra/launcher=submitit_slurm"], ["pip install hydra-submitit-launcher"]),
+    (["-m", "hydra/sweeper/sampler=tpe"], ["hydra/sweeper/sampler=tpe", "such as hydra/sweeper=optuna"]),
+    (["-m", "hydra.sweeper.n_trials=5"], ["hydra.sweeper.n_trials=5", "such as hydra/sweeper=optuna"]),
 ]
 
 
@@ -190,6 +206,23 @@ def test_input_error_of_a_job_is_one_line(command) -> None:
     assert command("act=input") == (2, "", "error: the column x is not in the file.\n")
 
 
+def test_a_missing_package_is_named_in_one_line(command) -> None:
+    missing = "error: a package is missing: pip install 'package_that_is_absent'.\n"
+    assert command("act=import") == (2, "", missing)
+
+
+@pytest.mark.parametrize("arguments", [
+    ("-m", "act=none", "seed=1,2"), ("act=none", "-m", "seed=1,2"), ("act=none", "seed=1,2", "--multirun"),
+])  # fmt: skip
+def test_flags_may_stand_between_overrides(command, folder: Path, arguments: tuple[str, ...]) -> None:
+    assert command(*arguments)[0] == 0
+    assert (folder / "out/sweep/1/metrics.json").exists()
+
+
+def test_a_flag_keeps_its_value_between_overrides(command) -> None:
+    assert command("seed=4", "--cfg", "job", "act=talk", "--package", "seed")[:2] == (0, "4\n")
+
+
 def test_an_internal_error_shows_the_traceback(command) -> None:
     code, _, err = command("act=fault")
     assert code == 1 and err.startswith("Traceback") and err.endswith("RuntimeError: broken\n")
@@ -202,8 +235,8 @@ def test_exit_codes_of_signals_and_jobs(command) -> None:
 
 
 def test_a_failed_job_returns_the_worst_value_for_an_optimiser() -> None:
-    assert (_worst_value(None), _worst_value("minimize"), _worst_value("maximize")) == (math.inf, math.inf, -math.inf)
-    assert _worst_value(OmegaConf.create(["minimize", "maximize"])) == (math.inf, -math.inf)
+    assert (worst_value(None), worst_value("minimize"), worst_value("maximize")) == (math.inf, math.inf, -math.inf)
+    assert worst_value(OmegaConf.create(["minimize", "maximize"])) == (math.inf, -math.inf)
 
 
 def test_the_user_can_ask_for_the_traceback(command) -> None:
@@ -212,12 +245,15 @@ def test_the_user_can_ask_for_the_traceback(command) -> None:
 
 
 def test_failing_jobs_do_not_stop_a_sweep(command, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    code, out, _ = command("-m", "act=exit,fault,input,none")
-    assert code == 1 and "3 of 4 jobs failed" in out
+    code, out, _ = command("-m", "act=exit,fault,input,none,import")
+    assert code == 1 and "4 of 5 jobs failed" in out
+    for reason in ("0: SystemExit: 7", "1: RuntimeError: broken", "2: the column x is not in the file."):
+        assert f"  out/sweep/{reason}\n" in out
+    assert "  out/sweep/4: a package is missing: pip install 'package_that_is_absent'.\n" in out
     first = [(folder / f"out/sweep/{job}/error.txt").read_text().splitlines()[0] for job in range(3)]
     assert first == ["SystemExit: 7", "RuntimeError: broken", "the column x is not in the file."]
     assert "Traceback" in (folder / "out/sweep/1/error.txt").read_text()
-    assert caplog.text.count("the sweep goes on") == 3
+    assert caplog.text.count("the sweep goes on") == 4
     assert (folder / "out/sweep/3/metrics.json").exists()
     assert (folder / "out/sweep/summary.csv").read_text().splitlines()[1] == "none,mae,0.1,3,0.5,3,"
 
@@ -228,9 +264,18 @@ def test_a_second_attempt_removes_the_error_of_the_first(command, folder: Path) 
     assert not (folder / "out/sweep/0/error.txt").exists()
 
 
-def test_an_interruption_ends_the_sweep(command, folder: Path) -> None:
-    assert command("-m", "act=interrupt,none")[0] == 130
-    assert not (folder / "out/sweep/1").exists()
+@pytest.mark.parametrize(("act", "expected"), [("interrupt", 130), ("terminate", 143)])
+def test_an_interruption_ends_the_sweep_with_a_summary(command, folder: Path, act: str, expected: int, caplog) -> None:
+    code, out, err = command("-m", f"act=none,fault,{act},none", "hydra.sweep.dir=out/first")
+    assert code == expected and not (folder / "out/first/3").exists()
+    assert "1 of 3 jobs failed" in out and "1 of 3 jobs not finished: out/first/2\n" in out
+    assert f"To go on: python train.py -m act=none,fault,{act},none hydra.sweep.dir=out/first\n" in out
+    assert not (folder / "out/first/2/error.txt").exists() and "SystemExit" not in caplog.text
+
+
+def test_an_error_before_the_first_job_has_no_summary(command) -> None:
+    assert command("-m", "act=none", "mdel=lstm")[1] == ""
+    assert "To go on" not in command("act=interrupt")[1]
 
 
 def environment() -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from seqmodels.cli.sweep import SweepSummary, print_ranking, read_jobs, write_csv
+from seqmodels.cli.sweep import SweepSummary, find_finished, print_ranking, read_jobs, write_csv
 
 
 def write_job(
@@ -132,12 +132,90 @@ def test_failed_jobs_exit_with_1_after_the_summary(tmp_path: Path, capsys: pytes
     with pytest.raises(SystemExit) as end:
         SweepSummary().on_multirun_end(sweep_config(tmp_path))
     assert end.value.code == 1 and (tmp_path / "summary.csv").exists()
-    assert f"1 of 2 jobs failed; see {broken / 'error.txt'}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "1 of 2 jobs failed; the whole error is in error.txt of each:\n" in out and f"  {broken}: broken\n" in out
 
 
-def test_a_job_without_files_is_named_by_its_directory(tmp_path: Path, printed: Callable[[], str]) -> None:
+def test_a_job_without_files_is_not_finished(tmp_path: Path, printed: Callable[[], str]) -> None:
     silent = write_job(tmp_path, "0", {})
-    assert f"1 of 1 jobs failed; see {silent}\n" in printed()
+    assert f"1 of 1 jobs not finished: {silent}\n" in printed()
+
+
+def test_jobs_that_failed_for_one_reason_are_one_line(tmp_path: Path, printed: Callable[[], str]) -> None:
+    folders = [write_job(tmp_path, str(job), {"seed": str(job)}, error="the file is gone.") for job in range(5)]
+    shown = ", ".join(map(str, folders[:3]))
+    assert f"  {shown} and 2 more: the file is gone.\n" in printed()
+
+
+def rows(text: str) -> list[list[str]]:
+    """Cells of the lines of a printed table."""
+    return [re.split(r"\s{2,}", line.strip()) for line in text.splitlines() if line.strip()]
+
+
+def test_folds_are_averaged_and_not_ranked(tmp_path: Path, printed: Callable[[], str]) -> None:
+    values = {"a": [0.5, 0.1, 0.6], "b": [0.3, 0.4, 0.2]}
+    for job in range(6):
+        model, fold = "ab"[job // 3], job % 3
+        write_job(tmp_path, str(job), {"model": model, "data.fold": str(fold)}, value=values[model][fold])
+    jobs, folds = printed().split("val_mae over folds")
+    assert "the best first" not in jobs
+    assert [row[:3] for row in rows(jobs)[2:]] == [
+        [model, str(fold), str(value)] for model in "ab" for fold, value in enumerate(values[model])
+    ]
+    assert rows(folds)[1:3] == [["b", "0.3", "0.1", "3"], ["a", "0.4", "0.2646", "3"]]
+
+
+def test_a_mean_over_fewer_folds_comes_after_the_complete_ones(tmp_path: Path, printed: Callable[[], str]) -> None:
+    write_job(tmp_path, "0", {"model": "a", "data.fold": "0"}, value=0.1)
+    write_job(tmp_path, "1", {"model": "a", "data.fold": "1"}, error="broken")
+    for fold in (0, 1):
+        write_job(tmp_path, f"b{fold}", {"model": "b", "data.fold": str(fold)}, value=0.5 + fold)
+    folds = rows(printed().partition("over folds")[2])
+    assert folds[1:3] == [["b", "1", "0.7071", "2"], ["a", "0.1", "-", "1 of 2"]]
+
+
+def test_one_configuration_over_folds_and_seeds(tmp_path: Path, printed: Callable[[], str]) -> None:
+    """The spread over seeds is that of the means over the folds."""
+    for job, (fold, seed, value) in enumerate([(0, 0, 1.0), (0, 1, 2.0), (1, 0, 3.0), (1, 1, 6.0)]):
+        write_job(tmp_path, str(job), {"data.fold": str(fold), "seed": str(seed)}, value=value)
+    folds, seeds = printed().partition("over folds")[2].split("val_mae over seeds")
+    assert rows(folds)[1:3] == [["0", "2", "1.414", "2"], ["1", "4", "2.828", "2"]]
+    assert rows(seeds)[1] == ["3", "2", "4", "2"]
+
+
+def write_finished(root: Path, name: str, config: dict[str, Any]) -> Path:
+    """A finished job with the config that it recorded."""
+    folder = write_job(root, name, {"seed": str(config["seed"])}, value=0.5)
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml({**config, "dirpath": f"{folder}/checkpoints"}))
+    return folder
+
+
+def start_job(root: Path, name: str, seed: int) -> tuple[Path, Any]:
+    folder = root / name
+    folder.mkdir(exist_ok=True)
+    (folder / "overrides.json").write_text(json.dumps({"seed": str(seed)}))
+    return folder, OmegaConf.create({"seed": seed, "lr": 0.1, "dirpath": f"{folder}/checkpoints"})
+
+
+def test_a_finished_job_is_found_by_its_config(tmp_path: Path) -> None:
+    first = write_finished(tmp_path, "0", {"seed": 0, "lr": 0.1})
+    changed = write_finished(tmp_path, "1", {"seed": 1, "lr": 0.2})
+    failed = write_finished(tmp_path, "2", {"seed": 2, "lr": 0.1})
+    (failed / "error.txt").write_text("broken")
+    unfinished = write_finished(tmp_path, "3", {"seed": 3, "lr": 0.1})
+    (unfinished / "metrics.json").unlink()
+    for folder, seed, expected in ((first, 0, first), (changed, 1, None), (failed, 2, None), (unfinished, 3, None)):
+        directory, config = start_job(tmp_path, folder.name, seed)
+        assert find_finished(config, directory, tmp_path) == expected
+
+
+def test_a_finished_job_with_another_number_is_found(tmp_path: Path) -> None:
+    first = write_finished(tmp_path, "0_seed-5", {"seed": 5, "lr": 0.1})
+    os.utime(first / "overrides.json", (1000, 1000))
+    directory, config = start_job(tmp_path, "4_seed-5", 5)
+    assert find_finished(config, directory, tmp_path) == first
+    assert not directory.exists()
+    assert [job.directory for job in read_jobs(tmp_path, since=2000)] == ["0_seed-5"]
 
 
 def test_a_sweep_without_failures_returns(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ Only internal errors print a traceback. This module imports neither torch nor li
 
 import argparse
 import copy
-import logging
 import os
 import re
 import shlex
@@ -25,7 +24,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from seqmodels.cli.messages import CommandLine, one_line, sentence
+from seqmodels.cli.messages import INTERRUPTED, CommandLine, one_line, sentence, signal_exit_code
 from seqmodels.cli.secrets import is_secret
 from seqmodels.config.build import nearest
 from seqmodels.config.check import check
@@ -33,10 +32,7 @@ from seqmodels.config.compose import VERSION_BASE, packaged_folder
 from seqmodels.errors import InputError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-ERROR_FILE = "error.txt"
-REFUSED, INTERRUPTED, TERMINATED = 2, 130, 143
-
-log = logging.getLogger(__name__)
+REFUSED = 2
 
 
 def run_dir(ckpt_path: str | None, new: str) -> str:
@@ -106,41 +102,35 @@ def launch(task: Task, config: str, program: str, arguments: Sequence[str], fold
     os.environ[FULL_ERROR] = "1"  # makes Hydra raise its errors instead of printing them
     sys.argv = [program.split()[-1 if program.endswith(".py") else 0], *arguments]
     try:
-        _refuse_unknown_flags()
+        _put_flags_last()
         _refuse_shadowed(folder)
         hydra.main(version_base=VERSION_BASE, config_path=str(folder), config_name=config)(_guard(task, program))()
         sys.stdout.flush()  # here, where a closed pipe can still be handled
     except BaseException as caught:  # the outermost frame: every error gets an exit code
         error = caught.__cause__ if isinstance(caught, PastHydra) and caught.__cause__ else caught
-        sys.exit(_report(error, full, folder, config))
+        code = _report(error, full, folder, config)
+        _end_sweep(program, arguments)
+        sys.exit(code)
     sys.exit(0)
 
 
 def _guard(task: Task, program: str) -> Callable[[DictConfig], Any]:
-    """Wrap the task so that a failed job of a sweep is recorded and the other jobs still run.
-
-    In a sweep every error, ``SystemExit`` too, is written to ``error.txt`` in the job's directory, and the job
-    returns the worst value for an optimiser (infinite, since NaN would end an optuna study). Only an interruption or
-    a termination of the process ends the sweep. Outside a sweep errors pass through to ``launch``.
-    """
+    """Wrap the task so that its errors get past Hydra, or are recorded if it is a job of a sweep."""
 
     def guarded(config: DictConfig) -> Any:
         hydra_config = HydraConfig.get()
         folder = Path(hydra_config.runtime.output_dir)
-        sweep = hydra_config.mode == RunMode.MULTIRUN
-        if sweep:
-            (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier attempt in the same directory
+        model = hydra_config.runtime.choices.get("model") or ""
+        job = Job(folder, model, tuple(hydra_config.overrides.task), program)
+        if hydra_config.mode == RunMode.MULTIRUN:
+            from seqmodels.cli.sweep import run_job
+
+            return run_job(task, config, job)
         try:
-            model = hydra_config.runtime.choices.get("model") or ""
-            return task(config, Job(folder, model, tuple(hydra_config.overrides.task), program))
+            return task(config, job)
         except (Exception, SystemExit) as error:
-            if not sweep:
-                _remove_empty(folder)
-                raise PastHydra() from error
-            _write_error(error, folder)
-            if _signal_exit_code(error) is not None:
-                raise
-            return _worst_value(hydra_config.sweeper.get("direction"))
+            _remove_empty(folder)
+            raise PastHydra() from error
 
     return guarded
 
@@ -171,43 +161,9 @@ def _remove_empty(folder: Path) -> None:
             return
 
 
-def _write_error(error: BaseException, folder: Path) -> None:
-    """Write one sentence, an empty line and the traceback."""
-    kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-    summary = f"{kind}{one_line(error) or 'no message'}"
-    trace = "".join(traceback.format_exception(error))
-    (folder / ERROR_FILE).write_text(f"{summary}\n\n{trace}", encoding="utf-8")
-    log.error("This job failed, the sweep goes on: %s (%s)", summary, folder / ERROR_FILE)
-
-
-def _worst_value(direction: Any) -> Any:
-    """The worst value for an optimiser: infinite, negative if the sweeper maximises; one for each direction."""
-    if OmegaConf.is_list(direction):
-        return tuple(_worst_value(one) for one in direction)
-    return float("-inf") if "maximize" in str(direction).lower() else float("inf")
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _signal_exit_code(error: BaseException) -> int | None:
-    """The exit code if a signal ended the process, else None; a trainer turns both signals into ``SystemExit``."""
-    if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
-    if isinstance(error, SystemExit):
-        if any(kind.__name__ == "SIGTERMException" for kind in type(error).__mro__):
-            return TERMINATED
-        if any(isinstance(link, KeyboardInterrupt) for link in _chain(error)):
-            return INTERRUPTED
-    return None
-
-
 def _report(error: BaseException, full: bool, folder: Path, name: str) -> int:
     """Print the error to standard error and return the exit code."""
-    code = _signal_exit_code(error)
+    code = signal_exit_code(error)
     if code is None and isinstance(error, SystemExit):
         return _exit_code(error)
     if isinstance(error, BrokenPipeError) and _reader_has_left():
@@ -222,6 +178,14 @@ def _report(error: BaseException, full: bool, folder: Path, name: str) -> int:
     else:
         print(line, file=sys.stderr)
     return code
+
+
+def _end_sweep(program: str, arguments: Sequence[str]) -> None:
+    """If a sweep was running, print what it has done, and the command that goes on with it."""
+    sweep = sys.modules.get("seqmodels.cli.sweep")  # imported by Hydra when a sweep begins
+    if sweep is not None and (root := sweep.SweepSummary.end()) is not None:
+        given = [argument for argument in arguments if not argument.startswith("hydra.sweep.dir=")]
+        print(f"To go on: {shell_line(program, [*given, f'hydra.sweep.dir={root}'])}")
 
 
 def _exit_code(error: SystemExit) -> int:
@@ -241,8 +205,11 @@ def _reader_has_left() -> bool:
     return False
 
 
-def _refuse_unknown_flags() -> None:
-    """Raise InputError for an unknown flag; Hydra's own parser would print its long usage text."""
+def _put_flags_last() -> None:
+    """Allow flags anywhere between the overrides, which Hydra reads only in one piece.
+
+    Raises InputError for an unknown flag; Hydra's own parser would print its long usage text.
+    """
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
@@ -253,7 +220,11 @@ def _refuse_unknown_flags() -> None:
 
     parser.error = refuse  # type: ignore[method-assign]  # argparse offers no other way to word its errors
     if "--version" not in sys.argv:
-        parser.parse_args()
+        overrides = parser.parse_intermixed_args().overrides
+        flags = list(sys.argv[1:])
+        for override in overrides:
+            flags.remove(override)
+        sys.argv[1:] = [*overrides, *flags]
 
 
 class Preflight(Callback):

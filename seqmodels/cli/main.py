@@ -87,7 +87,10 @@ def _answer(text: str) -> NoReturn:
 def _refuse_command(name: str) -> NoReturn:
     from seqmodels.config.build import nearest
 
-    hint = f" Did you mean seqmodels train {name} ...?" if "=" in name else nearest(name, COMMANDS)
+    if name.startswith("-"):
+        hint = f" Flags come after the command: seqmodels train {name} ..."
+    else:
+        hint = f" Did you mean seqmodels train {name} ...?" if "=" in name else nearest(name, COMMANDS)
     print(f"error: {name} is not a command.{hint}", file=sys.stderr)
     sys.exit(2)
 

@@ -18,9 +18,23 @@ from hydra.plugins.config_source import ConfigSource
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError, MissingMandatoryValue
 
-from seqmodels.config.build import nearest
+from seqmodels.config.build import FEW, nearest
 from seqmodels.config.compose import private_hydra
 from seqmodels.errors import InputError
+
+INTERRUPTED, TERMINATED = 130, 143  # exit codes
+PLUGINS = {  # of Hydra, by the option that needs them
+    "hydra/sweeper=optuna": "'.[sweep]' in a clone of this project",
+    "hydra/sweeper=ax": "hydra-ax-sweeper",
+    "hydra/sweeper=nevergrad": "hydra-nevergrad-sweeper",
+    "hydra/launcher=joblib": "hydra-joblib-launcher",
+    "hydra/launcher=ray": "hydra-ray-launcher",
+    "hydra/launcher=rq": "hydra-rq-launcher",
+    "hydra/launcher=submitit_local": "hydra-submitit-launcher",
+    "hydra/launcher=submitit_slurm": "hydra-submitit-launcher",
+    "hydra/job_logging=colorlog": "hydra-colorlog",
+    "hydra/hydra_logging=colorlog": "hydra-colorlog",
+}
 
 
 def one_line(text: object) -> str:
@@ -29,11 +43,11 @@ def one_line(text: object) -> str:
 
 
 class Choices(NamedTuple):
-    """Keys of a config, the options of every group, and the groups that the config selects from."""
+    """Keys of a config, the options of every group, and the option selected from each group that the config uses."""
 
     keys: list[str]
     options: dict[str, list[str]]
-    used: list[str]
+    used: dict[str, str]
 
 
 class CommandLine:
@@ -60,7 +74,34 @@ class CommandLine:
                 return self._compose(chosen)
             except Exception:  # a second mistake in the command: the default config still helps
                 continue
-        return Choices([], {}, [])
+        return Choices([], {}, {})
+
+    def options_with(self, key: str, choices: Choices, without: str) -> tuple[str, list[str]]:
+        """The innermost group whose options decide about ``key``, and its other options that have the key.
+
+        If some of them have all keys of that group in the command line, only those. ``without``: see ``choices``.
+        """
+        parents = key.split(".")[:-1]
+        outer = ["/".join(parents[:end]) for end in range(len(parents), 0, -1)]
+        group = next((one for one in outer if one in choices.used), "")
+        if not group or not self._mentions(group.partition("/")[0], key.rpartition(".")[2]):
+            return group, []
+        wanted = {_key(one) for one in self.overrides if _key(one).startswith(f"{group.replace('/', '.')}.")} | {key}
+        others = [one for one in self._group_overrides if _key(one) != group and one != without]
+        found = {option: wanted & self._keys([*others, f"{group}={option}"]) for option in choices.options[group]}
+        having = [option for option, keys in found.items() if key in keys]
+        return group, [option for option in having if found[option] == wanted] or having
+
+    def _mentions(self, group: str, leaf: str) -> bool:
+        """True if any config of the group, or one outside all groups, has a key of this name: quick to find out."""
+        files = [*self.folder.glob("*.yaml"), *self.folder.glob(f"{group}/**/*.yaml")]
+        return any(re.search(rf"\b{re.escape(leaf)}:", file.read_text(encoding="utf-8")) for file in files)
+
+    def _keys(self, overrides: list[str]) -> set[str]:
+        try:
+            return set(self._compose(overrides).keys)
+        except Exception:  # this option does not go with the other choices
+            return set()
 
     def swept(self, key: str) -> bool:
         """True if ``key`` exists only with a swept group choice; Hydra composes a sweep without such choices."""
@@ -83,7 +124,8 @@ class CommandLine:
             options = {group: _list(sources, group, ObjectType.CONFIG) for group in _groups(sources)}
         plain = OmegaConf.to_container(config, resolve=False)
         assert isinstance(plain, dict)
-        used = [str(group) for group in config.hydra.runtime.choices if not str(group).startswith("hydra/")]
+        chosen = config.hydra.runtime.choices.items()
+        used = {str(group): str(option) for group, option in chosen if not str(group).startswith("hydra/")}
         return Choices(list(_paths(plain)), options, used)
 
 
@@ -113,6 +155,24 @@ def _paths(plain: dict[Any, Any], start: str = "") -> Iterator[str]:
                 yield from _paths(value, f"{start}{name}.")
 
 
+def signal_exit_code(error: BaseException) -> int | None:
+    """The exit code if a signal ended the process, else None; a trainer turns both signals into ``SystemExit``."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, SystemExit):
+        if any(kind.__name__ == "SIGTERMException" for kind in type(error).__mro__):
+            return TERMINATED
+        if any(isinstance(link, KeyboardInterrupt) for link in _chain(error)):
+            return INTERRUPTED
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def sentence(error: BaseException, command: CommandLine) -> str | None:
     """One sentence that tells the user what to correct; None if the error is not theirs."""
     if isinstance(error, InputError):
@@ -131,9 +191,20 @@ def sentence(error: BaseException, command: CommandLine) -> str | None:
         return f"{error.filename}: the run directory cannot be created ({error.strerror})."
     if any(kind.__name__ == "MisconfigurationException" for kind in type(error).__mro__):
         return f"trainer: {_end(one_line(error).removesuffix('!'))}"
+    if isinstance(error, ModuleNotFoundError):
+        return _missing_package(error)
     if isinstance(error, HydraException) or any(kind.__name__ == "YAMLError" for kind in type(error).__mro__):
         return _end(one_line(error))
     return _from_hydra(error, command) if isinstance(error, ValueError) else None
+
+
+def _missing_package(error: ModuleNotFoundError) -> str | None:
+    """Name the package to install; None for a module of this project, whose absence is a fault of ours."""
+    required = re.search(r"Requirement '([^']+)'", str(error))  # how Lightning words it
+    name = required[1] if required else (error.name or "").partition(".")[0]
+    if not name:
+        return _end(one_line(error))
+    return None if name in ("seqmodels", "datamodules") else f"a package is missing: pip install '{name}'."
 
 
 def _comes_from(error: BaseException, module: str) -> bool:
@@ -183,9 +254,15 @@ def _option(error: MissingConfigException, command: CommandLine) -> str:
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
     if not group or error.options is None:
         return _end(one_line(str(error).split("Config search path")[0].split("Search path")[0]))
+    if f"{group}={option}" in PLUGINS:
+        return _plugin(f"{group}={option}")
     where = re.match(r"In '(.+?)'", str(error))
     origin = f" (chosen in {where[1]}.yaml)" if where and command.override(group) == group else ""
     return f"{group}={option}{origin}: the group {group} has no option {option}.{nearest(option, error.options)}"
+
+
+def _plugin(choice: str) -> str:
+    return f"{choice} needs a plugin that is not installed: pip install {PLUGINS[choice]}."
 
 
 def _composition(error: ConfigCompositionException, command: CommandLine) -> str:
@@ -209,9 +286,12 @@ def _composition(error: ConfigCompositionException, command: CommandLine) -> str
 
 def _unknown(key: str, command: CommandLine) -> str:
     override = command.override(key)
-    keys, options, used = command.choices(without=override)
+    found = command.choices(without=override)
+    keys, options, used = found
     if key in options:
         return f"{override}: nothing in this config selects from the group {key}.{nearest(key, used)}"
+    if key.startswith(("hydra/sweeper/", "hydra.sweeper.")) and "hydra/sweeper=optuna" not in command.overrides:
+        return f"{override}: only other sweepers than the basic one have {key}, such as hydra/sweeper=optuna."
     if "/" in key:
         return f"{override}: there is no group {key}.{nearest(key, options)}"
     if command.swept(key):
@@ -219,9 +299,17 @@ def _unknown(key: str, command: CommandLine) -> str:
     inside = key.startswith("hydra.")
     choices = [*(name for name in keys if name.startswith("hydra.") == inside), *({} if inside else options)]
     parent, _, leaf = key.rpartition(".")
-    deeper = [name for name in choices if name.startswith(f"{parent}.") and name.endswith(f".{leaf}")]
-    hint = f" Nearest: {', '.join(deeper)}." if deeper and parent else nearest(key, choices)
-    return f"{override}: the config has no key {key}.{hint}"
+    deeper = [name for name in choices if name.startswith(f"{parent}." * bool(parent)) and name.endswith(f".{leaf}")]
+    if deeper and len(deeper) <= FEW:
+        return f"{override}: the config has no key {key}. Nearest: {', '.join(deeper)}."
+    full = key if parent else f"data.{key}"
+    group, having = command.options_with(full, found, without=override)
+    if not having:
+        return f"{override}: the config has no key {key}.{nearest(key, choices)}"
+    others = f" (or {', '.join(having[1:FEW])})" if having[1:] else ""
+    place = f"{group}={used[group]} has no key {full.removeprefix(group.replace('/', '.') + '.')}"
+    named = "" if parent else f", and write {full}=..."
+    return f"{override}: {place}; choose {group}={having[0]}{others}, which has it{named}."
 
 
 def _from_hydra(error: ValueError, command: CommandLine) -> str | None:
