@@ -17,19 +17,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
-from seqmodels.cli.launch import _remove_empty, plain_path, run_dir
+from seqmodels.cli.launch import Job, _remove_empty, plain_path, run_dir
 from seqmodels.cli.messages import CommandLine, sentence
 from seqmodels.cli.sweep import worst_value
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
-import json, pathlib, sys, time
+import json, pathlib, signal, sys, time
 from seqmodels.cli.launch import launch
 from seqmodels.errors import InputError
-
-
-class SIGTERMException(SystemExit):  # stands for the trainer's class of that name, which carries no exit code
-    pass
 
 
 def main(config, job):
@@ -44,8 +40,8 @@ def main(config, job):
         sys.exit(7)
     if config.act == "interrupt":
         raise KeyboardInterrupt
-    if config.act == "terminate":
-        raise SIGTERMException
+    if config.act in ("SIGINT", "SIGTERM", "SIGHUP"):
+        signal.raise_signal(getattr(signal, config.act))
     if config.act == "pipe":
         raise BrokenPipeError("of a worker")
     if config.act == "talk":
@@ -231,7 +227,9 @@ def test_an_internal_error_shows_the_traceback(command) -> None:
 def test_exit_codes_of_signals_and_jobs(command) -> None:
     assert command("act=exit") == (7, "", "")
     assert command("act=interrupt") == (130, "", "interrupted\n")
-    assert command("act=terminate") == (143, "", "terminated\n")
+    assert command("act=SIGINT") == (130, "", "interrupted\n")
+    assert command("act=SIGTERM") == (143, "", "terminated\n")
+    assert command("act=SIGHUP") == (129, "", "hung up\n")
 
 
 def test_a_failed_job_returns_the_worst_value_for_an_optimiser() -> None:
@@ -264,7 +262,7 @@ def test_a_second_attempt_removes_the_error_of_the_first(command, folder: Path) 
     assert not (folder / "out/sweep/0/error.txt").exists()
 
 
-@pytest.mark.parametrize(("act", "expected"), [("interrupt", 130), ("terminate", 143)])
+@pytest.mark.parametrize(("act", "expected"), [("interrupt", 130), ("SIGTERM", 143)])
 def test_an_interruption_ends_the_sweep_with_a_summary(command, folder: Path, act: str, expected: int, caplog) -> None:
     code, out, err = command("-m", f"act=none,fault,{act},none", "hydra.sweep.dir=out/first")
     assert code == expected and not (folder / "out/first/3").exists()
@@ -276,6 +274,15 @@ def test_an_interruption_ends_the_sweep_with_a_summary(command, folder: Path, ac
 def test_an_error_before_the_first_job_has_no_summary(command) -> None:
     assert command("-m", "act=none", "mdel=lstm")[1] == ""
     assert "To go on" not in command("act=interrupt")[1]
+
+
+def test_a_job_can_be_gone_on_with_by_its_own_command() -> None:
+    overrides = ("model=gru", "+ckpt_path=old.ckpt", "data.target=[a b]", "logger.api_key=x")
+    job = Job(Path("runs/a"), "gru", overrides, "seqmodels train --config-dir 'my conf'")
+    assert job.resume(Path("runs/a=b/last.ckpt")) == (
+        "seqmodels train --config-dir 'my conf' model=gru 'data.target=[a b]' 'logger.api_key=***'"
+        """ 'ckpt_path="runs/a=b/last.ckpt"'"""
+    )
 
 
 def environment() -> dict[str, str]:

@@ -17,8 +17,9 @@ from seqmodels.errors import InputError
 from seqmodels.inference.monte_carlo import dropout_on
 from seqmodels.report.output import echo, show
 from seqmodels.report.summary import summarise_data, summarise_model
+from seqmodels.training.callbacks.interrupt import StopOnSignal
 from seqmodels.training.module import ForecastModule
-from seqmodels.training.run import Plan, Run, check_resume
+from seqmodels.training.run import LAST, Plan, Run, check_resume
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 500
@@ -79,13 +80,14 @@ def assemble(config: DictConfig, directory: Path, name: str, **data: Any) -> Run
     plan = read_plan(config)
     check_resume(plan.ckpt_path, module)
     callbacks = [build(node) for node in config.callbacks.values() if node is not None]
+    keeps = any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks)
     trainer = build_trainer(
         config,
         directory,
         max_epochs=count_epochs(config, batches=len(datamodule.train_dataloader())),
-        callbacks=callbacks,
+        callbacks=[*callbacks, StopOnSignal(directory / LAST)] if keeps else callbacks,
         logger=[build(node) for node in config.logger.values() if node is not None],
-        enable_checkpointing=any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks),
+        enable_checkpointing=keeps,
     )
     return Run(name, directory, datamodule, module, trainer, plan, started)
 

@@ -1,14 +1,17 @@
 """Launch a command as a Hydra application: configs are checked first, and errors are reported in one sentence.
 
-Exit codes: 0 success, 1 an internal error or failed jobs of a sweep, 2 invalid input, 130 interrupted, 143 terminated.
+Exit codes: 0 success, 1 an internal error or failed jobs of a sweep, 2 invalid input, 130 interrupted, 143 terminated,
+129 hung up.
 Only internal errors print a traceback. This module imports neither torch nor lightning, so that ``--help`` is fast.
 """
 
 import argparse
 import copy
+import json
 import os
 import re
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -24,12 +27,13 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from seqmodels.cli.messages import INTERRUPTED, CommandLine, one_line, sentence, signal_exit_code
+from seqmodels.cli.messages import CommandLine, one_line, sentence
 from seqmodels.cli.secrets import is_secret
 from seqmodels.config.build import nearest
 from seqmodels.config.check import check
 from seqmodels.config.compose import VERSION_BASE, packaged_folder
 from seqmodels.errors import InputError
+from seqmodels.signals import Interrupted, handled_by, raise_at_once
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 REFUSED = 2
@@ -71,6 +75,11 @@ class Job(NamedTuple):
         """The command line of the user, quoted for a shell, with secrets masked."""
         return shell_line(self.program, self.overrides)
 
+    def resume(self, checkpoint: Path) -> str:
+        """The command line of the user, changed to go on from a checkpoint."""
+        kept = [override for override in self.overrides if not override.lstrip("+").startswith("ckpt_path=")]
+        return shell_line(self.program, [*kept, f"ckpt_path={quote(str(checkpoint))}"])
+
     def train(self, without: Sequence[str] = (), more: Sequence[str] = ()) -> str:
         """The training command with these overrides, except those that begin with ``without``, and with ``more``."""
         kept = [override for override in self.overrides if not override.lstrip("+").startswith(tuple(without))]
@@ -80,6 +89,11 @@ class Job(NamedTuple):
 def shell_line(program: str, overrides: Sequence[str]) -> str:
     """A command line quoted for a shell, with secrets masked."""
     return f"{program} {shlex.join(map(mask_override, overrides))}".rstrip()
+
+
+def quote(value: str) -> str:
+    """The value of an override, quoted for Hydra unless it consists of plain characters."""
+    return value if re.fullmatch(r"[A-Za-z0-9_./+-]+", value) else json.dumps(value, ensure_ascii=False)
 
 
 def mask_override(override: str) -> str:
@@ -104,7 +118,9 @@ def launch(task: Task, config: str, program: str, arguments: Sequence[str], fold
     try:
         _put_flags_last()
         _refuse_shadowed(folder)
-        hydra.main(version_base=VERSION_BASE, config_path=str(folder), config_name=config)(_guard(task, program))()
+        guarded = _guard(task, shell_line(program, _config_flags()))
+        with handled_by(raise_at_once):
+            hydra.main(version_base=VERSION_BASE, config_path=str(folder), config_name=config)(guarded)()
         sys.stdout.flush()  # here, where a closed pipe can still be handled
     except BaseException as caught:  # the outermost frame: every error gets an exit code
         error = caught.__cause__ if isinstance(caught, PastHydra) and caught.__cause__ else caught
@@ -131,8 +147,20 @@ def _guard(task: Task, program: str) -> Callable[[DictConfig], Any]:
         except (Exception, SystemExit) as error:
             _remove_empty(folder)
             raise PastHydra() from error
+        except Interrupted:
+            _remove_empty(folder)
+            raise
 
     return guarded
+
+
+def _config_flags() -> list[str]:
+    """The flags that say where configs are, which a repetition of the command needs too."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for long, short in (("--config-dir", "-cd"), ("--config-name", "-cn"), ("--config-path", "-cp")):
+        parser.add_argument(long, short)
+    given = vars(parser.parse_known_args()[0])
+    return [part for name, value in given.items() if value for part in (f"--{name.replace('_', '-')}", value)]
 
 
 def _refuse_shadowed(folder: Path) -> None:
@@ -163,16 +191,17 @@ def _remove_empty(folder: Path) -> None:
 
 def _report(error: BaseException, full: bool, folder: Path, name: str) -> int:
     """Print the error to standard error and return the exit code."""
-    code = signal_exit_code(error)
-    if code is None and isinstance(error, SystemExit):
+    if isinstance(error, SystemExit):
         return _exit_code(error)
     if isinstance(error, BrokenPipeError) and _reader_has_left():
         return 1
-    if code is None:
+    if isinstance(error, KeyboardInterrupt):  # raised by a library, or before the handlers were there
+        error = Interrupted(signal.SIGINT)
+    if isinstance(error, Interrupted):
+        line, code = str(error), error.exit_code
+    else:
         said = sentence(error, CommandLine(folder, name, sys.argv[1:]))
         line, code = (f"error: {said}", REFUSED) if said else ("", 1)
-    else:
-        line = "interrupted" if code == INTERRUPTED else "terminated"
     if full or not line:
         traceback.print_exception(error)
     else:

@@ -22,7 +22,6 @@ from seqmodels.config.build import FEW, nearest
 from seqmodels.config.compose import private_hydra
 from seqmodels.errors import InputError
 
-INTERRUPTED, TERMINATED = 130, 143  # exit codes
 PLUGINS = {  # of Hydra, by the option that needs them
     "hydra/sweeper=optuna": "'.[sweep]' in a clone of this project",
     "hydra/sweeper=ax": "hydra-ax-sweeper",
@@ -153,24 +152,6 @@ def _paths(plain: dict[Any, Any], start: str = "") -> Iterator[str]:
             yield f"{start}{name}"
             if isinstance(value, dict):
                 yield from _paths(value, f"{start}{name}.")
-
-
-def signal_exit_code(error: BaseException) -> int | None:
-    """The exit code if a signal ended the process, else None; a trainer turns both signals into ``SystemExit``."""
-    if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
-    if isinstance(error, SystemExit):
-        if any(kind.__name__ == "SIGTERMException" for kind in type(error).__mro__):
-            return TERMINATED
-        if any(isinstance(link, KeyboardInterrupt) for link in _chain(error)):
-            return INTERRUPTED
-    return None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def sentence(error: BaseException, command: CommandLine) -> str | None:

@@ -1,5 +1,7 @@
 """``seqmodels.fit``: the command ``train`` as a function, for a notebook or a script."""
 
+import signal
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +27,8 @@ from seqmodels.config.build import nearest
 from seqmodels.config.check import check
 from seqmodels.config.compose import packaged_folder, private_hydra
 from seqmodels.errors import InputError
-from seqmodels.report.output import to_text
+from seqmodels.report.output import echo, to_text
+from seqmodels.signals import Interrupted, handled_by, raise_at_once
 from seqmodels.training.run import Run
 from seqmodels.window import AbstractForecaster
 
@@ -89,7 +92,8 @@ def fit(
 
     Defaults, checks and files are those of ``seqmodels train``. ``directory`` is by default a new one under ``runs``.
 
-    Raises InputError, with a message of one sentence, for every mistake that the user can correct.
+    Raises InputError, with a message of one sentence, for every mistake that the user can correct. On Ctrl-C, which
+    raises KeyboardInterrupt, the current step is finished and a checkpoint written: ``ckpt_path`` goes on from it.
     """
     given = {"target": target, "time": time, "horizon": horizon, **overrides}
     settings = {key: _plain(value) for key, value in given.items() if value is not None or key in overrides}
@@ -97,10 +101,21 @@ def fit(
     folder = Path(directory) if directory is not None else _new_directory("frame" if frame else DATA, model)
     path = f"<{type(data).__module__.partition('.')[0]} data frame>" if frame else _plain(data)
     config = _config(model, {**settings, "data.path": path}, folder)
-    with _restore_globals():
-        made = {"path": data} if frame else {}
-        run, value = run_training(config, folder, model, _call(path, {"model": model, **settings}), **made)
-    return TrainedModel(run, value)
+    made = {"path": data} if frame else {}
+    try:
+        with _restore_globals(), handled_by(raise_at_once):
+            run, value = run_training(config, folder, model, _call(path, {"model": model, **settings}), _resume, **made)
+        return TrainedModel(run, value)
+    except Interrupted as stop:
+        stopped = stop
+    echo(str(stopped))
+    sys.stdout.flush()
+    signal.raise_signal(stopped.number)  # what Python or the program does on this signal: KeyboardInterrupt for Ctrl-C
+    raise KeyboardInterrupt(str(stopped))
+
+
+def _resume(checkpoint: Path) -> str:
+    return f"the same call and ckpt_path={str(checkpoint)!r}"
 
 
 def _new_directory(data: str, model: str) -> Path:

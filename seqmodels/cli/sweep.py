@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.markup import escape
 from rich.table import Table
 
-from seqmodels.cli.messages import CommandLine, one_line, sentence, signal_exit_code
+from seqmodels.cli.messages import CommandLine, one_line, sentence
 from seqmodels.cli.secrets import mask_secrets
 from seqmodels.config.compose import packaged_folder
 from seqmodels.report import output
@@ -41,8 +41,8 @@ def run_job(task: Callable[..., Any], config: DictConfig, job: Any) -> Any:
     """Run one job of a sweep; a job that an earlier attempt of the sweep has finished is skipped.
 
     An error, ``SystemExit`` too, is written to ``error.txt`` in the job's directory, and the job returns the worst
-    value for an optimiser (infinite, since NaN would end an optuna study), so that the other jobs still run. Only an
-    interruption or a termination of the process ends the sweep.
+    value for an optimiser (infinite, since NaN would end an optuna study), so that the other jobs still run. Only a
+    signal ends the sweep.
     """
     hydra_config = HydraConfig.get()
     (job.directory / ERROR_FILE).unlink(missing_ok=True)  # of an earlier attempt
@@ -53,8 +53,6 @@ def run_job(task: Callable[..., Any], config: DictConfig, job: Any) -> Any:
     try:
         return task(config, job)
     except (Exception, SystemExit) as error:
-        if signal_exit_code(error) is not None:
-            raise
         write_error(error, job.directory)
         return worst_value(hydra_config.sweeper.get("direction"))
 

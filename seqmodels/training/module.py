@@ -19,6 +19,8 @@ from seqmodels.report.output import join_names, warn_once
 from seqmodels.training.stateful import CarriedState, as_windows
 from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Output, Window, WindowSpec
 
+NEVER = 2**62  # more epochs than any run has
+
 
 class IntervalSums:
     """Losses and gradient norms since the last line of the log, kept on the device until the next line is written.
@@ -200,6 +202,14 @@ class ForecastModule(pl.LightningModule):
                 f" validation windows; change data.split, or set monitor=validation/mae if that is defined."
             )
 
+    def on_train_epoch_end(self) -> None:
+        """Step ReduceLROnPlateau before a checkpoint is saved; Lightning does it later, and in no resumed epoch."""
+        scheduler: Any = self.lr_schedulers()
+        value = self.trainer.callback_metrics.get(self.monitor)  # None when a finished epoch is resumed
+        due = (self.trainer.current_epoch + 1) % (self.trainer.check_val_every_n_epoch or 1) == 0
+        if due and value is not None and isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            scheduler.step(float(value))
+
     def on_test_epoch_end(self) -> None:
         self._collect(self.stage)
 
@@ -210,16 +220,10 @@ class ForecastModule(pl.LightningModule):
         accepted = signature(self.scheduler).parameters
         length = {name: self._all_steps() for name in ("total_steps", "T_max") if name in accepted}
         scheduler = self.scheduler(optimizer, **length)
-        plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {
-                "scheduler": scheduler,
-                "interval": "epoch" if plateau else "step",
-                "frequency": (self.trainer.check_val_every_n_epoch or 1) if plateau else 1,
-                "monitor": self.monitor,
-            },
-        }
+        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):  # stepped in on_train_epoch_end
+            settings = {"scheduler": scheduler, "frequency": NEVER, "monitor": self.monitor}
+            return {"optimizer": optimizer, "lr_scheduler": settings}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     @property
     def trainable(self) -> bool:

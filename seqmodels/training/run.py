@@ -14,11 +14,13 @@ from datamodules.base import WindowDataModule
 from seqmodels.checkpoint import KEY, read
 from seqmodels.errors import InputError
 from seqmodels.metrics import MEASURES, MODEL
-from seqmodels.report.output import echo, show
+from seqmodels.report.output import echo, format_number, pluralise, show
 from seqmodels.report.results import result_rows, result_table, write_results
 from seqmodels.training import loop
 from seqmodels.training.callbacks import figures, scalars
 from seqmodels.training.module import ForecastModule
+
+LAST = "checkpoints/last.ckpt"  # in a run directory, to go on from
 
 
 def monitors() -> list[str]:
@@ -124,6 +126,25 @@ class Run:
         keeper = self.trainer.checkpoint_callback
         path = getattr(keeper, "best_model_path", "") if getattr(keeper, "monitor", None) else ""
         return Path(path) if path else None
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """The checkpoint to go on from, as the user would type it, if one was written."""
+        path = self.directory / LAST
+        return relative_to_here(path) if path.is_file() else None
+
+    @property
+    def progress(self) -> str:
+        """How far training came, and the best epoch so far: "in epoch 3 of 20 after 57 steps; best ..."."""
+        trainer, keeper = self.trainer, self.trainer.checkpoint_callback
+        last = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
+        epoch = trainer.current_epoch + 1
+        place = f"epoch {epoch}" if last is None else f"epoch {min(epoch, last)} of {last}"
+        text = f"in {place} after {pluralise(trainer.global_step, 'step')}"
+        best, score = self.best_checkpoint, getattr(keeper, "best_model_score", None)
+        if best is None or not best.is_file() or score is None:
+            return text
+        return f"{text}; best {self.plan.monitor} {format_number(float(score))} (epoch {read(best)['epoch'] + 1})"
 
     def evaluate(self) -> None:
         """Measure the model and the naive forecasts on the validation and test windows, into ``module.results``."""

@@ -41,7 +41,9 @@ class ProgressLine(pl.callbacks.ProgressBar):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.started = self.last_redraw = time.perf_counter()
-        self.windows = 0
+        self.windows = self.epoch_batches = 0  # a run resumed within an epoch does not start one
+        self.loss_sum: Tensor | float = 0.0
+        self.resumed = self.started
         self.first_batch = batches_done(trainer)
         self.training_seconds = 0.0
         self.printed_epoch, self.loss = -1, float("nan")
@@ -51,7 +53,7 @@ class ProgressLine(pl.callbacks.ProgressBar):
             self.live.start()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.loss_sum: Tensor | float = 0.0
+        self.loss_sum = 0.0
         self.epoch_batches = 0
         self.resumed = time.perf_counter()
 
