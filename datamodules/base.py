@@ -56,7 +56,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     ``lanes``: None, or the number of lanes for training with a state: every batch has one window of each lane, which
     continues the window of the batch before, without overlap; see ``datamodules.windows.consecutive``. Batches are the
     same in every epoch whatever ``batch_size`` and ``shuffle``, and evaluation goes through each series in time order
-    too. A run that is resumed within an epoch continues with the next windows, but from the initial state.
+    too.
 
     ``short_series``: rule for a series with fewer than T + H rows in its first part, usually the training part. "pad"
     takes windows from its second row on, with at least one past step; the missing steps before them are unobserved, and
