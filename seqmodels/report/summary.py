@@ -139,6 +139,7 @@ def summarise_model(model: AbstractForecaster, past_steps: int, name: str) -> Re
     lines.add_row("parameters", Text(f"{count_parameters(model):,}" + (f" ({', '.join(parts)})" if parts else "")))
     if hasattr(model, "scaler"):
         lines.add_row("scaler", Text(str(model.scaler)))
+        lines.add_row("loss", Text(name_loss(model)))
     backbone = getattr(model, "backbone", None)
     field = getattr(backbone, "receptive_field", None)
     if backbone is not None:
@@ -149,6 +150,12 @@ def summarise_model(model: AbstractForecaster, past_steps: int, name: str) -> Re
     warnings = [receptive_field_warning(field, past_steps), *getattr(backbone, "warnings", ())]
     shown = [Text(f"warning: {warning}", style="yellow") for warning in warnings if warning]
     return Group(lines, *shown) if shown else lines
+
+
+def name_loss(model: AbstractForecaster) -> str:
+    """The loss and the unit in which it is taken."""
+    kind = getattr(model.head, "kind", type(model.head).__name__)
+    return f"{kind} of {'relative errors' if model.head.relative else 'scaled values'}"
 
 
 def count_parameters(module: nn.Module) -> int:

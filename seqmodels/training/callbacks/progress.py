@@ -1,4 +1,4 @@
-"""Progress of training in the terminal: one live line, or plain lines if the output is no terminal."""
+"""Progress of training: a table of the epochs, and below it, in a terminal, a live line."""
 
 import time
 from typing import Any
@@ -13,14 +13,15 @@ from seqmodels.report.output import format_duration, format_number
 
 BAR_WIDTH = 12  # characters
 REDRAW_SECONDS = 0.2
-PLAIN_LINES = 20  # about as many for a run of any length
+ROWS = 20  # about as many for a run of any length
+COLUMN_WIDTHS = {"epoch": 7, "time": 7}  # of the others: the length of their names
 
 
 class ProgressLine(pl.callbacks.ProgressBar):
-    """A line redrawn at most five times a second, and a last one that stays when training ends.
+    """A table with one row per epoch, thinned to about 20; in a terminal also a line redrawn five times a second.
 
-    If the output is no terminal: one line per epoch, thinned to about 20. Losses are summed on the device, and only a
-    redraw waits for them. Nothing is shown for the sanity check, validation and test.
+    Rows fit 80 columns; an asterisk marks the best monitored value so far. Losses are summed on the device, and only a
+    row or a redraw waits for them. Nothing is shown for the sanity check, validation and test.
     """
 
     def __init__(self, console: Console | None = None):
@@ -46,7 +47,7 @@ class ProgressLine(pl.callbacks.ProgressBar):
         self.resumed = self.started
         self.first_batch = batches_done(trainer)
         self.training_seconds = 0.0
-        self.printed_epoch, self.loss = -1, float("nan")
+        self.printed_epoch, self.loss, self.validated = -1, float("nan"), False
         self.best, self.best_epoch = best_before_resuming(trainer, module), 0
         if self.enabled and self.console.is_terminal and not self.console.is_dumb_terminal:
             self.live = Live(console=self.console, auto_refresh=False, transient=True)
@@ -76,6 +77,7 @@ class ProgressLine(pl.callbacks.ProgressBar):
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         self.resumed = time.perf_counter()
+        self.validated = True
         value = last_metric(trainer, str(module.monitor))
         if value is not None and (self.best is None or is_better(value, self.best, trainer)):
             self.best, self.best_epoch = value, trainer.current_epoch + 1
@@ -86,14 +88,14 @@ class ProgressLine(pl.callbacks.ProgressBar):
         self._average_loss(trainer)
         self.training_seconds += time.perf_counter() - self.resumed
         self.resumed = time.perf_counter()
-        if self.live is None and is_due(trainer.current_epoch, trainer.max_epochs):
-            self._print_line(trainer, module, trainer.current_epoch)
+        if is_due(trainer.current_epoch, trainer.max_epochs):
+            self._print_row(trainer, module, trainer.current_epoch)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.close()
         epoch = trainer.current_epoch - 1
         if self.enabled and self.printed_epoch < epoch:
-            self._print_line(trainer, module, epoch)
+            self._print_row(trainer, module, epoch)
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         self.close()
@@ -119,31 +121,49 @@ class ProgressLine(pl.callbacks.ProgressBar):
         self.last_redraw = time.perf_counter()
 
     def _live_line(self, trainer: pl.Trainer, module: pl.LightningModule) -> Text:
-        """Position, remaining time and metrics; the least important come last, where a narrow terminal cuts off."""
+        """Position, remaining time, and as many figures as the width of the terminal allows."""
         total, done = trainer.num_training_batches, trainer.fit_loop.batch_idx + 1
         filled = int(BAR_WIDTH * done / total)
-        fields = [f" {done}/{total}", self._time_left(trainer), *self._metrics(trainer, module)]
         line = Text(no_wrap=True, overflow="ellipsis")
         line.append(f"{format_epoch(trainer.current_epoch, trainer.max_epochs)} ")
         line.append("\u2501" * filled, style="green").append("\u2500" * (BAR_WIDTH - filled), style="dim")
-        return line.append("  ".join(field for field in fields if field))
+        line.append(f" {done}/{total}")
+        for field in (self._time_left(trainer), *self._figures(trainer, module)):
+            if field and len(line) + 2 + len(field) <= self.console.width:
+                line.append(f"  {field}")
+        return line
 
-    def _print_line(self, trainer: pl.Trainer, module: pl.LightningModule, epoch: int) -> None:
-        self.printed_epoch = epoch
-        elapsed = format_duration(time.perf_counter() - self.started)
-        fields = [format_epoch(epoch, trainer.max_epochs), *self._metrics(trainer, module), elapsed]
-        self.console.print("  ".join(fields), highlight=False, markup=False, soft_wrap=True)
-
-    def _metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> list[str]:
-        fields = [f"loss/train {format_number(self.loss)}"]
-        validation = last_metric(trainer, "loss/validation")
-        if validation is not None:
-            fields.append(f"loss/validation {format_number(validation)}")
+    def _figures(self, trainer: pl.Trainer, module: pl.LightningModule) -> list[str]:
+        """Figures of the live line, the most important first."""
+        fields = [f"loss {format_number(self.loss)}"]
         if self.best is not None:
             since = f" (epoch {self.best_epoch})" if self.best_epoch else ""
-            fields.append(f"best {module.monitor} {format_number(self.best)}{since}")
-        seconds = self.training_seconds + time.perf_counter() - self.resumed
-        return [*fields, f"{self.windows / max(1e-9, seconds):,.0f} windows/s"]
+            fields.append(f"best {str(module.monitor).rpartition('/')[2]} {format_number(self.best)}{since}")
+        return [*fields, f"{self._speed():,.0f} windows/s"]
+
+    def _speed(self) -> float:
+        return self.windows / max(1e-9, self.training_seconds + time.perf_counter() - self.resumed)
+
+    def _print_row(self, trainer: pl.Trainer, module: pl.LightningModule, epoch: int) -> None:
+        """Print one row of the table, the first with its header."""
+        validated = ["loss/validation"] + [str(module.monitor)] * (module.monitor != "loss/validation")
+        values = [last_metric(trainer, name) if self.validated else None for name in validated]
+        marked = "*" if self.validated and self.best_epoch == epoch + 1 else ""
+        cells = {"epoch": format_epoch(epoch, trainer.max_epochs).removeprefix("epoch "),
+                 "loss/train": format_number(self.loss)}  # fmt: skip
+        cells |= {
+            name: "-" if value is None else format_number(value) for name, value in zip(validated, values, strict=True)
+        }
+        cells |= {"best": marked, "windows/s": f"{self._speed():,.0f}"}
+        cells["time"] = format_duration(time.perf_counter() - self.started)
+        header = [name.rjust(COLUMN_WIDTHS.get(name, 0)) for name in cells]
+        if self.printed_epoch < 0:
+            self._print_cells(header)
+        self._print_cells([cell.rjust(len(name)) for cell, name in zip(cells.values(), header, strict=True)])
+        self.printed_epoch, self.validated = epoch, False
+
+    def _print_cells(self, cells: list[str]) -> None:
+        self.console.print("  ".join(cells), highlight=False, markup=False, soft_wrap=True)
 
     def _time_left(self, trainer: pl.Trainer) -> str:
         """Time left at the pace of this run so far, validation included; empty if the number of epochs is unknown."""
@@ -186,7 +206,7 @@ def is_due(epoch: int, epochs: int | None) -> bool:
     if epochs is None or epochs < 0:
         every = max(1, 10 ** (len(str(count)) - 1) // 2)
     else:
-        every = -(-epochs // PLAIN_LINES)
+        every = -(-epochs // ROWS)
     return count == 1 or count % every == 0 or count == epochs
 
 
