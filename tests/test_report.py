@@ -271,3 +271,21 @@ def test_a_measure_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.Mon
     heading, _, first, *_ = text_of(results.result_table(module.results, module.measured, "wavenet")).splitlines()
     assert heading.split()[-3:] == ["skill", "RMAE", "gain"]
     assert first.split()[-2:] == [format_number(own["rmae"]), format_number(own["gain"])]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_of_a_csv_file_is_a_formula(start, tmp_path):
+    formula, harmless = f"{start}HYPERLINK(A1)", [f"a{start}b", "", "-0.5", "+1e3", "-inf", -0.5, -3, None]
+    output.write_csv(tmp_path / "some.csv", [[formula], harmless])
+    with (tmp_path / "some.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    formula, harmless[0] = formula.replace("\r", " "), harmless[0].replace("\r", " ")
+    assert rows == [[f"'{formula}"], [harmless[0], "", "-0.5", "+1e3", "-inf", "-0.5", "-3", ""]]
+
+
+def test_a_channel_named_like_a_formula_is_escaped_in_metrics_csv(tmp_path):
+    rows = results.result_rows(RESULTS, {"test": 3}, "=model()", ("=1+1", "@sum"))
+    results.write_results(tmp_path, {}, rows)
+    text = (tmp_path / "metrics.csv").read_text()
+    assert "'=model()" in text and ",'=1+1," in text and ",'@sum," in text and ",=" not in text
+    assert json.loads((tmp_path / "metrics.json").read_text())["rows"][2]["channel"] == "=1+1"

@@ -50,6 +50,20 @@ def settings(**changes):
         ({"trainer__devices": 2}, "trainer.devices is 2"),
         ({"trainer__gradient_clip_val": -1}, "trainer.gradient_clip_val is -1"),
         ({"trainer__limit_val_batches": 0}, "trainer.limit_val_batches is 0"),
+        ({"trainer__limit_test_batches": 0}, "trainer.limit_test_batches is 0; it must be greater than 0"),
+        ({"trainer__limit_train_batches": 0.0}, "trainer.limit_train_batches is 0"),
+        ({"trainer__val_check_interval": 0}, "trainer.val_check_interval is 0"),
+        ({"trainer__max_epochs": 0}, "trainer.max_epochs is 0; it must be at least 1, or -1 for no limit"),
+        ({"trainer__max_epochs": -2}, "trainer.max_epochs is -2"),
+        ({"trainer__max_steps": 0}, "trainer.max_steps is 0"),
+        ({"trainer__accumulate_grad_batches": 0}, "trainer.accumulate_grad_batches is 0; it must be at least 1."),
+        ({"trainer__accumulate_grad_batches": -1}, "trainer.accumulate_grad_batches is -1"),
+        ({"trainer__check_val_every_n_epoch": 0}, "trainer.check_val_every_n_epoch is 0"),
+        ({"trainer__num_nodes": 2}, "trainer.num_nodes is 2; training runs on one device, so it must be 1"),
+        ({"optimizer__lr": 0}, "optimizer.lr is 0; it must be a number greater than 0"),
+        ({"optimizer__lr": -0.1}, "optimizer.lr is -0.1"),
+        ({"optimizer__lr": [1, 2]}, r"optimizer.lr is \[1, 2\]; it must be a number greater than 0"),
+        ({"scheduler__max_lr": 0.0}, "scheduler.max_lr is 0.0"),
     ],
 )
 def test_invalid_settings_are_errors(change, words):
@@ -74,6 +88,46 @@ def test_invalid_settings_are_errors(change, words):
 )
 def test_number_of_epochs_follows_the_optimizer_steps(change, batches, epochs):
     assert assemble.count_epochs(settings(**change), batches) == epochs
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"trainer__check_val_every_n_epoch": 4},
+            "trainer.check_val_every_n_epoch is 4; it must be at most the 3 epochs",
+        ),
+        ({"trainer__val_check_interval": 11}, "trainer.val_check_interval is 11; it must be at most the 10 batches"),
+        ({"trainer__limit_train_batches": 0.05}, "trainer.limit_train_batches is 0.05, which leaves no batch"),
+    ],
+)
+def test_a_run_without_training_or_validation_is_an_error(change, words):
+    plain = {"trainer__check_val_every_n_epoch": 1, "trainer__val_check_interval": 1.0}
+    assemble.check_validation(settings(**plain), 10, 3)
+    assemble.check_validation(settings(**plain | {"trainer__check_val_every_n_epoch": 3}), 10, None)
+    with pytest.raises(InputError, match=words):
+        assemble.check_validation(settings(**plain | change), 10, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("EarlyStopping", {"patience": -1}, "callbacks.mine.patience is -1; it must be at least 0"),
+        ("EarlyStopping", {"mode": "max"}, "callbacks.mine.mode is max; it must be min for monitor=validation/mae"),
+        ("ModelCheckpoint", {"mode": "max"}, "callbacks.mine.mode is max; it must be min"),
+        (
+            "ModelCheckpoint",
+            {"monitor": "validation/skill"},
+            "mode is min; it must be max for monitor=validation/skill",
+        ),
+    ],
+)
+def test_callbacks_that_would_keep_the_wrong_weights_are_errors(name, change, words):
+    node = {"_target_": f"lightning.pytorch.callbacks.{name}", "monitor": "validation/mae", "mode": "min"}
+    built = assemble.build_callbacks(OmegaConf.create({"callbacks": {"mine": node, "none": None}}))
+    assert len(built) == 1
+    with pytest.raises(InputError, match=words):
+        assemble.build_callbacks(OmegaConf.create({"callbacks": {"mine": node | change}}))
 
 
 def test_a_checkpoint_of_other_data_is_an_error(tmp_path):

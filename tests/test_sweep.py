@@ -234,3 +234,17 @@ def test_overrides_are_written_only_in_sweeps_and_without_secrets(tmp_path: Path
     assert not (tmp_path / "RUN/overrides.json").exists()
     written = json.loads((tmp_path / "MULTIRUN/overrides.json").read_text())
     assert written == {"model": "a", "path": "'x=y'", "logger.api_key": "***"}
+
+
+def test_jobs_with_different_monitors_are_not_ranked_against_each_other(
+    tmp_path: Path, printed: Callable[[], str]
+) -> None:
+    for name, monitor, value in (("0", "mase", 0.9), ("1", "mae", 5.0), ("2", "mase", 0.7), ("3", "mae", None)):
+        folder = write_job(tmp_path, name, {"data.fold": name, "x": "=1+1"}, value=1)
+        (folder / "metrics.json").write_text(json.dumps({"monitor": {"name": monitor, "value": value}}))
+    assert directories(tmp_path) == ["1", "2", "0", "3"]
+    text = printed()
+    assert "5 mae" in text and "0.7 mase" in text and " - mae" in text
+    assert re.search(r"0\.8 .*2 of 4", text), "the mean of the folds with one monitor"
+    write_csv(read_jobs(tmp_path), tmp_path / "summary.csv")
+    assert "'=1+1" in (tmp_path / "summary.csv").read_text()

@@ -15,6 +15,7 @@ from seqmodels.cli import environment
 from seqmodels.config.build import build
 from seqmodels.errors import InputError
 from seqmodels.inference.monte_carlo import dropout_on
+from seqmodels.metrics import MEASURES
 from seqmodels.report.output import echo, show
 from seqmodels.report.summary import summarise_data, summarise_model
 from seqmodels.training.callbacks.interrupt import StopOnSignal
@@ -23,6 +24,7 @@ from seqmodels.training.run import LAST, Plan, Run, check_resume
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 500
+RATES = ("optimizer.lr", "scheduler.max_lr")
 
 
 def read_plan(config: DictConfig) -> Plan:
@@ -36,7 +38,25 @@ def read_plan(config: DictConfig) -> Plan:
         raise InputError(f"trainer.gradient_clip_val is {trainer.gradient_clip_val}; it must not be negative.")
     if trainer.limit_val_batches == 0:
         raise InputError("trainer.limit_val_batches is 0; validation decides which weights are kept, so it must run.")
+    check_counts(trainer)
+    for key in RATES:
+        rate = OmegaConf.select(config, key)
+        if rate is not None and not (isinstance(rate, (int, float)) and rate > 0):
+            raise InputError(f"{key} is {rate}; it must be a number greater than 0.")
     return Plan(**{one.name: config[one.name] for one in fields(Plan)})
+
+
+def check_counts(trainer: DictConfig) -> None:
+    """Raise InputError for a number of steps, batches or epochs with which the trainer trains or measures nothing."""
+    for name in ("max_epochs", "max_steps", "accumulate_grad_batches", "check_val_every_n_epoch"):
+        value, unlimited = trainer.get(name), name.startswith("max_")
+        if value is not None and value < 1 and not (unlimited and value == -1):
+            raise InputError(f"trainer.{name} is {value}; it must be at least 1{', or -1 for no limit' * unlimited}.")
+    for name in ("limit_train_batches", "limit_test_batches", "val_check_interval"):
+        if trainer.get(name) == 0:
+            raise InputError(f"trainer.{name} is 0; it must be greater than 0.")
+    if trainer.get("num_nodes", 1) != 1:
+        raise InputError(f"trainer.num_nodes is {trainer.num_nodes}; training runs on one device, so it must be 1.")
 
 
 def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModule, ForecastModule]:
@@ -51,8 +71,9 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
     datamodule: WindowDataModule = build(config.data, **data)
     datamodule.setup()
     show(summarise_data(datamodule))
-    if plan.monitor == "validation/mase" and not datamodule.has_mase("validation"):
-        config.monitor = "validation/mae"  # callbacks read it from here, and config.yaml records it
+    monitor = plan.monitor
+    if monitor == "validation/mase" and not datamodule.has_mase("validation"):
+        monitor = "validation/mae"
         echo("MASE is undefined for all validation windows: monitor=validation/mae instead of validation/mase.")
     module = ForecastModule(
         forecaster=build(config.model, spec=datamodule.spec),
@@ -60,7 +81,7 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
         config=to_plain(config.model),
         optimizer=build(config.optimizer),
         scheduler=build(config.scheduler),
-        monitor=config.monitor,
+        monitor=monitor,
         seasonal_errors=datamodule.seasonal_errors,
     )
     show(summarise_model(module.forecaster, datamodule.spec.past_steps, name))
@@ -77,14 +98,19 @@ def assemble(config: DictConfig, directory: Path, name: str, **data: Any) -> Run
     datamodule, module = prepare(config, name, **data)
     if module.trainable:
         module.new_optimizer()  # raises early for settings that the optimizer rejects
+    config = config.copy()
+    config.monitor = module.monitor  # what callbacks refer to
     plan = read_plan(config)
     check_resume(plan.ckpt_path, module)
-    callbacks = [build(node) for node in config.callbacks.values() if node is not None]
+    callbacks = build_callbacks(config)
+    batches = len(datamodule.train_dataloader())
+    epochs = count_epochs(config, batches)
+    check_validation(config, batches, epochs)
     keeps = any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks)
     trainer = build_trainer(
         config,
         directory,
-        max_epochs=count_epochs(config, batches=len(datamodule.train_dataloader())),
+        max_epochs=epochs,
         callbacks=[*callbacks, StopOnSignal(directory / LAST)] if keeps else callbacks,
         logger=[build(node) for node in config.logger.values() if node is not None],
         enable_checkpointing=keeps,
@@ -107,13 +133,47 @@ def build_trainer(config: DictConfig, directory: Path, **changes: Any) -> pl.Tra
     )
 
 
+def build_callbacks(config: DictConfig) -> list[pl.Callback]:
+    """The configured callbacks; raises InputError for settings with which they would stop or keep the wrong weights."""
+    callbacks = {f"callbacks.{name}": build(node) for name, node in config.callbacks.items() if node is not None}
+    modes = {f"validation/{name}": "min" if one.smaller_is_better else "max" for name, one in MEASURES.items()}
+    modes["loss/validation"] = "min"
+    for key, callback in callbacks.items():
+        monitor, mode = str(getattr(callback, "monitor", "")), getattr(callback, "mode", "")
+        if mode and mode != modes.get(monitor, mode):
+            raise InputError(f"{key}.mode is {mode}; it must be {modes[monitor]} for monitor={monitor}.")
+        if getattr(callback, "patience", 0) < 0:
+            raise InputError(f"{key}.patience is {getattr(callback, 'patience', None)}; it must be at least 0.")
+    return list(callbacks.values())
+
+
+def check_validation(config: DictConfig, batches: int, epochs: int | None) -> None:
+    """Raise InputError if no training or no validation would run in ``epochs`` of at most so many ``batches``."""
+    limit, batches = config.trainer.limit_train_batches, count_batches(config, batches)
+    if batches == 0:
+        raise InputError(f"trainer.limit_train_batches is {limit}, which leaves no batch of an epoch; raise it.")
+    every, interval = config.trainer.check_val_every_n_epoch, config.trainer.val_check_interval
+    if every is not None and epochs is not None and 0 < epochs < every:
+        raise InputError(
+            f"trainer.check_val_every_n_epoch is {every}; it must be at most the {epochs} epochs of the run."
+        )
+    if every is not None and isinstance(interval, int) and interval > batches:
+        raise InputError(
+            f"trainer.val_check_interval is {interval}; it must be at most the {batches:,} batches of an epoch."
+        )
+
+
+def count_batches(config: DictConfig, batches: int) -> int:
+    """Training batches of an epoch of at most ``batches``, as ``trainer.limit_train_batches`` limits them."""
+    limit = config.trainer.limit_train_batches
+    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+
+
 def count_epochs(config: DictConfig, batches: int) -> int | None:
     """``trainer.max_epochs``; if neither it nor ``max_steps`` is set, the number that gives ``optimizer_steps``."""
     if config.trainer.max_epochs is not None or config.trainer.max_steps != -1:
         return config.trainer.max_epochs
-    limit = config.trainer.limit_train_batches
-    limited = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    steps = max(1, math.ceil(limited / config.trainer.accumulate_grad_batches))
+    steps = max(1, math.ceil(count_batches(config, batches) / config.trainer.accumulate_grad_batches))
     return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(config.optimizer_steps / steps)))
 
 

@@ -170,7 +170,8 @@ def sentence(error: BaseException, command: CommandLine) -> str | None:
         return f"{error.full_key} cannot be resolved: {_first_line(error)}"
     if isinstance(error, OSError) and _comes_from(error, "hydra.core.utils"):
         return f"{error.filename}: the run directory cannot be created ({error.strerror})."
-    if any(kind.__name__ == "MisconfigurationException" for kind in type(error).__mro__):
+    early = isinstance(error, RuntimeError) and str(error).startswith("Early stopping conditioned on metric")
+    if early or any(kind.__name__ == "MisconfigurationException" for kind in type(error).__mro__):
         return f"trainer: {_end(one_line(error).removesuffix('!'))}"
     if isinstance(error, ModuleNotFoundError):
         return _missing_package(error)

@@ -1,7 +1,5 @@
 """Jobs of a sweep: each runs unless it is done, and their ranking is read from the files in their directories."""
 
-import csv
-import io
 import json
 import logging
 import math
@@ -27,6 +25,7 @@ from seqmodels.cli.secrets import mask_secrets
 from seqmodels.config.compose import packaged_folder
 from seqmodels.report import output
 
+MIXED = "value"  # heading of values that different metrics give
 SUMMARY, OVERRIDES, METRICS, ERROR_FILE = "summary.csv", "overrides.json", "metrics.json", "error.txt"
 TABLE_WIDTH = 120  # columns if the output is no terminal; directories are long
 CLOCK_SLACK = 2.0  # seconds by which a file system's clock may lag
@@ -40,21 +39,24 @@ log = logging.getLogger(__name__)
 def run_job(task: Callable[..., Any], config: DictConfig, job: Any) -> Any:
     """Run one job of a sweep; a job that an earlier attempt of the sweep has finished is skipped.
 
-    An error, ``SystemExit`` too, is written to ``error.txt`` in the job's directory, and the job returns the worst
-    value for an optimiser (infinite, since NaN would end an optuna study), so that the other jobs still run. Only a
-    signal ends the sweep.
+    An error, ``SystemExit`` too, is written to ``error.txt`` in the job's directory, and the other jobs still run. Such
+    a job, and one without a value, returns the worst value for an optimiser: infinite, since NaN would end an optuna
+    study. Only a signal ends the sweep.
     """
     hydra_config = HydraConfig.get()
     (job.directory / ERROR_FILE).unlink(missing_ok=True)  # of an earlier attempt
+    worst = worst_value(hydra_config.sweeper.get("direction"))
     done = find_finished(config, job.directory, Path(hydra_config.sweep.dir))
     if done is not None:
         output.echo(f"Skipped, since it is done: {done}")
-        return _read_metrics(done)[0]["monitor"]["value"]
+        value = _read_metrics(done)[0]["monitor"]["value"]
+        return worst if value is None else value
     try:
-        return task(config, job)
+        value = task(config, job)
     except (Exception, SystemExit) as error:
         write_error(error, job.directory)
-        return worst_value(hydra_config.sweeper.get("direction"))
+        return worst
+    return worst if isinstance(value, float) and math.isnan(value) else value
 
 
 def find_finished(config: DictConfig, directory: Path, root: Path) -> Path | None:
@@ -120,13 +122,13 @@ class SweepJob(NamedTuple):
     error: str
 
     @property
-    def rank(self) -> tuple[int, float, str]:
-        """Sort key: the best first, then jobs without a finite value, failed jobs last."""
+    def rank(self) -> tuple[int, str, float, str]:
+        """Sort key: the best of each monitor first, then jobs without a finite value, failed jobs last."""
         if self.error:
-            return 2, 0.0, self.directory
+            return 2, "", 0.0, self.directory
         if not math.isfinite(self.value):
-            return 1, 0.0, self.directory
-        return 0, -self.value if self.largest_is_best else self.value, self.directory
+            return 1, "", 0.0, self.directory
+        return 0, self.monitor, -self.value if self.largest_is_best else self.value, self.directory
 
 
 class SweepSummary(Callback):
@@ -218,14 +220,12 @@ def _columns(jobs: list[SweepJob]) -> list[str]:
 def write_csv(jobs: list[SweepJob], path: Path) -> None:
     """Write one row for each job, atomically."""
     columns = _columns(jobs)
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream)
-    writer.writerow([*columns, "monitor", "value", "parameters", "seconds", "directory", "error"])
+    rows: list[list[Any]] = [[*columns, "monitor", "value", "parameters", "seconds", "directory", "error"]]
     for job in jobs:
         value = "" if math.isnan(job.value) else job.value
         own = [job.overrides.get(key, "") for key in columns]
-        writer.writerow([*own, job.monitor, value, job.parameters, job.seconds, job.directory, job.error])
-    output.write_file(path, stream.getvalue().encode())
+        rows.append([*own, job.monitor, value, job.parameters, job.seconds, job.directory, job.error])
+    output.write_csv(path, rows)
 
 
 def print_ranking(jobs: list[SweepJob], root: Path) -> None:
@@ -267,11 +267,13 @@ def _varying(jobs: list[SweepJob]) -> list[str]:
 
 def _value_name(jobs: list[SweepJob]) -> str:
     names = {job.monitor for job in jobs if job.monitor}
-    return names.pop() if len(names) == 1 else "value"
+    return names.pop() if len(names) == 1 else MIXED
 
 
 def _format_cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) and math.isfinite(value) else str(value)
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.4g}"
+    return str(value)
 
 
 def _job_table(jobs: list[SweepJob], ranked: bool) -> Table:
@@ -280,7 +282,8 @@ def _job_table(jobs: list[SweepJob], ranked: bool) -> Table:
     table = _new_table("Jobs, the best first" if ranked else "Jobs", *keys, _value_name(jobs), "parameters", "seconds",
                        "directory")  # fmt: skip
     for job in jobs if ranked else sorted(jobs, key=_number):
-        value = (UNFINISHED if job.error == UNFINISHED else "failed") if job.error else _format_cell(job.value)
+        value = _format_cell(job.value) + f" {job.monitor}" * (_value_name(jobs) == MIXED)
+        value = (UNFINISHED if job.error == UNFINISHED else "failed") if job.error else value
         own = [job.overrides.get(key, "") for key in keys]
         cells = [*own, value, _format_cell(job.parameters), _format_cell(job.seconds), job.directory]
         table.add_row(*map(escape, cells))
@@ -326,8 +329,10 @@ def average_folds(jobs: list[SweepJob]) -> list[Average]:
     """Average the jobs that differ only in ``data.fold``, the best configuration first."""
     found = []
     for group in _groups(jobs, FOLD):
-        values = [job.value for job in group if not job.error and math.isfinite(job.value)]
-        first = group[0]
+        finite = [job for job in group if not job.error and math.isfinite(job.value)]
+        monitor = statistics.mode(job.monitor for job in finite) if finite else ""
+        alike = [job for job in finite if job.monitor == monitor]  # no mean over different metrics
+        values, first = [job.value for job in alike], [*alike, *group][0]
         if len(group) > 1:
             own = {name: value for name, value in first.overrides.items() if name != FOLD}
             value = statistics.mean(values) if values else math.nan

@@ -1,10 +1,11 @@
 """Output to the terminal and to files: formatted numbers and names, and files that appear whole or not at all."""
 
+import csv
 import io
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from rich.console import Console, RenderableType
 
 WIDTH = 100  # columns
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how formulas begin in spreadsheets
 
 
 def show(renderable: RenderableType, width: int = WIDTH) -> None:
@@ -53,6 +55,30 @@ def write_file(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows as CSV; a text that a spreadsheet would take for a formula gets an apostrophe in front."""
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows(map(escape_formula, row) for row in rows)
+    write_file(path, stream.getvalue().encode())
+
+
+def escape_formula(cell: Any) -> Any:
+    """The cell, with an apostrophe in front if it is text, no number, and begins with = + - @, a tab or a return.
+
+    Returns become spaces, since the csv module leaves them without quotes.
+    """
+    if not isinstance(cell, str):
+        return cell
+    text = cell.replace("\r", " ")
+    if not cell.startswith(FORMULA):
+        return text
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -1,7 +1,5 @@
 """Results of a run: the table that is printed, and metrics.json and metrics.csv."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seqmodels.metrics import MEASURES, MODEL, ErrorTable, naive_row
-from seqmodels.report.output import format_number, to_primitives, write_file, write_json
+from seqmodels.report.output import format_number, to_primitives, write_csv, write_json
 
 Results = Mapping[str, Mapping[str, ErrorTable]]  # by stage, then by row of the table
 
@@ -102,9 +100,6 @@ def result_rows(
 def write_results(directory: Path, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """Write ``metrics.json``, the summary with the rows as "rows", and ``metrics.csv``; NaN and infinity are null."""
     write_json(directory / "metrics.json", {**summary, "rows": list(rows)})
-    text = io.StringIO()
     columns = ["stage", "row", "channel", *MEASURES, "windows"]
-    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(to_primitives(list(rows)))
-    write_file(directory / "metrics.csv", text.getvalue().encode())
+    cells = ([row[column] for column in columns] for row in to_primitives(list(rows)))
+    write_csv(directory / "metrics.csv", [columns, *cells])

@@ -109,6 +109,16 @@ class FastEpochLoop(_TrainingEpochLoop):
             self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
 
 
+class ValidateLastStep(pl.Callback):
+    """Lets training end at ``trainer.max_steps`` with a validation, wherever in an epoch that is."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        if trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True
+
+
 def implements(callback: pl.Callback, hook: str) -> bool:
     """True if the callback does anything in a hook that is called at every step."""
     method = getattr(type(callback), hook)

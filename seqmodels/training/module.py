@@ -219,7 +219,12 @@ class ForecastModule(pl.LightningModule):
             return optimizer
         accepted = signature(self.scheduler).parameters
         length = {name: self._all_steps() for name in ("total_steps", "T_max") if name in accepted}
-        scheduler = self.scheduler(optimizer, **length)
+        try:
+            scheduler = self.scheduler(optimizer, **length)
+        except InputError:
+            raise
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"scheduler: {str(error).removesuffix('.')}.") from error
         if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):  # stepped in on_train_epoch_end
             settings = {"scheduler": scheduler, "frequency": NEVER, "monitor": self.monitor}
             return {"optimizer": optimizer, "lr_scheduler": settings}
@@ -234,8 +239,8 @@ class ForecastModule(pl.LightningModule):
         """An optimizer over the model's weights; raises InputError for settings that it does not accept."""
         try:
             return self.optimizer(self.forecaster.parameters())
-        except ValueError as error:
-            raise InputError(f"optimizer: {error}.") from error
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"optimizer: {str(error).removesuffix('.')}.") from error
 
     def _all_steps(self) -> int:
         """Optimizer steps until the end of this fit."""

@@ -95,6 +95,8 @@ class Run:
             if trainer.max_epochs is not None and done >= trainer.max_epochs > 0:
                 echo(f"Nothing is left to train: trainer.max_epochs is {trainer.max_epochs}.")
         loop.install(trainer)
+        if trainer.max_steps != -1:
+            trainer.callbacks.insert(0, loop.ValidateLastStep())  # type: ignore[attr-defined]  # set by a connector
         started = time.perf_counter()
         gc.collect()
         gc.freeze()  # what the libraries have loaded stays: collecting it over and over costs 10 % of a small model
