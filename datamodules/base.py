@@ -13,6 +13,7 @@ from torch import Tensor
 
 from datamodules.covariates.prepare import build_transforms, prepare_covariates
 from datamodules.encoder import RowEncoder, training_frequency
+from datamodules.precision import choose_precision
 from datamodules.series import STAGES, SeriesSet, Span
 from datamodules.split import Overlap, are_fractions, find_overlap, share_clock, split_spans
 from datamodules.statistics import check_winsorise, merge_ranges, winsorise_targets
@@ -130,7 +131,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     def setup(self, stage: str | None = None) -> None:
         """Build the loaders on the first call; on every call, rewind them for "fit" and move them to the device."""
         if not self.loaders:
-            self.series = self.read()
+            self.series = choose_precision(self.read())
             self.spans, self.short = self._split_series()
             self.indexes = self._index_windows()
             self.series, self.spec, errors = self._prepare_series()
@@ -244,6 +245,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             season=series.season if self.season == "auto" else int(self.season),
             missing=series.missing > 0 or any(index.unpadded < len(index) for index in self.indexes.values()),
             stateful=self.lanes is not None,
+            levels=series.values.dtype == np.float64,
         )
         errors = measure_seasonal_errors(series, train, self.short, spec)
         where = "in the training part" if self.split_by == "time" else "before the first target"

@@ -106,6 +106,8 @@ class RowEncoder:
 
         The seasonal error of a series that training has not seen comes from its rows before ``stop``.
         """
+        dtype = np.float64 if self.spec.levels else np.float32  # as in training
+        series = replace(series, values=series.values.astype(dtype, copy=False))
         prepared = apply_preparation(
             series, self.spec, self.means, self.indicators, build_transforms(**self.transforms)
         )

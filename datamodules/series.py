@@ -29,21 +29,23 @@ class SeriesSet:
     are in raw units. A missing target is 0 in ``values`` and False in ``observed``; a missing covariate or static is
     NaN. A column in ``categories`` holds codes: i stands for ``categories[name][i - 1]``, and 0 is missing.
 
+    All numbers are float32, or float64 where float32 would lose changes of large values: see ``datamodules.precision``.
+
     An absent array is None and takes no memory: ``observed`` if no target is missing, ``time`` if the source has no
     time column, covariates and statics if there are no columns.
     """
 
-    values: np.ndarray  # (rows, C) float32, the targets
+    values: np.ndarray  # (rows, C), the targets: float32, or float64 if large for their changes
     offsets: np.ndarray  # (series + 1,) int64
     channels: tuple[str, ...]  # names of the C targets
     observed: np.ndarray | None = None  # (rows, C) bool
     time: np.ndarray | None = None  # (rows,) datetime64[us] in UTC, or int64 for an integer index
     names: tuple[str, ...] = ()  # series ids; may be empty for a single series or generated data
-    past_covariates: np.ndarray | None = None  # (rows, U) float32, known up to the forecast origin
-    known_covariates: np.ndarray | None = None  # (rows, K) float32, known for the forecast steps too
+    past_covariates: np.ndarray | None = None  # (rows, U), known up to the forecast origin
+    known_covariates: np.ndarray | None = None  # (rows, K), known for the forecast steps too
     past_covariate_names: tuple[str, ...] = ()
     known_covariate_names: tuple[str, ...] = ()
-    static: np.ndarray | None = None  # (series, V) float32, constant within a series
+    static: np.ndarray | None = None  # (series, V), constant within a series
     static_names: tuple[str, ...] = ()
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by name of the categorical column
     zone: str = ""  # IANA time zone in which people read the timestamps; "" if the source names none

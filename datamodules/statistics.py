@@ -56,8 +56,13 @@ def compute_statistics(values: np.ndarray | None, rows: list[slice], observed: n
         release(values)
         release(observed)
     deviation = np.sqrt(squares / np.maximum(1, count))
-    deviation = np.where(deviation > 1e-6 * np.maximum(1e-30, np.abs(mean)), deviation, 1.0)
+    deviation = np.where(deviation > rounding(values) * np.maximum(1e-30, np.abs(mean)), deviation, 1.0)
     return Statistics(tuple(mean.tolist()), tuple(deviation.tolist()))
+
+
+def rounding(values: np.ndarray) -> float:
+    """What may come from rounding, as a share of the values: about ten units in the last place of their type."""
+    return 1e-6 if values.dtype == np.float32 else 1e-14
 
 
 def has_nan(values: np.ndarray) -> bool:
@@ -101,7 +106,7 @@ def _mask_block(block: np.ndarray, inside: np.ndarray | None, observed: np.ndarr
 def seasonal_errors(series: SeriesSet, start: np.ndarray, stop: np.ndarray, season: int) -> np.ndarray:
     """(series, C) mean |y(t) - y(t - season)| over rows ``start[i]:stop[i]``; NaN if there is no pair.
 
-    An error below a millionth of the values themselves counts as 0, as it may come from rounding to float32.
+    An error that may come from ``rounding`` counts as 0.
     """
     channels = len(series.channels)
     total, sizes, count = np.zeros((3, channels, len(series)))
@@ -118,7 +123,7 @@ def seasonal_errors(series: SeriesSet, start: np.ndarray, stop: np.ndarray, seas
         count[:, chosen] += segments[:, 1] - segments[:, 0] if mask is None else _segment_sums(mask, segments)
         release(series.values)
         release(series.observed)
-    mean = np.where(total > 1e-6 * sizes, total, 0.0) / np.maximum(1, count)
+    mean = np.where(total > rounding(series.values) * sizes, total, 0.0) / np.maximum(1, count)
     return np.where(count > 0, mean, np.nan).T
 
 
@@ -172,16 +177,16 @@ def winsorise_targets(series: SeriesSet, rows: list[slice], share: float) -> Ser
 def quantile_limits(
     values: np.ndarray, observed: np.ndarray | None, rows: list[slice], share: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper limit of each channel, both (C,) float32 and observed values of ``rows``.
+    """Lower and upper limit of each channel, both (C,) and observed values of ``rows``.
 
     At most ``share`` of the observed values lie below the lower limit, and at most as many above the upper one. The
     limits of a channel without observed values are infinite. Memory: a copy of one channel at a time.
     """
-    low, high = np.full(values.shape[1], -np.inf, np.float32), np.full(values.shape[1], np.inf, np.float32)
+    low, high = np.full((2, values.shape[1]), [[-np.inf], [np.inf]], values.dtype)
     for channel in range(values.shape[1]):
         masks = [slice(None) if observed is None else observed[part, channel] for part in rows]
         parts = [values[part, channel][mask] for part, mask in zip(rows, masks, strict=True)]
-        column = np.concatenate([np.empty(0, np.float32), *parts])
+        column = np.concatenate([np.empty(0, values.dtype), *parts])
         if len(column):
             beyond = int(share * len(column))
             column.partition([beyond, len(column) - 1 - beyond])

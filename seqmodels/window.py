@@ -16,10 +16,20 @@ from seqmodels.errors import InputError
 
 
 class Statistics(NamedTuple):
-    """Mean and standard deviation per channel over the training span; the deviation is never 0."""
+    """Mean and standard deviation per column over the training span; the deviation is never 0.
+
+    ``shift`` is subtracted from covariates too large for float32 before they become that, and from their ``mean``;
+    empty where there are none.
+    """
 
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
+    shift: tuple[float, ...] = ()
+
+    @property
+    def raw_mean(self) -> tuple[float, ...]:
+        """Mean of the columns in raw units."""
+        return tuple(map(sum, zip(self.mean, self.shift, strict=True))) if self.shift else self.mean
 
 
 ONE_HOT = 20  # a category of more values than this is embedded
@@ -79,6 +89,14 @@ class WindowSpec(NamedTuple):
         target = len(self.channels) * (2 if self.missing else 1)
         return target + sum(map(self.encoded, (self.past_covariates, self.known_covariates, self.statics)))
 
+    @property
+    def shifts(self) -> dict[str, float]:
+        """What is subtracted from covariates before they become float32, by name; empty where nothing is."""
+        columns = (self.past_covariates, self.known_covariates, self.statics)
+        statistics = (self.past_statistics, self.known_statistics, self.static_statistics)
+        pairs = (zip(names, one.shift, strict=False) for names, one in zip(columns, statistics, strict=True))
+        return {name: shift for both in pairs for name, shift in both if shift}
+
     def encoded(self, columns: tuple[str, ...]) -> int:
         """How many numbers stand for these columns in the input of a model; a category takes its ``width``."""
         widths = {category.column: category.width for category in self.categories}
@@ -89,7 +107,7 @@ class WindowSpec(NamedTuple):
         plain = self._asdict()
         for key, value in plain.items():
             if isinstance(value, Statistics):
-                plain[key] = {"mean": list(value.mean), "deviation": list(value.deviation)}
+                plain[key] = {name: list(numbers) for name, numbers in value._asdict().items()}
             elif isinstance(value, tuple):
                 plain[key] = list(value)
         plain["categories"] = [
@@ -103,7 +121,7 @@ class WindowSpec(NamedTuple):
         fields: dict[str, Any] = {}
         for key, value in plain.items():
             if isinstance(value, dict):
-                value = Statistics(tuple(value["mean"]), tuple(value["deviation"]))
+                value = Statistics(**{name: tuple(numbers) for name, numbers in value.items()})
             fields[key] = tuple(value) if isinstance(value, list) else value
         fields["categories"] = tuple(
             Category(one["column"], tuple(one["values"]), tuple(one["shares"])) for one in plain.get("categories", ())

@@ -262,7 +262,7 @@ def test_forecasts_follow_the_units_of_the_data(backbone, scaler):
     a, b = 250.0, -40.0
     model = zoo.forecaster(backbone, "seq_to_vector", scaler, "plain")
     inputs = zoo.window(zoo.SPEC).inputs
-    mean, deviation = zoo.SPEC.target_statistics
+    mean, deviation, _ = zoo.SPEC.target_statistics
     moved = zoo.SPEC._replace(
         target_statistics=zoo.Statistics(tuple(a * m + b for m in mean), tuple(a * d for d in deviation))
     )
@@ -294,7 +294,7 @@ def test_law_8_forecasts_and_loss_do_not_depend_on_the_part_of_a_value_in_its_le
 
 def at_level(spec: WindowSpec, high: float) -> WindowSpec:
     """The spec of data that lie higher."""
-    mean, deviation = spec.target_statistics
+    mean, deviation, _ = spec.target_statistics
     return spec._replace(levels=True, target_statistics=Statistics(tuple(one + high for one in mean), deviation))
 
 

@@ -25,7 +25,7 @@ def read(folder: Path, text: str | bytes, name: str = "data.csv", layout: str = 
 
 def test_plain_csv(tmp_path: Path) -> None:
     series = read(tmp_path, "t,y,z\n2020-01-01,1.5,4\n2020-01-02,2.5,5\n", target=["z", "y"], time="t")
-    assert series.values.tolist() == [[4, 1.5], [5, 2.5]] and series.values.dtype == np.float32
+    assert series.values.tolist() == [[4, 1.5], [5, 2.5]] and series.values.dtype == np.float64
     assert series.values.flags.writeable and series.offsets.tolist() == [0, 2]
     assert series.channels == ("z", "y") and series.source == "data.csv" and series.notes == ()
     assert series.observed is None and series.past_covariates is None and series.known_covariates is None
@@ -204,7 +204,7 @@ def test_parquet_types(tmp_path: Path) -> None:
     assert zoned.notes[1:] == ("data.parquet: time converted from Asia/Tokyo to UTC.",)
 
 
-NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+NUMBERS = st.floats(-1e38, 1e38)
 CELLS = st.lists(st.tuples(st.none() | NUMBERS, NUMBERS), min_size=2, max_size=12)
 
 
@@ -218,7 +218,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path, panel: dict[str, list]
     shuffle.shuffle(rows)
     frame = pl.DataFrame(
         [(name, hour, cells[0], cells[1]) for name, hour, cells in rows],
-        schema={"s": pl.String, "t": pl.Datetime("us"), "y": pl.Float32, "z": pl.Float32}, orient="row",
+        schema={"s": pl.String, "t": pl.Datetime("us"), "y": pl.Float64, "z": pl.Float64}, orient="row",
     )  # fmt: skip
     path = tmp_path / ("data.parquet" if suffix else "data.csv")
     frame.write_parquet(path) if suffix else frame.write_csv(path)

@@ -32,7 +32,7 @@ def test_m4_hourly_continues_in_the_test_file() -> None:
     published = pl.read_csv(test, infer_schema_length=None).drop("V1").to_numpy()
     assert pl.read_csv(test, columns=["V1"])["V1"].to_list() == list(whole.names)
     ends = np.stack([whole.values[end - 48 : end, 0] for end in whole.offsets[1:]])
-    assert (ends == published.astype(np.float32)).all()
+    assert (ends == published).all()
     # sMAPE 13.912 of the seasonal naive forecast is published with the competition's results.
     naive = np.stack([np.tile(short.values[end - 24 : end, 0], 2) for end in short.offsets[1:]]).astype(float)
     errors = 200 * np.abs(naive - published) / (np.abs(naive) + np.abs(published))
@@ -88,7 +88,7 @@ def test_stallion_has_two_ids_statics_and_categories() -> None:
     assert series.static is not None and series.static.shape == (350, 3) and series.missing == 0
     assert series.static[0, :2].tolist() == [48151, 132110] and len(series.categories["agency"]) == 58
     assert series.static[:, 2].min() == 1 and series.static[:, 2].max() == 58
-    assert series.values[0, 0] == np.float32(52.272) and not np.isnan(series.past_covariates).any()
+    assert series.values[0, 0] == 52.272 and not np.isnan(series.past_covariates).any()
     again = read_table(path, series_id=["agency", "sku"], **settings)
     assert again.names == series.names and (again.values == series.values).all()
 
@@ -151,7 +151,7 @@ def test_sunspots_are_monthly() -> None:
     path = real_table("sunspots/sunspots.csv")
     series = read_table(path, target="Monthly Mean Total Sunspot Number", time="Date", layout="long")
     assert series.values.shape == (3235, 1) and (series.frequency, series.season) == ("month", 12)
-    assert series.notes == () and series.values[0, 0] == np.float32(96.7)
+    assert series.notes == () and series.values[0, 0] == 96.7
 
 
 def test_temperatures_have_two_absent_days() -> None:

@@ -74,9 +74,10 @@ def test_a_constant_channel_has_the_deviation_one(value: float, block_sizes: Non
 
 
 def test_without_values_the_mean_is_0_and_the_deviation_1() -> None:
-    assert compute_statistics(np.ones((3, 1), np.float32), []) == ((0.0,), (1.0,))
-    assert compute_statistics(np.ones((3, 1), np.float32), [slice(0, 2)], np.zeros((3, 1), bool)) == ((0.0,), (1.0,))
-    assert compute_statistics(None, [slice(0, 2)]) == ((), ())
+    assert compute_statistics(np.ones((3, 1), np.float32), [])[:2] == ((0.0,), (1.0,))
+    nothing = np.zeros((3, 1), bool)
+    assert compute_statistics(np.ones((3, 1), np.float32), [slice(0, 2)], nothing)[:2] == ((0.0,), (1.0,))
+    assert compute_statistics(None, [slice(0, 2)]) == ((), (), ())
 
 
 def test_nan_is_ignored(block_sizes: None) -> None:

@@ -12,7 +12,7 @@ class CovariateColumn(NamedTuple):
     """A covariate or static column: numbers with NaN where missing, or category codes with 0 where missing."""
 
     name: str
-    values: np.ndarray  # (rows,) float32, or (series,) for a static column; code i stands for categories[i - 1]
+    values: np.ndarray  # (rows,), or (series,) for a static column; code i stands for categories[i - 1]
     categories: tuple[str, ...] = ()  # empty for numbers
     key: str = ""  # config key that requests the column, "" for a column of the table
     known: bool = False  # True if known for the forecast steps, False if known up to the forecast origin

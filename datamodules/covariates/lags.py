@@ -18,12 +18,12 @@ VALUE = pl.col("value")
 def within_series(
     expression: pl.Expr, values: np.ndarray, offsets: np.ndarray, observed: np.ndarray | None = None
 ) -> np.ndarray:
-    """Evaluate a polars expression of ``VALUE`` within each series, in float64: (rows,) -> (rows,) float32.
+    """Evaluate a polars expression of ``VALUE`` within each series, in float64: (rows,) -> (rows,) of the same type.
 
     Series i is rows ``offsets[i]:offsets[i + 1]``. NaN and values not ``observed`` (rows,) are null to the expression;
     null in its result becomes NaN.
     """
-    result = np.empty(len(values), np.float32)
+    result = np.empty(len(values), values.dtype)
     for first, last in _series_blocks(offsets):
         rows = slice(offsets[first], offsets[last])
         block = values[rows].astype(np.float64)
@@ -38,7 +38,7 @@ def within_series(
         )
         # "explode" is faster than the default, and right because the rows of a series are contiguous.
         computed = frame.select(expression.over("series", mapping_strategy="explode")).to_series()
-        result[rows] = computed.cast(pl.Float32).fill_null(float("nan")).to_numpy()
+        result[rows] = computed.cast(pl.Float64).fill_null(float("nan")).to_numpy()
     return result
 
 

@@ -12,6 +12,7 @@ from datamodules.covariates.calendar import Calendar, Holidays
 from datamodules.covariates.column import CovariateColumn, CovariateTransform
 from datamodules.covariates.impute import MISSING, RowSelection, fill, impute, recode_categories
 from datamodules.covariates.lags import Lags, Rolling
+from datamodules.precision import float32_swallows
 from datamodules.series import SeriesSet, Span
 from datamodules.statistics import compute_statistics, has_nan, merge_ranges, range_mask
 from seqmodels.window import Category, InputError, Statistics, WindowSpec
@@ -24,6 +25,7 @@ class PreparedSeries(NamedTuple):
     categories: tuple[Category, ...] = ()
     indicators: tuple[str, ...] = ()  # names of the missing indicators, columns of 0 and 1
     means: Mapping[str, float] = {}  # training mean of each column with missing numbers, which replaces leading ones
+    shifts: Mapping[str, float] = {}  # what was subtracted from columns too large for float32
 
     def covariate_statistics(self, values: np.ndarray | None, names: Sequence[str], rows: list[slice]) -> Statistics:
         """Mean and deviation of ``values`` (rows, columns) over these rows; 0 and 1 for categories and indicators.
@@ -35,6 +37,7 @@ class PreparedSeries(NamedTuple):
         return Statistics(
             tuple(0.0 if name in plain else mean for name, mean in zip(names, statistics.mean, strict=True)),
             tuple(1.0 if name in plain else one for name, one in zip(names, statistics.deviation, strict=True)),
+            tuple(self.shifts.get(name, 0.0) for name in names) if self.shifts else (),
         )
 
 
@@ -94,7 +97,8 @@ def prepare_covariates(
         categories={category.column: category.values for category in categories},
         notes=(*series.notes, *rows.notes, *statics.notes),
     )
-    return PreparedSeries(complete, categories, tuple(rows.indicators), {**rows.means, **statics.means})
+    means, shifts = {**rows.means, **statics.means}, {**rows.shifts, **statics.shifts}
+    return PreparedSeries(complete, categories, tuple(rows.indicators), means, shifts)
 
 
 def apply_preparation(
@@ -148,21 +152,22 @@ class _Application:
         self.source, self.offsets, self.indicators = series.source, offsets, indicators
         measured = zip(
             (*spec.past_covariates, *spec.known_covariates, *spec.statics),
-            (*spec.past_statistics.mean, *spec.known_statistics.mean, *spec.static_statistics.mean),
+            (*spec.past_statistics.raw_mean, *spec.known_statistics.raw_mean, *spec.static_statistics.raw_mean),
             strict=True,
         )
-        self.means = {**dict(measured), **means}
+        self.means, self.shifts = {**dict(measured), **means}, spec.shifts
         self.columns = {column.name: column for column in columns}
         self.categories = {category.column: category for category in spec.categories}
         self.notes: list[str] = []
 
     def matrix(self, names: Sequence[str]) -> np.ndarray | None:
         """The named columns, (rows, columns) float32, or None if there are none."""
-        return np.stack([self._values(name) for name in names], axis=1).astype(np.float32) if names else None
+        columns = [self._values(name) - self.shifts.get(name, 0) for name in names]
+        return np.stack(columns, axis=1).astype(np.float32) if names else None
 
     def _values(self, name: str) -> np.ndarray:
         if name in self.indicators:
-            return np.isnan(self.columns[name.removesuffix(MISSING)].values)
+            return np.isnan(self.columns[name.removesuffix(MISSING)].values).astype(np.float32)
         column, category = self.columns[name], self.categories.get(name)
         if category is not None and not column.categories and not (column.values == 0).all():
             raise InputError(f"{self.source}: {column} held categories in training, and holds numbers here.")
@@ -203,6 +208,7 @@ class _Preparation:
         self.categories: list[Category] = []
         self.indicators: list[str] = []
         self.means: dict[str, float] = {}
+        self.shifts: dict[str, float] = {}
         self.notes: list[str] = []
 
     @cached_property
@@ -236,12 +242,30 @@ class _Preparation:
                 column, offsets, self.training, self.series.source
             )
             self.notes += [] if column.key else [note]  # a lag without a past is no fault of the data
-            yield imputed
+            yield self._narrow(imputed)
             if indicator is not None:
                 self.indicators.append(indicator.name)
                 yield indicator
         else:
-            yield column
+            yield self._narrow(column)
+
+    def _narrow(self, column: CovariateColumn) -> CovariateColumn:
+        """The column as float32, less its training mean if it is too large for its deviation there."""
+        if column.values.dtype == np.float32:
+            return column
+        trained, shift = column.values[self.training], 0.0
+        if float32_swallows(trained):
+            self.shifts[column.name] = shift = float(trained.mean())
+            self.notes += [] if column.key else [_shift_note(column, self.series.source, trained)]
+        return column._replace(values=(column.values - shift).astype(np.float32))
+
+
+def _shift_note(column: CovariateColumn, source: str, trained: np.ndarray) -> str:
+    mean, deviation = trained.mean(), trained.std()
+    return (
+        f"{source}: {column}: values around {mean:,.10g} have a deviation of {deviation:.3g}, too little for float32:"
+        " models see them less their training mean."
+    )
 
 
 def _check_unique(names: list[str], source: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.arrays import CHUNK
+from datamodules.precision import choose_precision, float32_swallows
 from datamodules.series import SeriesSet, Shard
 from datamodules.store.categories import MATRICES, RECODED, CategoryEncoder
 from datamodules.store.format import (
@@ -35,6 +37,7 @@ MAX_NOTES = 50
 ARRAYS = (*ROW_ARRAYS, "static", "lengths")
 COLUMN_NAMES = {"values": "channels", "observed": "channels", **MATRICES}  # field with the column names of an array
 DTYPES = {"lengths": "<i8", "time": "<i8", "observed": "|b1"}  # all other arrays hold 32-bit floats
+WIDE = "wide_"  # prefix of a file of targets that needs 64-bit floats
 
 
 class StoreWriter:
@@ -57,6 +60,7 @@ class StoreWriter:
         self.pending: int = progress["pending"]  # rows of the last series so far
         self.static: list[float] | None = progress["static"]  # static values of the last series
         self.unobserved: int = progress["unobserved"]
+        self.wide: bool = progress.get("wide", False)  # True if the targets are 64-bit floats
 
     def _progress(self, made_from: Mapping[str, Any]) -> dict[str, Any]:
         file = self.folder / PROGRESS
@@ -73,7 +77,9 @@ class StoreWriter:
     def append(self, shard: Shard) -> None:
         """Write one more shard to the disk; InputError if it does not fit the shards before."""
         self._check(shard.series)
-        series = self.categories.encode(shard.series)
+        series = self.categories.encode(narrow_covariates(choose_precision(shard.series)))
+        if series.values.dtype == np.float64 and not self.wide:
+            self._widen_targets()
         if shard.continues:
             series = bridge_gap(shard._replace(series=series), self._last_row(series))
         self._append_rows(series)
@@ -88,7 +94,21 @@ class StoreWriter:
         for name in ROW_ARRAYS:
             array = {"observed": _mask(series), "time": time}.get(name, getattr(series, name))
             if array is not None:
-                self.files.append(file_name(name), array)
+                self.files.append(self._file(name), array.astype(self._dtype(name)))
+
+    def _file(self, name: str) -> str:
+        return (WIDE if name == "values" and self.wide else "") + file_name(name)
+
+    def _dtype(self, name: str) -> np.dtype:
+        return np.dtype("<f8" if name == "values" and self.wide else DTYPES.get(name, "<f4"))
+
+    def _widen_targets(self) -> None:
+        """Copy the targets so far to a file of 64-bit floats; the old one stays until the shard is written."""
+        self.wide, old = True, file_name("values")
+        if self.files.records.pop(old, None) is not None:
+            with (self.folder / old).open("rb") as stream:
+                while block := stream.read(4 * CHUNK):
+                    self.files.append(self._file("values"), np.frombuffer(block, "<f4").astype("<f8"))
 
     def _append_series(self, series: SeriesSet, continues: bool) -> None:
         """Write lengths, names and static values, but keep those of the last series: the next shard may continue it."""
@@ -129,10 +149,12 @@ class StoreWriter:
         row: dict[str, Any] = {}
         for name in ("values", "time", "past_covariates", "known_covariates"):
             if (array := getattr(like, name)) is not None:
-                width = array[:1].nbytes
-                with (self.folder / file_name(name)).open("rb") as file:
-                    file.seek(self.files.records[file_name(name)].size - width)
-                    row[name] = np.frombuffer(file.read(width), array.dtype).reshape(1, *array.shape[1:])
+                dtype = self._dtype(name)
+                width = dtype.itemsize * array[:1].size
+                with (self.folder / self._file(name)).open("rb") as file:
+                    file.seek(self.files.records[self._file(name)].size - width)
+                    cells = np.frombuffer(file.read(width), dtype).reshape(1, *array.shape[1:])
+                    row[name] = cells.view(array.dtype) if name == "time" else cells
         return SeriesSet(offsets=np.array([0, 1]), channels=like.channels, **row)
 
     def _check(self, series: SeriesSet) -> None:
@@ -167,7 +189,7 @@ class StoreWriter:
         progress = {
             "made_from": self.made_from, "done": self.done, "extents": self.files.records, "common": self.common,
             "categories": self.categories.columns, "blank": self.categories.blank, "notes": self.notes,
-            "pending": self.pending, "static": self.static, "unobserved": self.unobserved,
+            "pending": self.pending, "static": self.static, "unobserved": self.unobserved, "wide": self.wide,
         }  # fmt: skip
         write_json(self.folder / PROGRESS, progress)
 
@@ -185,7 +207,7 @@ class StoreWriter:
 
     def _meta(self) -> dict[str, Any]:
         common, records = self.common, self.files.records
-        names = {name: (file_name(name), RECODED + file_name(name)) for name in ARRAYS}
+        names = {name: (self._file(name), RECODED + file_name(name)) for name in ARRAYS}
         files = {name: file for name, either in names.items() for file in either if file in records}
         return {
             "format": FORMAT, "version": VERSION, **{key: common[key] for key in PLAIN_FIELDS if key != "notes"},
@@ -196,10 +218,27 @@ class StoreWriter:
 
     def _array(self, name: str, file: str) -> dict[str, Any]:
         """Entry of an array in ``store.json``."""
-        dtype = np.dtype(DTYPES.get(name, "<f4"))
+        dtype = self._dtype(name)
         width = [len(self.common[COLUMN_NAMES[name]])] if name in COLUMN_NAMES else []
         rows = self.files.records[file].size // (dtype.itemsize * int(np.prod(width)))
         return {"file": file, "dtype": dtype.str, "shape": [rows, *width]}
+
+
+def narrow_covariates(series: SeriesSet) -> SeriesSet:
+    """Covariates and statics as float32; InputError for a column too large for that."""
+    changed: dict[str, Any] = {}
+    for name, names in MATRICES.items():
+        matrix = getattr(series, name)
+        if matrix is not None and matrix.dtype == np.float64:
+            for column, cells in zip(getattr(series, names), matrix.T, strict=True):
+                if float32_swallows(cells):
+                    raise InputError(
+                        f"{series.source}: the values of column {column!r} are too large for the differences between"
+                        " them, which the float32 of a store would lose: subtract a constant from the column, or train"
+                        " with data=csv."
+                    )
+            changed[name] = matrix.astype(np.float32)
+    return replace(series, **changed)
 
 
 def publish(output: Path) -> None:

@@ -34,7 +34,7 @@ class Files(Source):
         text_anywhere = {name for name in numbers if any(schema[name] == pl.String for schema in schemas)}
         for member, schema in zip(self.members, schemas, strict=True):
             # A category 07 must not become the number 7 in a file that happens to hold no other texts.
-            changed = [name for name in numbers if name in text_anywhere and schema[name] == pl.Float32]
+            changed = [name for name in numbers if name in text_anywhere and schema[name] == pl.Float64]
             if isinstance(member, CsvFile) and changed:
                 member.load([name for name in numbers if name not in changed], [*texts, *changed], steps=steps)
 
@@ -94,7 +94,7 @@ def _compatible(one: pl.DataType, other: pl.DataType) -> bool:
     times = isinstance(one, pl.Datetime) and isinstance(other, pl.Datetime) and one.time_zone == other.time_zone
     numbers = one.is_numeric() and other.is_numeric()
     # A column of a CSV file is text as soon as one of its cells is not a number.
-    either = one == pl.Null or other == pl.Null or {one, other} == {pl.String, pl.Float32}
+    either = one == pl.Null or other == pl.Null or {one, other} == {pl.String, pl.Float64}
     return one == other or numbers or times or either or (one in texts and other in texts)
 
 

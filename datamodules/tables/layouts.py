@@ -18,7 +18,7 @@ class Sheet:
     table: Source
     steps: tuple[str, ...]  # names of the columns
     names: tuple[str, ...]
-    cells: np.ndarray  # (series, steps) float32, NaN where missing
+    cells: np.ndarray  # (series, steps) float64, NaN where missing
     order: np.ndarray  # (series,) int64
     masked: int = 0  # cells that data.missing_values names
 

@@ -26,17 +26,17 @@ class Rows:
     kept.
     """
 
-    values: np.ndarray  # (rows, C) float32
+    values: np.ndarray  # (rows, C) float64
     time: np.ndarray | None  # (rows,) datetime64[us] in UTC, or int64
     codes: np.ndarray | None  # (rows,) of an integer type, number of the series by first appearance; None: one series
     names: tuple[str, ...]
     observed: np.ndarray | None  # (rows, C) bool
-    past: np.ndarray  # (rows, U) float32, NaN where missing
-    known: np.ndarray  # (rows, K) float32, NaN where missing
+    past: np.ndarray  # (rows, U) float32 or float64, NaN where missing
+    known: np.ndarray  # (rows, K) float32 or float64, NaN where missing
     source_rows: np.ndarray | None = None  # (rows,) of an integer type, row of the source; None: in its order
     zone: str = ""  # time zone of displayed times
     offsets: np.ndarray | None = None  # (series + 1,) int64, series i is rows offsets[i]:offsets[i + 1]
-    static: np.ndarray | None = None  # (series, V) float32
+    static: np.ndarray | None = None  # (series, V) float32 or float64
 
     @property
     def starts(self) -> np.ndarray:

@@ -45,7 +45,7 @@ class Source(ABC):
 
     @abstractmethod
     def load(self, numbers: Sequence[str], texts: Sequence[str], *, steps: bool) -> None:
-        """Prepare reading the given columns, and only these; text in ``numbers`` may become Float32.
+        """Prepare reading the given columns, and only these; text in ``numbers`` may become Float64.
 
         ``steps`` means that only their order identifies rows, so that an empty row within the table is a missing step.
         Raises ``InputError`` for a damaged or ragged table.
@@ -207,7 +207,7 @@ class CsvFile(Source):
     kept: np.ndarray | None = None
 
     def load(self, numbers: Sequence[str], texts: Sequence[str], *, steps: bool) -> None:
-        """Read the columns: ``numbers`` become Float32, or stay String if any cell is neither number nor missing."""
+        """Read the columns: ``numbers`` become Float64, or stay String if any cell is neither number nor missing."""
         wanted = [*texts, *numbers]
         try:
             frame = self._read(numbers, wanted).select(wanted)
@@ -233,7 +233,7 @@ class CsvFile(Source):
         return next(islice(read_records(self.path, self.name, self.separator), number, None))
 
     def _read(self, numbers: Sequence[str], wanted: Sequence[str]) -> pl.DataFrame:
-        types = {name: pl.Float32 if name in numbers else pl.String for name in wanted}
+        types = {name: pl.Float64 if name in numbers else pl.String for name in wanted}
         read = partial(
             pl.read_csv, self.path, columns=wanted, separator=self.separator, infer_schema_length=0, glob=False
         )
@@ -277,11 +277,11 @@ class CsvFile(Source):
 
 
 def _to_number(cells: pl.Series) -> pl.Series:
-    """Float32 if all texts are numbers or missing, else the texts."""
+    """Float64 if all texts are numbers or missing, else the texts."""
     if cells.dtype != pl.String:
         return cells
     text = clean(cells)
-    numbers = text.cast(pl.Float32, strict=False)
+    numbers = text.cast(pl.Float64, strict=False)
     return numbers if numbers.null_count() == text.null_count() else cells
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from datamodules.arrays import chunks
 from datamodules.covariates.column import CovariateColumn
+from datamodules.precision import float32_may_lose
 from datamodules.tables.source import Source, clean, plural
 from seqmodels.errors import InputError
 
@@ -19,13 +20,14 @@ MissingValues = Markers | Mapping[str, Markers]  # the same for all columns, or 
 
 
 def to_numbers(table: Source, cells: pl.Series) -> np.ndarray:
-    """Convert to (rows,) float32, NaN if missing; raises ``InputError`` for text, infinity and beyond float32."""
+    """Convert to (rows,) float64, NaN if missing; raises ``InputError`` for text, infinity and beyond float32."""
     if _is_text(cells):
         cells = _parse(table, cells)
     elif not (cells.dtype.is_numeric() or cells.dtype in (pl.Boolean, pl.Null)):
         raise InputError(f"{table.name}: column {cells.name!r} holds {cells.dtype}, but numbers are needed.")
-    numbers = cells.cast(pl.Float32).to_numpy()
-    infinite = np.isinf(numbers)
+    numbers = cells.cast(pl.Float64).to_numpy()
+    with np.errstate(over="ignore"):
+        infinite = np.isinf(numbers.astype(np.float32))
     if infinite.any():
         row = int(infinite.argmax())
         raise InputError(
@@ -83,9 +85,10 @@ def mask_missing_values(cells: pl.Series, missing_values: MissingValues) -> tupl
     if not markers or not (_is_text(cells) or cells.dtype.is_numeric()):
         return cells, 0
     texts = pl.Series([str(marker) for marker in markers])
-    numbers = texts.str.strip_chars().cast(pl.Float64, strict=False).drop_nulls().cast(pl.Float32)
+    exact = cells.dtype if cells.dtype == pl.Float32 else pl.Float64
+    numbers = texts.str.strip_chars().cast(pl.Float64, strict=False).drop_nulls().cast(exact)
     text = cells.cast(pl.String).str.strip_chars() if _is_text(cells) else None
-    parsed = (cells if text is None else text).cast(pl.Float32, strict=False)
+    parsed = (cells if text is None else text).cast(exact, strict=False)
     masked = parsed.is_in(numbers).fill_null(False)
     if text is not None:
         masked |= text.is_in(texts).fill_null(False)
@@ -98,7 +101,7 @@ def _is_text(cells: pl.Series) -> bool:
 
 def _parse(table: Source, cells: pl.Series) -> pl.Series:
     text = clean(cells.cast(pl.String))
-    numbers = text.cast(pl.Float32, strict=False)
+    numbers = text.cast(pl.Float64, strict=False)
     wrong = (numbers.is_null() & text.is_not_null()).arg_true()
     if len(wrong):
         raise InputError(
@@ -132,13 +135,13 @@ class ColumnReader:
         return cells, masked
 
     def read_targets(self, table: Source, columns: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
-        """Read values (rows, C), 0 if missing, and the mask of observed values, None if all are."""
-        values, observed = np.empty((0, 0), np.float32), None
+        """Read values (rows, C) float64, 0 if missing, and the mask of observed values, None if all are."""
+        values, observed = np.empty((0, 0)), None
         for index, name in enumerate(columns):
             cells, masked = self.read_cells(table, name)
             numbers = to_target(table, cells)
             if index == 0:
-                values = np.empty((len(numbers), len(columns)), np.float32)
+                values = np.empty((len(numbers), len(columns)))
             values[:, index] = numbers
             missing = np.isnan(numbers)
             if missing.any():
@@ -149,10 +152,14 @@ class ColumnReader:
         return values, observed
 
     def read_covariates(self, table: Source, columns: Sequence[str], rows: int) -> np.ndarray:
-        """Read (rows, columns) float32, NaN for missing numbers and 0 for missing categories."""
+        """Read (rows, columns), NaN for missing numbers and 0 for missing categories.
+
+        They are float32, or float64 if a column is too large for its deviation.
+        """
         values = np.empty((rows, len(columns)), np.float32)
         for index, name in enumerate(columns):
             column, masked = self._read_covariate(table, name)
+            values = values.astype(np.float64) if float32_may_lose(column.values) else values
             values[:, index] = column.values
             self._note_missing(table, name, _is_missing(column), masked)
         return values
@@ -160,7 +167,9 @@ class ColumnReader:
     def read_statics(
         self, table: Source, columns: Sequence[str], codes: np.ndarray | None, names: tuple[str, ...]
     ) -> np.ndarray | None:
-        """Read (series, columns) float32: the value that all rows of a series have, or lack; None without columns.
+        """Read (series, columns): the value that all rows of a series have, or lack; None without columns.
+
+        They are float32, or float64 if a column is too large for its deviation.
 
         ``codes`` (rows,) and ``names`` are those of ``read_series_ids``. Raises ``InputError`` for a static that
         changes within a series.
@@ -169,7 +178,9 @@ class ColumnReader:
         for index, name in enumerate(columns):
             column, _ = self._read_covariate(table, name)
             codes = np.zeros(len(column.values), np.int32) if codes is None else codes
-            values[:, index] = _constant(table, column, codes, names)
+            numbers = _constant(table, column, codes, names)
+            values = values.astype(np.float64) if float32_may_lose(numbers) else values
+            values[:, index] = numbers
             missing = np.flatnonzero(_is_missing(column._replace(values=values[:, index])))
             if len(missing):
                 first = f" (first: {names[missing[0]]!r})" if names else ""

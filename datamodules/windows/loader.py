@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datamodules.precision import need_level, newest_observed
 from datamodules.series import SeriesSet
 from datamodules.windows.samplers import BatchSampler, Sampler, SequentialSampler
 from seqmodels.window import Inputs, Targets, Window, WindowSpec
@@ -119,6 +120,10 @@ class SeriesTensors:
         self.static = torch.from_numpy(np.ascontiguousarray(static)).to(self.device)
         means = (spec.past_statistics.mean, spec.known_statistics.mean)
         self.no_level = torch.zeros(1, 1, dtype=torch.float64, device=self.device)  # one element seen from everywhere
+        if spec.levels:
+            self.need_level = torch.from_numpy(need_level(series)).to(self.device)
+            newest = newest_observed(series, spec.target_statistics.mean)
+            self.newest = torch.from_numpy(np.ascontiguousarray(newest)).to(self.device)
         self.padding_values = [torch.tensor(value, device=self.device) for value in (0.0, False, *means)]
 
     def _unfold(self, rows: np.ndarray | None) -> Tensor | None:
@@ -182,12 +187,16 @@ class SeriesTensors:
         assert values is not None
         batch, length = values.shape[:2]
         past = length - self.spec.horizon
-        nothing = values.new_zeros(batch, length, 0)
+        nothing = torch.zeros(batch, length, 0, device=self.device)
         if observed is None:  # one element seen from everywhere: a mask without memory
             observed = torch.ones(1, 1, 1, dtype=torch.bool, device=self.device).expand(values.shape)
+        level = self.no_level.expand(batch, values.shape[2])
+        if self.spec.levels:  # the newest value at the origin, so that nothing of the future shows
+            level = torch.where(self.need_level[series], self.newest[origin].double(), level)
+            values = (values - level[:, None]).float().masked_fill(~observed, 0)
         inputs = Inputs(
             past_target=values[:, :past],
-            level=self.no_level.expand(batch, values.shape[2]),
+            level=level,
             past_observed=observed[:, :past],
             past_covariates=(nothing if past_covariates is None else past_covariates)[:, :past],
             known_covariates=nothing if known_covariates is None else known_covariates,

@@ -32,7 +32,8 @@ def check_duplicate_windows(perturber: Perturber) -> Finding:
 def hash_windows(window: Window) -> np.ndarray:
     """Hash of the values of each window, (B,) int64; 0 for a window with hardly any change."""
     values = torch.cat([window.inputs.past_target, window.targets.target], dim=1).contiguous()
-    bits = values.view(torch.int32).flatten(1).long()
+    level = window.inputs.level.contiguous().view(torch.int64)
+    bits = torch.cat([values.view(torch.int32).flatten(1).long(), level], dim=1)
     factors = torch.randint(2**62, bits.shape[1:], generator=torch.Generator().manual_seed(0)) | 1
     moves = (values[:, 1:] != values[:, :-1]).any(dim=2).sum(dim=1)
     return ((bits * factors).sum(dim=1) * (moves >= LEAST_MOVES)).numpy()  # products wrap around, which is well defined

@@ -138,8 +138,11 @@ def compare_windows(
     steps = before.inputs.past_target.shape[1]
     fields = [{**window.inputs._asdict(), **window.targets._asdict()} for window in (before, after)]
     for part in (part for part in parts if part in fields[0]):
-        old, new = (field[part].float() for field in fields)
+        old, new = (field[part].double() for field in fields)
         size = (new - old).abs()
+        if spec.levels and part in ("past_target", "target"):  # a level of its own in each window
+            size = (new - old + (after.inputs.level - before.inputs.level)[:, None]).abs()
+            old = torch.maximum(old.abs(), new.abs())
         if part in ("static", "seasonal_error"):
             size = size * counted.any(dim=1)[:, None]
         else:
