@@ -20,6 +20,7 @@ from datamodules.statistics import check_winsorise, merge_ranges, winsorise_targ
 from datamodules.windows.checks import (
     SHORT_SERIES_RULES,
     check_lengths,
+    check_observed,
     check_split_by,
     check_windows,
     common_times_note,
@@ -257,7 +258,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     def _notes(self) -> list[str]:
         """Notes on borders at common times, and on training rows that no window uses."""
         index = self.indexes["train"]
-        notes = []
+        notes = check_observed(self.series, self.split, self.spans)
         if self.split_by == "time" and are_fractions(self.split) and share_clock(self.series):
             notes.append(common_times_note(self.spans, self.split))
         notes += short_series_notes(self.short_series, self.short, self.indexes, self.window_steps, self.split_by)

@@ -78,7 +78,7 @@ def test_the_last_step_of_an_epoch_without_a_log(tmp_path, kind, average, step):
     """No further loss would show it: the forecasts of the validation do."""
     callbacks = [Poison(step, kind), *([AveragedWeights()] if average else [])]
     message = stopped(tmp_path, *callbacks)
-    assert message.startswith("the model forecasts of the validation windows are nan or infinite")
+    assert message.startswith("the model forecasts of the validation windows, or their errors, are nan or infinite")
     assert f"after step {step}, in epoch {step // BATCHES} (channel " in message
 
 
@@ -124,7 +124,10 @@ def test_a_validation_that_overflows_ends_the_run(tmp_path):
     data = small_waves()
     module = small_module(data)
     overflowing(module)
-    with pytest.raises(InputError, match="forecasts of the validation windows are nan or infinite|validation loss bec"):
+    with pytest.raises(
+        InputError,
+        match="the validation windows, or their errors, are nan or infinite|validation loss bec",
+    ):
         fit(module, data, keepers(tmp_path), num_sanity_val_steps=0)
     assert not list(tmp_path.iterdir())
 
@@ -150,7 +153,8 @@ def test_a_test_stage_that_overflows_is_refused(row):
     whole = type(broken).forward
     broken.forward = lambda inputs: (out := whole(broken, inputs))._replace(forecast=out.forecast / torch.zeros(2, 1))
     with pytest.raises(
-        InputError, match=rf"the {row} forecasts of the test windows are nan or infinite \(channels a, b\); "
+        InputError,
+        match=rf"the {row} forecasts of the test windows, or their errors, are nan or infinite \(channels a, b\); ",
     ):
         trainer.test(module, dataloaders=data.test_dataloader(), verbose=False)
     assert "test" not in module.results

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from datamodules.arrays import chunks, release
 from datamodules.series import SeriesSet, Span
+from datamodules.statistics import merge_ranges
 from datamodules.windows.consecutive import LaneIndex
 from datamodules.windows.loader import SlidingIndex, WindowIndex
 from seqmodels.errors import InputError
@@ -72,6 +74,41 @@ def check_windows(
             + (f", and the longest, {longest}, has {most:,}" if most and len(series) > 1 else "")
             + f" (set data.past_steps, data.horizon or data.split{hint})."
         )
+
+
+def check_observed(series: SeriesSet, split: Sequence, spans: Mapping[str, Span]) -> list[str]:
+    """Notes on channels without an observed value in the validation or test part, where they have no errors.
+
+    Raises InputError for one without any in the training part, and if the validation part has no observed value.
+    """
+    notes = []
+    for stage, span in spans.items():
+        found = observed_channels(series, span)
+        absent = [name for name, seen in zip(series.channels, found, strict=True) if not seen]
+        part = f"the {stage} part of data.split={list(split)}"
+        if absent and (stage == "train" or (stage == "validation" and not found.any())):
+            purpose = "learn from" if stage == "train" else "choose the best weights by"
+            raise InputError(
+                f"{series.source}: {part} has no observed value of {', '.join(absent)} to {purpose}; change data.split"
+                " or data.target."
+            )
+        if absent and span.rows:
+            notes.append(f"{part} has no observed value of {', '.join(absent)}, so that its errors are undefined")
+    return notes
+
+
+def observed_channels(series: SeriesSet, span: Span) -> np.ndarray:
+    """True for each channel with an observed value in the span: (C,)."""
+    found = np.full(len(series.channels), series.observed is None)
+    if series.observed is None:
+        return found
+    for part in merge_ranges(span.start, span.stop):
+        for chunk in chunks(part.stop - part.start):
+            found |= series.observed[part.start + chunk.start : part.start + chunk.stop].any(axis=0)
+            release(series.observed)
+            if found.all():
+                return found
+    return found
 
 
 def find_short_series(spans: Mapping[str, Span], needed: int) -> np.ndarray:

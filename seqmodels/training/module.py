@@ -287,12 +287,12 @@ class ForecastModule(pl.LightningModule):
     def _describe_not_finite(self, row: str, channels: list[str], stage: str) -> str:
         """Error message for forecasts of a row that are NaN or infinite."""
         when = ""
-        remedy = "choose another model.scaler, or look for extreme values of these channels"
+        remedy = "look for extreme values of these channels, or choose another model.scaler"
         if self.trainer.state.fn == "fit":
             when = f" after step {self.global_step:,}, in epoch {self.current_epoch + 1:,}"
             remedy = self._remedy()
         return (
-            f"the {row} forecasts of the {stage} windows are nan or infinite{when} (channel"
+            f"the {row} forecasts of the {stage} windows, or their errors, are nan or infinite{when} (channel"
             f"{'s' * (len(channels) > 1)} {join_names(channels)}); {remedy}."
         )
 

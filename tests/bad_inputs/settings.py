@@ -1,7 +1,9 @@
 """Bad settings of windows, and series that are too short or too few for them."""
 
+from collections.abc import Callable
+
 from bad_inputs import GOOD, TIMED, Case, Refused, Repaired
-from bad_inputs.build import daily, hourly, panel, with_column
+from bad_inputs.build import daily, hourly, lines, panel, with_column
 
 IDS = (*TIMED, "data.id=s")
 SHORT = panel(("a", daily()), ("b", daily(rows=4)))
@@ -10,6 +12,16 @@ TWO = panel(("a", daily()), ("b", daily()))
 
 def refused(*overrides: str, pattern: str) -> Refused:
     return Refused(GOOD, [*TIMED, *overrides], pattern)
+
+
+def with_values(cell: Callable[[int], object]) -> str:
+    """A table of days whose values are a function of the row number."""
+    return lines([f"{row.split(',')[0]},{cell(index)}" for index, row in enumerate(daily().splitlines()[1:])])
+
+
+def without_values(start: int, stop: int) -> str:
+    """A table of days in which the values of the rows from ``start`` to ``stop`` are missing."""
+    return with_values(lambda row: "" if start <= row < stop else row)
 
 
 CASES: dict[str, Case] = {
@@ -132,6 +144,30 @@ CASES: dict[str, Case] = {
         panel(("a", hourly()), ("b", hourly(first="2020-01-02 06:00"))),
         [*IDS, "data.split=[0.4,0.2,0.4]"],
         r"data.split=\[0.4, 0.2, 0.4\] are fractions of all rows, cut at the same times in all series",
+        rows=80,
+    ),
+    "training part without values": Refused(
+        without_values(0, 28), TIMED, r"the train part of data.split=.* has no observed value of y to learn from"
+    ),
+    "validation part without values": Refused(
+        without_values(28, 34), TIMED, r"the validation part .* no observed value of y to choose the best weights by"
+    ),
+    "test part without values": Repaired(
+        without_values(34, 40), TIMED, r"the test part .* no observed value of y, so that its errors", missing=6
+    ),
+    "constant training part": Repaired(
+        with_values(lambda row: row if row >= 28 else 5), TIMED, r"MASE is undefined for the series: no two values 7"
+    ),
+    "training part that repeats its season": Repaired(
+        with_values(lambda row: row % 7), TIMED, r"no two values 7 steps apart differ in the training part"
+    ),
+    "season longer than the training part": Repaired(
+        GOOD, [*TIMED, "data.season=28"], r"MASE is undefined for the series: no two values 28 steps apart in the tr"
+    ),
+    "one constant series": Repaired(
+        panel(("a", with_values(lambda row: row**2)), ("b", with_values(lambda row: 0))),
+        IDS,
+        r"MASE is undefined for 1 of 2 series \(b\): no two values 7 steps apart differ",
         rows=80,
     ),
     "hours of a calendar": Repaired(hourly(), [*TIMED, "data.calendar=[hour]"], ""),
