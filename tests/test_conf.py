@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from inspect import Parameter
 from itertools import zip_longest
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from seqmodels.cli import launch  # noqa: F401  # registers the resolver of the run directory, as for every command
-from seqmodels.config.build import build, resolve
+from seqmodels.config.build import build
 from seqmodels.config.check import accepted_arguments, check
 from seqmodels.errors import InputError
 
@@ -196,7 +197,7 @@ def test_every_file_begins_with_a_comment(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in (*OPTIONS, *COMMANDS[1:]) if nodes(name)])
 def test_files_and_constructors_have_the_same_arguments_and_defaults(name: str) -> None:
     for node, selected in nodes(name):
-        arguments = accepted_arguments(resolve(node["_target_"])).arguments
+        arguments = accepted_arguments(resolve_name(node["_target_"])).arguments
         given = {key for key in node if not key.startswith("_") and key != "defaults"} | selected
         by_code = PASSED_BY_CODE.get(name.partition("/")[0], set())
         absent = {argument for file, argument in ABSENT if file == name}
@@ -211,11 +212,11 @@ def test_files_and_constructors_have_the_same_arguments_and_defaults(name: str) 
 
 def test_all_listed_exceptions_are_needed() -> None:
     for name, argument in ABSENT:
-        targets = [resolve(node["_target_"]) for node, _ in nodes(name)]
+        targets = [resolve_name(node["_target_"]) for node, _ in nodes(name)]
         assert any(argument in accepted_arguments(target).arguments for target in targets)
     for name, key in DIFFERENT:
         ((node, _),) = nodes(name)
-        default = accepted_arguments(resolve(node["_target_"])).arguments[key].default
+        default = accepted_arguments(resolve_name(node["_target_"])).arguments[key].default
         assert node[key] != (list(default) if isinstance(default, tuple) else default)
 
 
@@ -232,7 +233,7 @@ def test_model_presets_only_select_parts_and_can_be_built(composed) -> None:
             selected["backbone"] = "lstm"
         parts = {group: load_with_defaults(f"model/{group}/{option}") for group, option in selected.items()}
         assert config == content | parts
-        assert build(config, spec=zoo.SPEC)(zoo.window(zoo.SPEC, batch=2).inputs).forecast.shape[0] == 2
+        assert build(config, "model", spec=zoo.SPEC)(zoo.window(zoo.SPEC, batch=2).inputs).forecast.shape[0] == 2
 
 
 def test_the_backbone_after_a_convolution_can_be_selected_and_configured(composed) -> None:
@@ -265,7 +266,8 @@ def test_all_combinations_of_parts_forecast_or_are_refused() -> None:
 
 def build_and_forecast(model: dict[str, Any]) -> None:
     """Forecast a window of the zoo's spec, or check the error message for parts that do not fit together."""
-    backbone = build(model["backbone"])(features=zoo.SPEC.features, past_steps=zoo.SPEC.past_steps)
+    last_step = {"readout": load_with_defaults("model/readout/seq_to_vector")}
+    backbone = build(model | last_step, "model", spec=zoo.SPEC).backbone
     readout, reason = model["readout"]["_target_"].rpartition(".")[2], ""
     if readout in ("SeqToSeq", "Iterated") and not backbone.causal:
         reason = "sees the future"
@@ -273,9 +275,9 @@ def build_and_forecast(model: dict[str, Any]) -> None:
         reason = "features every 2 steps"
     if reason:
         with pytest.raises(InputError, match=reason):
-            build(model, spec=zoo.SPEC)
+            build(model, "model", spec=zoo.SPEC)
         return
-    forecaster = build(model, spec=zoo.SPEC).eval()
+    forecaster = build(model, "model", spec=zoo.SPEC).eval()
     with torch.no_grad():
         forecast = forecaster(zoo.window(zoo.SPEC, batch=2).inputs).forecast
     origins = len(forecaster.origins.of(zoo.SPEC.past_steps))
@@ -286,4 +288,6 @@ def build_and_forecast(model: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("head", options("model/head"))
 def test_every_head_can_be_built(head: str) -> None:
-    assert build(load(f"model/head/{head}")).parameters_per_value >= 1
+    parts = {"backbone": "lstm", "readout": "seq_to_seq", "scaler": "standard", "head": head}
+    model = {part: load_with_defaults(f"model/{part}/{option}") for part, option in parts.items()}
+    build_and_forecast({"_target_": "seqmodels.forecaster.Forecaster", **model})

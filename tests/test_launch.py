@@ -57,12 +57,43 @@ def main(config, job):
 if __name__ == "__main__":
     launch(main, "train", "python train.py", sys.argv[1:], folder=pathlib.Path(__file__).parent / "conf")
 """
+PARTS = """
+from torch.optim.lr_scheduler import LRScheduler
+
+from datamodules.base import WindowDataModule
+from seqmodels.heads.point import Point
+from seqmodels.window import AbstractForecaster
+
+
+class Linear(AbstractForecaster):
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, inner: dict[str, int] | None = None,
+                 head: Point | None = None): ...
+
+    def forward(self, inputs, state=None): ...
+
+    def loss(self, inputs, targets, state=None, mask=None, forecast=False): ...
+
+
+class Waves(WindowDataModule):
+    def __init__(self, in_features: int, out_features: int): ...
+
+    def read(self): ...
+
+
+class Table(Waves):
+    def __init__(self, file: str | None = None, time: str | None = None, target: str | None = None): ...
+
+
+class Schedule(LRScheduler):
+    def __init__(self, in_features: int, out_features: int): ...
+"""
 FILES = {
     "train.yaml": """
 defaults: [{data: waves}, {model: wavenet}, {scheduler: null}, {override hydra/job_logging: none},
            {override hydra/hydra_logging: none}, _self_]
 seed: 1
 act: none
+allow: [launched]
 path: null
 must: 1
 hydra:
@@ -72,22 +103,23 @@ hydra:
   run: {dir: out/run}
   sweep: {dir: out/sweep}
 """,
-    "data/waves.yaml": "{_target_: torch.nn.Linear, in_features: 3, out_features: '${model.in_features}'}",
-    "data/csv.yaml": "{_target_: torch.nn.Linear, file: null, time: null, target: null}",
-    "data/store.yaml": "{_target_: torch.nn.Linear, file: null}",
-    "model/wavenet.yaml": "{_target_: torch.nn.Linear, in_features: 3, out_features: 2, bias: true}",
-    "model/lstm.yaml": "{_target_: torch.nn.Linear, in_features: 3, out_features: 5}",
-    "model/gru.yaml": "{defaults: [{head: point}], _target_: torch.nn.Linear, in_features: 3, out_features: 2, "
+    "data/waves.yaml": "{_target_: launched.Waves, in_features: 3, out_features: '${model.in_features}'}",
+    "data/csv.yaml": "{_target_: launched.Table, file: null, time: null, target: null}",
+    "data/store.yaml": "{_target_: launched.Table, file: null}",
+    "model/wavenet.yaml": "{_target_: launched.Linear, in_features: 3, out_features: 2, bias: true}",
+    "model/lstm.yaml": "{_target_: launched.Linear, in_features: 3, out_features: 5}",
+    "model/gru.yaml": "{defaults: [{head: point}], _target_: launched.Linear, in_features: 3, out_features: 2, "
     "inner: {size: 1}}",
-    "model/head/point.yaml": "{_target_: torch.nn.Identity}",
+    "model/head/point.yaml": "{_target_: seqmodels.heads.point.Point}",
     "model/broken.yaml": "a: [1",
-    "scheduler/cosine.yaml": "{_target_: torch.nn.Linear, in_features: 3, out_features: 2}",
+    "scheduler/cosine.yaml": "{_target_: launched.Schedule, _partial_: true, in_features: 3, out_features: 2}",
 }
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "launched.py").write_text(PARTS)
     for name, text in FILES.items():
         file = tmp_path / "conf" / name
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ def module_for(data, scheduler=None, lr=1e-2, config=CONFIG):
     from seqmodels.config.build import build
 
     torch.manual_seed(0)
-    forecaster = build(config, spec=data.spec)
+    forecaster = build(config, "model", spec=data.spec)
     return ForecastModule(forecaster, data.spec, config, partial(torch.optim.Adam, lr=lr), scheduler)
 
 

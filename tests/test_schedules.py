@@ -72,7 +72,7 @@ def run(name: str, recorder: Recorder, directory: Path, resume: bool = False, st
     """Weights after training on small waves with a schedule of conf/, 5 steps per epoch."""
     data = small_waves()
     module = small_module(data, dropout=0.3)
-    module.scheduler = build(OmegaConf.load(CONF / "scheduler" / f"{name}.yaml"), share_of_warm_up=0.4)
+    module.scheduler = build(OmegaConf.load(CONF / "scheduler" / f"{name}.yaml"), "scheduler", share_of_warm_up=0.4)
     checkpoint = pl.callbacks.ModelCheckpoint(directory, save_last=True, save_top_k=0, every_n_train_steps=1)
     path = str(directory / "last.ckpt") if resume else None
     fit(module, data, [StopAt(stop), recorder, checkpoint, RandomState()], path, **settings)
@@ -105,7 +105,7 @@ def test_only_a_schedule_without_an_end_can_be_extended(tmp_path: Path) -> None:
 
 
 def test_nadam_minimises_a_parabola() -> None:
-    optimizer = build(OmegaConf.load(CONF / "optimizer" / "nadam.yaml"))
+    optimizer = build(OmegaConf.load(CONF / "optimizer" / "nadam.yaml"), "optimizer")
     assert isinstance(optimizer, partial)
     weight = torch.nn.Parameter(torch.tensor([3.0]))
     made = optimizer([weight])

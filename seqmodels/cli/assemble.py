@@ -65,7 +65,7 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
     ``data`` holds arguments of the DataModule that a config cannot hold, such as a data frame. Raises InputError for
     settings that cannot work, before any file is opened.
     """
-    environment.silence_libraries()
+    environment.prepare_process(config)
     plan = read_plan(config)
     pl.seed_everything(plan.seed, verbose=False)
     datamodule: WindowDataModule = build(config.data, **data)

@@ -15,7 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from seqmodels.cli.secrets import mask_secrets
+from seqmodels.config.targets import allowed_packages, locate_package
 from seqmodels.errors import InputError
+from seqmodels.report.output import echo
 
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "numpy", "polars")
 FULL = 32  # windows in the batch with which NARROW was measured
@@ -28,6 +30,13 @@ def silence_libraries() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+
+
+def prepare_process(config: DictConfig) -> None:
+    """Silence the libraries, and say which packages besides this project's own may be built."""
+    silence_libraries()
+    for name in allowed_packages(config.allow):
+        echo(f"allow={name}: classes of this package may be built, from {locate_package(name)}")
 
 
 def set_threads(threads: int | str, model: nn.Module, batch: int = FULL) -> int:

@@ -29,9 +29,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from seqmodels.cli.messages import CommandLine, one_line, sentence
 from seqmodels.cli.secrets import is_secret
-from seqmodels.config.build import nearest
 from seqmodels.config.check import check
 from seqmodels.config.compose import VERSION_BASE, packaged_folder
+from seqmodels.config.targets import nearest
 from seqmodels.errors import InputError
 from seqmodels.signals import Interrupted, handled_by, raise_at_once
 

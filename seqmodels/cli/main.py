@@ -85,7 +85,7 @@ def _answer(text: str) -> NoReturn:
 
 
 def _refuse_command(name: str) -> NoReturn:
-    from seqmodels.config.build import nearest
+    from seqmodels.config.targets import nearest
 
     if name.startswith("-"):
         hint = f" Flags come after the command: seqmodels train {name} ..."

@@ -18,8 +18,8 @@ from hydra.plugins.config_source import ConfigSource
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError, MissingMandatoryValue
 
-from seqmodels.config.build import FEW, nearest
 from seqmodels.config.compose import private_hydra
+from seqmodels.config.targets import FEW, nearest
 from seqmodels.errors import InputError
 
 PLUGINS = {  # of Hydra, by the option that needs them

@@ -23,9 +23,9 @@ from seqmodels.cli import launch as launch  # registers the resolvers that confi
 from seqmodels.cli.commands.train import run_training
 from seqmodels.cli.messages import CommandLine, sentence
 from seqmodels.cli.secrets import is_secret
-from seqmodels.config.build import nearest
 from seqmodels.config.check import check
 from seqmodels.config.compose import packaged_folder, private_hydra
+from seqmodels.config.targets import nearest
 from seqmodels.errors import InputError
 from seqmodels.report.output import echo, to_text
 from seqmodels.signals import Interrupted, handled_by, raise_at_once

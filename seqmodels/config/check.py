@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from seqmodels.config.build import nearest, resolve
+from seqmodels.config.targets import ROOTS, Place, allowed_packages, members, nearest, place_of, resolve
 from seqmodels.errors import InputError
 
 SIMPLE = (str, int, float, bool, type(None))  # the single values a YAML file can hold
@@ -89,6 +89,8 @@ def fits(value: Any, annotation: Any) -> bool:
     An annotation that is not understood accepts every value. An integer is a valid float, a bool is only a valid bool,
     and a float must be finite.
     """
+    if isinstance(value, Mapping) and "_target_" in value:
+        return True  # its type is that of its place
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         return any(fits(value, member) for member in inner)
@@ -102,7 +104,7 @@ def fits(value: Any, annotation: Any) -> bool:
     if kind in MAPPINGS:
         return isinstance(value, Mapping)
     if kind is Callable:
-        return not isinstance(value, SIMPLE)
+        return False
     return _fits_class(value, kind) if inspect.isclass(kind) else True
 
 
@@ -128,8 +130,8 @@ def _fits_class(value: Any, kind: type) -> bool:
 
 def is_built(annotation: Any) -> bool:
     """True if values of this type are objects or factories, which a config describes by a node with ``_target_``."""
-    members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    return any(get_origin(one) is Callable or (inspect.isclass(one) and _is_ours(one)) for one in members)
+    built = (get_origin(one) is Callable or (inspect.isclass(one) and _is_ours(one)) for one in members(annotation))
+    return any(built)
 
 
 def _is_ours(kind: type) -> bool:
@@ -157,97 +159,159 @@ def describe_type(annotation: Any) -> str:
     return getattr(annotation, "__name__", str(annotation))
 
 
-SUPPLIED: Mapping[str, Collection[str]] = {"model": ("spec",)}  # arguments that the code passes, by the key of the node
+SUPPLIED: Mapping[str, Collection[str]] = {"model": ("spec",)}  # arguments that the code passes, by top-level key
+GROUPS = ("callbacks", "logger")  # top-level keys with any number of nodes to build
 
 
 def check(config: Any, defaults: Iterable[str], supplied: Mapping[str, Collection[str]] = SUPPLIED) -> None:
     """Raise ``InputError`` at the first key of a composed config that no constructor accepts.
 
     Args:
-        config: the composed config, ``DictConfig`` or dict; the key ``hydra`` is skipped.
+        config: the composed config, ``DictConfig`` or dict; the key ``hydra`` is skipped. Its key ``allow`` names the
+            packages whose classes may be built besides those of this project.
         defaults: the valid top-level keys.
-        supplied: arguments that the code will pass to ``build``, by the full key of their node.
+        supplied: arguments that the code will pass to ``build``, by top-level key.
     """
     root = config if isinstance(config, DictConfig) else OmegaConf.create(config)
     known = [key for key in defaults if key != "hydra"]
-    for name in map(str, root):
-        if name == "hydra":
-            continue
+    given = [name for name in map(str, root) if name != "hydra"]
+    for name in given:
         if name not in known:
             raise InputError(f"{name}: the config has no such key.{nearest(name, known)}")
-        _check_value(_read_value(root, name, name), name, supplied)
+    raw: dict[str, str] = {}
+    plain = {name: _read_value(root, name, name, raw) for name in given}
+    checker = NodeCheck(allowed_packages(plain.get("allow")), raw)
+    for name, value in plain.items():
+        _check_root(value, name, checker, supplied.get(name, ()))
 
 
-def _read_value(node: Any, name: Any, key: str) -> Any:
-    """The resolved value of one key; raises InputError for a key without value."""
+def _check_root(value: Any, name: str, checker: "NodeCheck", supplied: Collection[str]) -> None:
+    """Check the value of a top-level key; a group of nodes holds only nodes, and null for those that are disabled."""
+    place = ROOTS.get(name)
+    if place is None or not isinstance(value, Mapping):
+        checker.refuse_nodes(value, name)
+    elif name not in GROUPS:
+        checker.check_node(value, place, name, supplied)
+    else:
+        built = [key for key, node in value.items() if isinstance(node, Mapping) and "_target_" in node]
+        for key, node in value.items():
+            if node is not None:
+                checker.check_node(node, place, f"{name}.{key}", built=built)
+
+
+def _read_value(node: Any, name: Any, key: str, raw: dict[str, str]) -> Any:
+    """The plain resolved value of one key; raises InputError for a key without value.
+
+    Texts with interpolations are kept in ``raw``, by full key.
+    """
     if OmegaConf.is_missing(node, name):
         raise InputError(f"{key} has no value: give one with {key}=...")
+    if OmegaConf.is_interpolation(node, name):
+        raw[key] = str(node._get_node(name)._value())
     try:
-        return node[name]
+        value = node[name]
     except OmegaConfBaseException as error:
         reason = str(error).partition("\n")[0].removesuffix(".")
         raise InputError(f"{key} cannot be resolved: {reason}.") from error
-
-
-def _check_value(value: Any, key: str, supplied: Mapping[str, Collection[str]]) -> None:
     if OmegaConf.is_list(value):
-        for index in range(len(value)):
-            _check_value(_read_value(value, index, f"{key}[{index}]"), f"{key}[{index}]", supplied)
-    elif OmegaConf.is_dict(value):
-        if "_target_" in value:
-            _check_target(value, key, supplied)
-        elif "." not in key:
-            _check_container(value, key)
-        for name in map(str, value):
-            if name not in supplied.get(key, ()):
-                _check_value(_read_value(value, name, f"{key}.{name}"), f"{key}.{name}", supplied)
+        return [_read_value(value, index, f"{key}[{index}]", raw) for index in range(len(value))]
+    if OmegaConf.is_dict(value):
+        return {str(inner): _read_value(value, inner, f"{key}.{inner}", raw) for inner in value}
+    return value
 
 
-def _check_container(node: DictConfig, key: str) -> None:
-    """In a mapping of nodes to build (callbacks, loggers), every value must be such a node, or null to disable it."""
-    values = {name: _read_value(node, name, f"{key}.{name}") for name in map(str, node)}
-    built = [name for name, value in values.items() if OmegaConf.is_dict(value) and "_target_" in value]
-    for name, value in values.items():
-        if built and value is not None and name not in built:
-            raise InputError(f"{key}.{name} has no _target_, so it cannot be built.{nearest(name, built)}")
+class NodeCheck:
+    """Check of plain nodes, at any depth, against the places that they stand in and the constructors that they name.
+
+    ``allow``: packages of the user. ``raw``: texts of interpolations, by full key, for the messages.
+    """
+
+    def __init__(self, allow: Sequence[str] = (), raw: Mapping[str, str] | None = None):
+        self.allow, self.raw = allow, raw or {}
+
+    def check_node(
+        self, node: Any, place: Place, key: str, supplied: Collection[str] = (), built: Sequence[str] = ()
+    ) -> None:
+        """Raise InputError unless ``place`` can be built from the node.
+
+        ``supplied``: arguments that the code passes, which replace those of the node. ``built``: keys beside this one.
+        """
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            raise InputError(f"{key} has no _target_, so it cannot be built.{nearest(key.rpartition('.')[2], built)}")
+        target = resolve(node["_target_"], place, self.allow, f"{key}._target_")
+        given = {str(name): value for name, value in node.items() if name not in ("_target_", "_partial_")}
+        self._check_partial(node, place, key)
+        arguments, passes_on = accepted_arguments(target)
+        name = f"{target.__module__}.{target.__qualname__}"
+        for unknown in sorted(set(given) - set(arguments)):
+            if not passes_on or unknown.startswith("_"):
+                raise InputError(f"{key}.{unknown}: {name} takes no argument {unknown}.{nearest(unknown, arguments)}")
+        for argument, one in arguments.items():
+            if one.required and not place.deferred and argument not in {*given, *supplied}:
+                raise InputError(f"{key}.{argument} is missing: {name} cannot be built without it.")
+        for argument in sorted(set(given) - set(supplied)):
+            one = arguments.get(argument, UNKNOWN)
+            self._check_type(given[argument], f"{key}.{argument}", one)
+            self._check_value(given[argument], f"{key}.{argument}", one.annotation)
+
+    def _check_partial(self, node: Mapping[Any, Any], place: Place, key: str) -> None:
+        """The arguments of a factory are completed by the code, those of an object are not."""
+        if node.get("_partial_", False) is not place.deferred:
+            raise InputError(
+                f"{key}._partial_ must be {str(place.deferred).lower()}: the {place.name} is built"
+                f" {'later, when its other arguments are known' if place.deferred else 'at once'}."
+            )
+
+    def _check_value(self, value: Any, key: str, annotation: Any) -> None:
+        """Check the nodes within an argument: what may be built there follows from its annotation."""
+        if isinstance(value, str) and value == MISSING:
+            raise InputError(f"{key} has no value: give one with {key}=...")
+        if isinstance(value, Mapping) and "_target_" in value:
+            place = place_of(annotation)
+            if place is None:
+                self.refuse_nodes(value, key)
+            else:
+                self.check_node(value, place, key)
+        elif isinstance(value, Mapping):
+            for name, inner in value.items():
+                self._check_value(inner, f"{key}.{name}", _element(annotation, MAPPINGS))
+        elif isinstance(value, (list, tuple)):
+            for index, inner in enumerate(value):
+                self._check_value(inner, f"{key}[{index}]", _element(annotation, SEQUENCES))
+
+    def refuse_nodes(self, value: Any, key: str) -> None:
+        """Raise InputError for a node where nothing is built."""
+        if isinstance(value, Mapping) and "_target_" in value:
+            raise InputError(
+                f"{key}._target_={value['_target_']}: nothing is built here; an argument takes an object only if its"
+                " annotation is a class, or Callable[..., a class]."
+            )
+        items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+        for name, inner in items:
+            self.refuse_nodes(inner, f"{key}.{name}")
+
+    def _check_type(self, value: Any, key: str, argument: Argument) -> None:
+        """Raise InputError for a value of a wrong type."""
+        annotation = argument.annotation
+        known = annotation is not inspect.Parameter.empty and value != MISSING
+        if not known or (value is None and argument.default is None) or fits(value, annotation):
+            return
+        given, kind = ("null", "null") if value is None else (value, type(value).__name__)
+        group = key.replace(".", "/")
+        selects = isinstance(value, str) and is_built(annotation)
+        hint = f" To select an option of a group write {group}={value}." if selects else ""
+        origin = f" (from {self.raw[key]})" if key in self.raw else ""
+        raise InputError(f"{key}={given}{origin}: expected {describe_type(annotation)}, got {kind}.{hint}")
 
 
-def _check_target(node: DictConfig, key: str, supplied: Mapping[str, Collection[str]]) -> None:
-    target = resolve(_read_value(node, "_target_", f"{key}._target_"), f"{key}._target_")
-    name = f"{target.__module__}.{target.__qualname__}"
-    arguments, passes_on = accepted_arguments(target)
-    given = {str(argument) for argument in node if not str(argument).startswith("_")}
-    for unknown in sorted(given - set(arguments)) if not passes_on else ():
-        raise InputError(f"{key}.{unknown}: {name} takes no argument {unknown}.{nearest(unknown, arguments)}")
-    by_code = set(supplied.get(key, ()))
-    plain: Any = OmegaConf.to_container(node, resolve=False)
-    for argument in arguments:
-        if arguments[argument].required and argument not in given | by_code and not _is_deferred(node):
-            raise InputError(f"{key}.{argument} is missing: {name} cannot be built without it.")
-    for argument in sorted((given & set(arguments)) - by_code):
-        raw = str(plain[argument]) if OmegaConf.is_interpolation(node, argument) else ""
-        _check_type(_read_value(node, argument, f"{key}.{argument}"), f"{key}.{argument}", arguments[argument], raw)
+MISSING = "???"
+UNKNOWN = Argument(inspect.Parameter.empty, None, False)
 
 
-def _is_deferred(node: DictConfig) -> bool:
-    """True if arguments may be given later or by position, so that none can be reported as missing."""
-    return bool(node.get("_partial_")) or "_args_" in node
-
-
-def _check_type(value: Any, key: str, argument: Argument, raw: str) -> None:
-    """Raise InputError for a value of a wrong type; ``raw`` is the interpolation that it comes from, or empty."""
-    if OmegaConf.is_dict(value) and "_target_" in value:
-        return  # its type is known only when it is built
-    plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-    annotation = argument.annotation
-    if annotation is inspect.Parameter.empty or (plain is None and argument.default is None) or fits(plain, annotation):
-        return
-    given, kind = ("null", "null") if plain is None else (plain, type(plain).__name__)
-    group = key.replace(".", "/")
-    hint = (
-        f" To select an option of a group write {group}={plain}."
-        if isinstance(plain, str) and is_built(annotation)
-        else ""
-    )
-    origin = f" (from {raw})" if raw else ""
-    raise InputError(f"{key}={given}{origin}: expected {describe_type(annotation)}, got {kind}.{hint}")
+def _element(annotation: Any, kinds: tuple[Any, ...]) -> Any:
+    """The annotation of what a list or mapping of this annotation holds; empty if unknown."""
+    for member in members(annotation):
+        inner = [one for one in get_args(member) if one is not Ellipsis]
+        if get_origin(member) in kinds and inner:
+            return inner[-1]
+    return inspect.Parameter.empty

@@ -15,7 +15,7 @@ import numpy as np
 
 from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet, Span
-from seqmodels.config.build import nearest
+from seqmodels.config.targets import nearest
 from seqmodels.errors import InputError
 from seqmodels.leaks.finding import Finding
 from seqmodels.leaks.regression import ROWS_PER_REGRESSOR, Gain, Segment, find_gain

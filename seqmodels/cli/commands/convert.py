@@ -15,7 +15,7 @@ from seqmodels.report import output
 
 def convert(config: DictConfig, job: Job) -> None:
     """Convert the data of ``config``; remove the run directory if it is empty afterwards."""
-    environment.silence_libraries()
+    environment.prepare_process(config)
     data, conversion = build(config.data), build(config.conversion)
     for line in conversion.run(data, to_plain(config.data)):
         output.echo(line)

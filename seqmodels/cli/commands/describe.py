@@ -20,7 +20,7 @@ LEFT_OUT = (*SUGGESTED, "description.", "hydra.")  # overrides that are not repe
 
 def describe(config: DictConfig, job: Job) -> None:
     """Describe the data of ``config`` in the run directory."""
-    environment.silence_libraries()
+    environment.prepare_process(config)
     read_plan(config)
     options = build(config.description)
     data, warning = profile.set_up_data(config.data)

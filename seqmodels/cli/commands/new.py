@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from seqmodels.config.build import nearest
 from seqmodels.config.compose import packaged_folder
+from seqmodels.config.targets import nearest
 from seqmodels.errors import InputError
 
 NEW_USAGE = """Copy a packaged config into ./conf, to be edited.
