@@ -31,7 +31,13 @@ from datamodules.windows.checks import (
 from datamodules.windows.consecutive import ConsecutiveLoader, LaneIndex
 from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader
 from datamodules.windows.samplers import Sampler, TruncatedSampler, WeightedSampler, build_sampler, check_sampling
-from datamodules.windows.spec import SeasonalErrors, measure_seasonal_errors, measure_spec, sizes_differ
+from datamodules.windows.spec import (
+    SeasonalErrors,
+    measure_naive_errors,
+    measure_seasonal_errors,
+    measure_spec,
+    sizes_differ,
+)
 from seqmodels.errors import InputError, require_at_least, require_choice
 from seqmodels.window import Window, WindowSpec
 
@@ -248,6 +254,8 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             stateful=self.lanes is not None,
             levels=series.values.dtype == np.float64,
         )
+        naive = measure_naive_errors(series, train, spec)
+        spec = spec._replace(season_error=naive.season, mean_error=naive.mean)
         errors = measure_seasonal_errors(series, train, self.short, spec)
         where = "in the training part" if self.split_by == "time" else "before the first target"
         undefined = errors.notes(series, self._have_windows(*STAGES[1:]), spec.season, where)

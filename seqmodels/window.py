@@ -63,6 +63,8 @@ class WindowSpec(NamedTuple):
     ``ConsecutiveWindows``.
     ``sizes_differ`` says whether the seasonal errors of the series lie more than tenfold apart. ``levels`` says whether
     ``Inputs.level`` may differ from 0.
+    ``season_error`` and ``mean_error`` are mean absolute errors in the training rows, in units of the error of the last
+    value: of the last season over the horizon, of the mean over a window; 0 = not measured, as by earlier versions.
     """
 
     past_steps: int
@@ -77,6 +79,8 @@ class WindowSpec(NamedTuple):
     stateful: bool = False
     sizes_differ: bool = False
     levels: bool = False
+    season_error: float = 0.0
+    mean_error: float = 0.0
     categories: tuple[Category, ...] = ()  # those of the covariates and statics that are no numbers
     target_statistics: Statistics = Statistics((0.0,), (1.0,))
     past_statistics: Statistics = Statistics()

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 import zoo
+from data import integers, prepare
 
 from seqmodels.errors import InputError
 from seqmodels.scalers.affine import IdentityScaler, StandardScaler, WindowScaler, choose_scaler
+from seqmodels.scalers.base import Scaler
 from seqmodels.scalers.difference import DifferenceScaler
 from seqmodels.window import Inputs, Origins, Statistics, Targets, WindowSpec, every_step
 
@@ -275,3 +277,77 @@ def test_the_automatic_scaler_follows_the_sizes_of_the_series() -> None:
     assert isinstance(choose_scaler(plain), StandardScaler)
     assert isinstance(choose_scaler(plain._replace(sizes_differ=True)), WindowScaler)
     assert isinstance(choose_scaler(plain._replace(sizes_differ=True, stateful=True)), StandardScaler)
+
+
+def test_the_automatic_scaler_of_checkpoints_without_measured_errors_is_that_of_their_time() -> None:
+    seasonal = WindowSpec(past_steps=8, horizon=2, season=4)
+    plain = {key: value for key, value in seasonal.to_dict().items() if key not in ("season_error", "mean_error")}
+    assert str(choose_scaler(WindowSpec.from_dict(plain))) == str(WindowScaler(seasonal, "season", "seasonal_error"))
+    assert isinstance(choose_scaler(seasonal._replace(season=1)), StandardScaler)
+
+
+STEPS = np.arange(1_000)
+NOISE = np.random.default_rng(3).normal(size=(3, len(STEPS)))
+WEEK = 5 * np.sin(2 * np.pi * STEPS / 7) + 100
+CHOICES = {  # by what is known of the process
+    "random walk": (np.cumsum(NOISE[0]), 1, "last"),
+    "random walk of days": (np.cumsum(NOISE[0]), 7, "last"),
+    "random walk of differences that last": (np.cumsum(np.cumsum(NOISE[0]) * 0.1 + NOISE[1]), 7, "last"),
+    "short random walk": (np.cumsum(NOISE[0])[:150], 7, "last"),
+    "exponential growth": (np.exp(STEPS / 200 + 0.02 * NOISE[0]), 1, "last"),
+    "trend without season": (0.05 * STEPS + NOISE[0], 7, "last"),
+    "falling trend": (100 - 0.05 * STEPS + NOISE[0], 1, "last"),
+    "season": (WEEK + NOISE[0], 7, "season"),
+    "season on a trend": (WEEK + 0.05 * STEPS + NOISE[0], 7, "season"),
+    "season on a random walk": (WEEK + 0.3 * np.cumsum(NOISE[0]), 7, "season"),
+    "white noise": (NOISE[0], 7, "standard"),
+    "noise around a level": (1_000 + NOISE[0], 1, "standard"),
+    "smooth waves": (np.sin(STEPS / 5) + np.sin(STEPS / 7) + 0.1 * NOISE[0], 7, "standard"),
+}
+
+
+@pytest.mark.parametrize("horizon", [1, 14])
+@pytest.mark.parametrize("name", CHOICES)
+def test_the_automatic_scaler_follows_season_and_drift(name: str, horizon: int) -> None:
+    values, season, wanted = CHOICES[name]
+    observed = NOISE[2, : len(values)] < 1.5  # some are missing
+    for count in (1, 3):
+        series = integers(*[len(values)] * count, observed=np.tile(observed, count)[:, None])
+        series.values[:, 0] = np.tile(np.where(observed, values, 0), count)
+        spec = prepare(series, past_steps=28, horizon=horizon, season=season).spec
+        assert describe(choose_scaler(spec)) == wanted, (spec.season_error, spec.mean_error)
+        assert isinstance(choose_scaler(spec._replace(stateful=True)), StandardScaler)
+
+
+def describe(scaler: Scaler) -> str:
+    if isinstance(scaler, StandardScaler):
+        return "standard"
+    assert isinstance(scaler, WindowScaler) and (scaler.centre, scaler.scale) == ("season", "seasonal_error")
+    return "last" if scaler.season == 1 else "season"
+
+
+def test_measured_errors_equal_the_formula_and_use_training_rows_only() -> None:
+    values = np.random.default_rng(0).normal(size=200).cumsum().astype(np.float32)
+    series = integers(200)
+    series.values[:, 0] = values
+    spec = prepare(series, past_steps=10, horizon=3, season=4, split=[120, 40, 40]).spec
+    rows = values[:120].astype(np.float64)
+
+    def error(*lags: int) -> float:
+        return float(np.mean([np.abs(rows[lag:] - rows[:-lag]).mean() for lag in lags]))
+
+    far = error(1, 3, 6, 8, 11, 13)  # 1, 3.4, 5.8, 8.2, 10.6 and 13
+    assert spec.season_error == pytest.approx(error(4) / error(1, 2, 3))
+    assert spec.mean_error == pytest.approx(np.abs(rows - rows.mean()).mean() / far)
+    series.values[120:] = 7e5
+    assert prepare(series, past_steps=10, horizon=3, season=4, split=[120, 40, 40]).spec == spec
+
+
+def test_a_season_of_one_step_is_the_last_value_of_every_origin() -> None:
+    spec = WindowSpec(past_steps=6, horizon=3, season=3)
+    past = torch.arange(6.0).square().reshape(1, 6, 1)
+    inputs = spec.zeros()._replace(past_target=past)
+    scaling = WindowScaler(spec, "season", "seasonal_error", season=1)(inputs, Origins(0, 1))
+    assert torch.equal(scaling.centre[0, :, :, 0], past[0].expand(-1, 3))
+    with pytest.raises(InputError, match="model.scaler.season is 0; it must be at least 1"):
+        WindowScaler(spec, season=0)

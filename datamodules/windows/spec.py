@@ -1,5 +1,6 @@
 """Measure the window spec: names, training statistics and seasonal errors that a model may use."""
 
+import warnings
 from functools import partial
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ from datamodules.statistics import CHANNELS_NAMED, compute_statistics, merge_ran
 from seqmodels.window import WindowSpec
 
 SERIES_NAMED = 3  # in a note
+LEADS = 6  # at which naive errors are measured
+SAMPLED_VALUES, SAMPLED_SERIES = 1_000_000, 200  # whose naive errors are measured: the newest rows of some series
 
 
 def measure_spec(prepared: PreparedSeries, train: Span) -> WindowSpec:
@@ -32,6 +35,55 @@ def measure_spec(prepared: PreparedSeries, train: Span) -> WindowSpec:
         known_statistics=prepared.covariate_statistics(series.known_covariates, series.known_covariate_names, rows),
         static_statistics=prepared.covariate_statistics(series.static, series.static_names, training_series(train)),
     )
+
+
+class NaiveErrors(NamedTuple):
+    """Errors of naive forecasts in the training rows, in units of the error of the last value; 0 = not measured."""
+
+    season: float  # of the last season, over the horizon
+    mean: float  # of the mean of all training rows of the series, over the steps of a window
+
+
+def measure_naive_errors(series: SeriesSet, train: Span, spec: WindowSpec) -> NaiveErrors:
+    """Median over channels and series of mean absolute errors, each relative to that of the last value.
+
+    The second one tells if values come back to the same level, as those of a random walk or of a trend do not. It is
+    about a whole window, since over a few steps the last value is near in any smooth series, but about an eighth of the
+    rows at most, since their mean is near in any short series.
+    """
+    steps = spec.season + spec.past_steps + spec.horizon
+    chosen = np.flatnonzero(train.lengths > steps)
+    chosen = chosen[np.linspace(0, len(chosen) - 1, min(SAMPLED_SERIES, len(chosen))).astype(np.int64)]
+    most = max(2 * steps, SAMPLED_VALUES // max(1, len(chosen) * len(series.channels)))
+    ratios = []
+    for start, stop in zip(train.start[chosen].tolist(), train.stop[chosen].tolist(), strict=True):
+        rows = slice(max(start, stop - most), stop)
+        values = series.values[rows].astype(np.float64)
+        if series.observed is not None:
+            values[~series.observed[rows]] = np.nan
+        ratios.append(_naive_ratios(values, spec))
+    found = np.concatenate([np.empty((0, 2)), *ratios])
+    found = found[np.isfinite(found).all(axis=1)]
+    return NaiveErrors(*np.median(found, axis=0).tolist()) if len(found) else NaiveErrors(0.0, 0.0)
+
+
+def _naive_ratios(values: np.ndarray, spec: WindowSpec) -> np.ndarray:
+    """Errors of the last season and of the mean relative to the last value, (C, 2); NaN where not known."""
+    leads, season = _spread(spec.horizon), spec.season
+    window = min(spec.past_steps + spec.horizon, max(1, len(values) // 8))
+    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of channels without values
+        last, seasonal, far = (
+            np.mean([np.nanmean(np.abs(values[lag:] - values[:-lag]), axis=0) for lag in lags.tolist()], axis=0)
+            for lags in (leads, -(-leads // season) * season, _spread(window))
+        )
+        mean = np.nanmean(np.abs(values - np.nanmean(values, axis=0)), axis=0)
+        return np.stack([seasonal / last, mean / far], axis=1)
+
+
+def _spread(steps: int) -> np.ndarray:
+    """At most LEADS whole numbers from 1 to ``steps``, evenly spread."""
+    return np.unique(np.linspace(1, steps, min(LEADS, steps)).round().astype(np.int64))
 
 
 class SeasonalErrors(NamedTuple):

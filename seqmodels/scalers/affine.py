@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from seqmodels.errors import InputError, require_choice
+from seqmodels.errors import InputError, require_at_least, require_choice
 from seqmodels.naive import masked_mean, nearest_observed, observed_by, seasonal_naive
 from seqmodels.scalers.base import RescalingHead, Scaler, mean_tensor
 from seqmodels.window import Inputs, Origins, Targets, WindowSpec, every_step
@@ -129,6 +129,7 @@ class WindowScaler(Scaler):
     ``centre`` of the forecasts: "mean" or "last" observed value, or "season", the seasonal naive forecast of each
     origin, which the model then only corrects. ``past_centre`` of the past: the same choices, where "season" is the
     mean of one season; null: as ``centre``.
+    ``season``: steps of the season of a centre, None for that of the data; with 1, it is the last value of each origin.
     ``scale``: "deviation", "mean_absolute" (of the centred past), or "seasonal_error" of the series, the unit of MASE.
     ``asinh``: the inverse hyperbolic sine of the scaled values, which keeps small values and takes the logarithm of
     large ones; only for heads of one number per value.
@@ -151,17 +152,21 @@ class WindowScaler(Scaler):
         steps: int | None = None,
         past_centre: str | None = None,
         asinh: bool = False,
+        season: int | None = None,
     ):
         super().__init__()
         self.centre, self.past_centre, self.scale, self.asinh = centre, past_centre or centre, scale, asinh
         require_choice(CENTRES, "model.scaler", centre=centre, past_centre=self.past_centre)
         require_choice(SCALES, "model.scaler", scale=scale)
         self.in_own_units = not asinh
-        self.season, self.horizon, self.missing = spec.season, spec.horizon, spec.missing
+        if season is not None:
+            require_at_least(1, "model.scaler", season=season)
+        self.own_season = season is not None
+        self.season, self.horizon, self.missing = season or spec.season, spec.horizon, spec.missing
         self.levels = spec.levels
         self.steps = self._default_steps(spec) if steps is None else steps
         seasonal = "season" in (centre, self.past_centre)
-        fewest = spec.season if seasonal else 1
+        fewest = self.season if seasonal else 1
         if not fewest <= self.steps <= spec.past_steps:
             raise InputError(
                 f"model.scaler.steps is {self.steps}; it must be between {fewest} and data.past_steps={spec.past_steps}"
@@ -171,7 +176,8 @@ class WindowScaler(Scaler):
 
     def extra_repr(self) -> str:
         past = f", past_centre={self.past_centre}" if self.past_centre != self.centre else ""
-        return f"centre={self.centre}{past}, scale={self.scale}" + (", asinh" if self.asinh else "")
+        season = f", season={self.season}" if self.own_season else ""
+        return f"centre={self.centre}{past}, scale={self.scale}{season}" + (", asinh" if self.asinh else "")
 
     def burn_in(self, spec: WindowSpec) -> int:
         return self.steps
@@ -188,7 +194,7 @@ class WindowScaler(Scaler):
     def _default_steps(self, spec: WindowSpec) -> int:
         """Number of steps for the statistics if ``steps`` is not given."""
         only_season = self.centre == "season" and self.past_centre != "mean" and self.scale == "seasonal_error"
-        return spec.season if only_season else min(spec.past_steps, max(2, spec.season, spec.past_steps // 4))
+        return self.season if only_season else min(spec.past_steps, max(2, self.season, spec.past_steps // 4))
 
     def _forecast_centre(self, inputs: Inputs, origins: Origins, steps: int, past_centre: Tensor) -> Tensor:
         """Centre of the forecasts, (B, S or 1, H or 1, C); the training mean before the first observed value."""
@@ -232,18 +238,26 @@ class WindowScaler(Scaler):
         return torch.maximum(size, SMALLEST_SCALE * error)
 
 
+SEASONAL = 0.95  # error of the last season, in units of that of the last value, below which it is the better centre
+DRIFTING = 0.95  # error of the training mean, in the same units, above which values do not come back to it
+
+
 def choose_scaler(spec: WindowSpec) -> Scaler:
     """The scaler that suits the data.
 
-    If a season of the data fits into the window, the model corrects the seasonal naive forecast. Otherwise values are
-    standardised: each window by its own past if the series differ in size, else by the whole training span.
+    If a season of the data fits into the window and forecasts the training rows better than the last value, the model
+    corrects the seasonal naive forecast. Otherwise, if the level drifts, as that of a random walk or of a trend, it
+    corrects the last value. Otherwise values are standardised: each window by its own past if the series differ in
+    size, else by the whole training span.
 
     Seasonal data seldom keep their level: a model that corrects the last season follows a shift at once, a model that
     learned the level of the training span does not. If a state is carried from window to window, values are always
     standardised by the training span, because the same value must mean the same in every window.
     """
-    if not spec.stateful and 1 < spec.season < spec.past_steps:
+    if spec.stateful:
+        return StandardScaler(spec)
+    if 1 < spec.season < spec.past_steps and spec.season_error < SEASONAL:
         return WindowScaler(spec, centre="season", scale="seasonal_error")
-    if not spec.stateful and spec.sizes_differ:
-        return WindowScaler(spec, scale="mean_absolute")
-    return StandardScaler(spec)
+    if spec.mean_error > DRIFTING:
+        return WindowScaler(spec, centre="season", scale="seasonal_error", season=1)
+    return WindowScaler(spec, scale="mean_absolute") if spec.sizes_differ else StandardScaler(spec)

@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 from rich.console import RenderableType
 
 from datamodules.base import WindowDataModule
-from seqmodels.checkpoint import KEY, read
+from seqmodels.checkpoint import KEY, load, read
 from seqmodels.errors import InputError
 from seqmodels.metrics import MEASURES, MODEL
 from seqmodels.report.output import echo, format_number, pluralise, show
@@ -211,12 +211,24 @@ def check_resume(ckpt_path: str | None, module: ForecastModule) -> None:
             f" {wanted.get(name, 'none')} here; resume with the model and data of the run that wrote it."
         )
     before, now = checkpoint[KEY]["spec"], module.spec.to_dict()
-    for name in now:
-        if before.get(name) != now[name]:
+    if now.keys() - before.keys():
+        _check_scaler(ckpt_path, module)
+    for name in before.keys() & now.keys():
+        if before[name] != now[name]:
             raise InputError(
                 f"ckpt_path={ckpt_path} was written on other data: {name} was {before.get(name)} and is {now[name]};"
                 " resume with the data of that run."
             )
+
+
+def _check_scaler(ckpt_path: str, module: ForecastModule) -> None:
+    """Raise InputError if the scaler is another one than in a run of an earlier version, which measured less."""
+    then, now = (getattr(model, "scaler", None) for model in (load(ckpt_path), module.forecaster))
+    if str(then) != str(now):
+        raise InputError(
+            f"ckpt_path={ckpt_path} was written by an earlier version, where model/scaler=auto was {then}; it is {now}"
+            " now: set model/scaler to that of the run."
+        )
 
 
 def relative_to_here(path: Path) -> Path:
