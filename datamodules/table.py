@@ -33,6 +33,7 @@ class Table(WindowDataModule):
         known_covariates: str | Sequence[str] = (),
         statics: str | Sequence[str] = (),
         missing_values: MissingValues | None = None,
+        decimal: str | None = None,
         duplicates: str = "refuse",
         **windows: Any,
     ):
@@ -49,6 +50,7 @@ class Table(WindowDataModule):
             "known_covariates": known_covariates,
             "statics": statics,
             "missing_values": () if missing_values is None else missing_values,
+            "decimal": decimal,
             "duplicates": duplicates,
         }
 

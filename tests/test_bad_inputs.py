@@ -25,7 +25,7 @@ REPAIRED = {name: case for name, case in CASES.items() if isinstance(case, Repai
 ALWAYS = ("data.path=data.csv", "data.target=y", "data.past_steps=5", "data.horizon=2")
 USUAL_NOTE = re.compile(r"taken as (long|wide): |^MASE .*is undefined")  # of every table: the good one repeats its week
 COMMANDS = (
-    "decimal comma",
+    "decimals or thousands",
     "irregular hour",
     "static that changes",
     "other columns in a file",

@@ -14,7 +14,7 @@ DAYS = "t,y\n2020-01-01,1\n2020-01-02,2\n2020-01-03,3\n"
 # name: (content, arguments, parts of the message)
 CELL_ERRORS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "text": ("t,y\n1,5\n2,abc\n", TIMED, ["data.csv, line 3", "'abc'", "'y'", "not a number"]),
-    "decimal comma": ('t,y\n1,5\n2,"1,5"\n', TIMED, ["line 3", "'1,5'", "'y'", "decimal point"]),
+    "decimal comma or thousands": ('t,y\n1,5555\n2,"1,555"\n', TIMED, ["line 3: '1,555'", "'y'", "1555 or 1.555"]),
     "bad cell among missing ones": ("t,y\n1,NA\n2,\n3,4x\n", TIMED, ["line 4", "'4x'", "not a number"]),
     "bad cell after a blank line": ("t,y\n1,5\n\n2,abc\n", TIMED, ["line 4", "'abc'"]),
     "bad cell after a quoted newline": ('t,note,y\n1,"a\nb",5\n2,c,abc\n', TIMED, ["line 4", "'abc'"]),

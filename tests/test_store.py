@@ -377,6 +377,16 @@ def test_the_whole_table_decides_if_a_column_is_categorical(
         assert found.categories == {"s": tuple(sorted({*values} - {"-7"}))}
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_whole_table_decides_how_numbers_are_written(turn: int, tmp_path: Path) -> None:
+    """Even if a shard holds only 1,507, which may be thousands."""
+    values = ["1,5", "1,507", "12"][::turn]
+    frame = pl.concat([days(20, y=[value] * 20, c=[value] * 20, id=[value] * 20) for value in values])
+    data = build_table(frame, tmp_path / "a.csv", target="y", past_covariates="c", time="t", id="id")
+    found = check_conversion(data, tmp_path / "a.store", 20)
+    assert found.values[::20, 0].tolist() == np.float32([1.5, 1.507, 12])[::turn].tolist()
+
+
 @pytest.mark.parametrize(("missing", "value"), [(None, 5.0), ("", "x"), ("", "5")])
 @pytest.mark.parametrize("part_rows", [10, 20])
 def test_a_static_value_in_some_rows_of_a_long_series_holds_for_all(

@@ -73,6 +73,10 @@ class Files(Source):
     def parts(self) -> Sequence[Source]:
         return self.members
 
+    @property
+    def decimal_marks(self) -> set[str]:
+        return set().union(*(member.decimal_marks for member in self.members))
+
     def _find(self, row: int) -> tuple[Source, int]:
         """The file of a row, and the row within it."""
         ends = np.cumsum(self.heights)

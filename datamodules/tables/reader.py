@@ -32,6 +32,7 @@ def read_table(
     known_covariates: Names = (),
     statics: Names = (),
     missing_values: MissingValues = (),
+    decimal: str | None = None,
     duplicates: str = "refuse",
     frequency: Frequency | None = None,
     future: Any = None,
@@ -62,16 +63,19 @@ def read_table(
 
     ``values.MISSING`` and ``missing_values``, for all columns or by column, mean "no value": an unobserved zero in a
     target, NaN in a covariate. Covariates and ``statics``, which are constant within a series, may be texts: see
-    ``SeriesSet.categories``.
+    ``SeriesSet.categories``. Numbers may be texts with decimal commas, thousands separators or units, see
+    ``datamodules.tables.numerals``; ``decimal`` tells what 1,507 is if the table does not.
 
     Raises ``InputError``, with file, line, column, value and rule, for everything that cannot be read without guessing.
     """
     roles = Roles(*map(to_tuple, (target, time, series_id, past_covariates, known_covariates, statics)))
-    _check_settings(roles, time_format, time_zone, duplicates)
+    _check_settings(roles, time_format, time_zone, duplicates, decimal)
     source = open_source(path)
     if future is not None:
         source = append_future(source, open_source(future), (*roles.texts, *roles.known_covariates))
     source.kinds = {**source.kinds, **dict.fromkeys(categorical, CATEGORIES)}
+    for part in (source, *source.parts):
+        part.decimal = decimal
     reader = ColumnReader(missing_values, [*source.notes])
     if isinstance(source, Frame) and source.index and not roles.time:
         roles = replace(roles, time=(source.index,))
@@ -92,6 +96,8 @@ def read_table(
             rows = split_columns(rows, roles.target, open_end)
         else:
             channels = roles.target
+    for part in (source, *(part for part in source.parts if part is not source)):
+        reader.note_formats(part)
     return _to_series(source, roles, rows, channels, reader, frequency)
 
 
@@ -102,13 +108,17 @@ def open_source(path: Any) -> Source:
     return open_files(path) if isinstance(path, (str, PathLike, list, tuple)) else open_frame(path)
 
 
-def _check_settings(roles: Roles, time_format: str | None, time_zone: str | None, duplicates: str) -> None:
+def _check_settings(
+    roles: Roles, time_format: str | None, time_zone: str | None, duplicates: str, decimal: str | None
+) -> None:
     for key, value in {"time_format": time_format, "time_zone": time_zone}.items():
         if value is not None and not roles.time:
             raise InputError(f"data.{key}={value} needs data.time, the column that it describes.")
     if time_zone is not None:
         check_zone(time_zone)
     check_duplicates(duplicates)
+    if decimal not in (None, ".", ","):
+        raise InputError(f"data.decimal={decimal} is unknown; it must be '.' or ','.")
 
 
 def _find_layout(source: Source, roles: Roles, layout: str, reader: ColumnReader) -> tuple[Roles, str]:

@@ -18,6 +18,7 @@ import polars as pl
 from datamodules.frequency import Frequency, infer_frequency
 from datamodules.series import SeriesSet, Shard
 from datamodules.tables.files import Files, check_same_columns
+from datamodules.tables.numerals import NumberFormat
 from datamodules.tables.reader import open_source, read_table
 from datamodules.tables.roles import Roles, find_layout, to_tuple
 from datamodules.tables.source import CsvFile, ParquetFile, Source, read_error
@@ -48,9 +49,12 @@ def read_shards(path: Any, folder: Path, rows: int, done: int, **settings: Any) 
     check_same_columns(source)
     if isinstance(source, Files):
         source.heights = heights  # by which an error message finds the file of a row
-    continues = write_shards(source, roles.resolve(source), folder, rows)
-    covariates = [*roles.past_covariates, *roles.known_covariates, *roles.statics]
-    kinds = text_kinds(_batches(source.scan().select(covariates)), settings["missing_values"]) if covariates else {}
+    roles = roles.resolve(source)
+    continues = write_shards(source, roles, folder, rows)
+    covariates = (*roles.past_covariates, *roles.known_covariates)
+    source.decimal = settings.get("decimal")
+    cells = _batches(source.scan().select(roles.numbers))
+    kinds = text_kinds(source, covariates, cells, settings["missing_values"])
     frequency: Frequency | None = None
     for number in range(len(continues)):
         if number < done and frequency is not None:
@@ -107,7 +111,7 @@ class ShardTable(Source):
         return True
 
 
-def open_shard(source: Source, folder: Path, number: int, kinds: Mapping[str, str]) -> ShardTable:
+def open_shard(source: Source, folder: Path, number: int, kinds: Mapping[str, str | NumberFormat]) -> ShardTable:
     """Open a shard that ``write_shards`` wrote; ``kinds`` are those of the text columns of the whole table."""
     files = sorted(folder.glob(f"{number}-*.parquet"), key=lambda path: int(path.stem.partition("-")[2]))
     frame = pl.concat([pl.read_parquet(path) for path in files])

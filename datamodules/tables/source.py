@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from datamodules.tables.numerals import COMMA, NumberFormat, certain_marks
 from seqmodels.errors import InputError
 
 # What spreadsheets, R, SQL, pandas and SAS write for "no value"; compared after stripping blanks.
@@ -21,6 +22,9 @@ MISSING = (
     "", "NA", "N/A", "n/a", "na", "#N/A", "<NA>", "NaN", "nan", "NAN", "NaT",
     "null", "NULL", "Null", "None", "none", "-", "--", "?", ".",
 )  # fmt: skip
+
+
+MOST_SAMPLED, MOST_CELLS = 1_000, 200_000  # columns and cells that tell the decimal marks of a table
 
 
 def clean(cells: pl.Series) -> pl.Series:
@@ -40,8 +44,9 @@ class Source(ABC):
     columns: tuple[str, ...]
     notes: tuple[str, ...] = ()
     frame: pl.DataFrame | pl.LazyFrame = field(default_factory=pl.DataFrame)  # the loaded columns
-    # Kinds of text columns, see ``values.text_kinds``, if known from more rows than the source has
-    kinds: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    # Kinds of text columns, see ``values.text_kinds``, as far as they are known
+    kinds: Mapping[str, str | NumberFormat] = field(default_factory=dict, kw_only=True)
+    decimal: str | None = field(default=None, kw_only=True)  # for numbers whose decimal mark nothing else tells
 
     @abstractmethod
     def load(self, numbers: Sequence[str], texts: Sequence[str], *, steps: bool) -> None:
@@ -76,6 +81,19 @@ class Source(ABC):
     def is_shard(self) -> bool:
         """True for a shard of a larger table: what it lacks may be in another shard."""
         return False
+
+    @cached_property
+    def decimal_marks(self) -> set[str]:
+        """Decimal marks that are certain in some text column, from the first rows and columns of the table."""
+        return set().union(*(certain_marks(clean(cells).drop_nulls().unique()) for cells in self._sample_texts()))
+
+    def _sample_texts(self) -> list[pl.Series]:
+        columns = self.columns[:MOST_SAMPLED]
+        sample = self.scan().select(columns).select(pl.col(pl.String)).head(MOST_CELLS // len(columns))
+        try:
+            return sample.collect().get_columns()
+        except (pl.exceptions.PolarsError, OSError):  # reading it will raise the same with a message
+            return []
 
     def column(self, name: str, *, categorical: bool = False) -> pl.Series:
         """Read a column; ``categorical`` casts text to Categorical, for texts that repeat such as series ids.
@@ -207,14 +225,32 @@ class CsvFile(Source):
     kept: np.ndarray | None = None
 
     def load(self, numbers: Sequence[str], texts: Sequence[str], *, steps: bool) -> None:
-        """Read the columns: ``numbers`` become Float64, or stay String if any cell is neither number nor missing."""
-        wanted = [*texts, *numbers]
+        """Read the columns: ``numbers`` become Float64, or stay String if any cell is neither number nor missing.
+
+        1.507 stays text as well if the decimal marks of the file are commas.
+        """
+        wanted, numbers = [*texts, *numbers], self._without_points(numbers)
         try:
             frame = self._read(numbers, wanted).select(wanted)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise read_error(self.name, error) from error
         frame = self._drop_blank_lines(frame, steps)
         self.frame = frame.with_columns(_to_number(frame[name]) for name in numbers)
+
+    @cached_property
+    def decimal_marks(self) -> set[str]:
+        if not any(cells.str.contains(COMMA, literal=True).any() for cells in self._sample_texts()):
+            return set()  # nothing to decide
+        return super().decimal_marks
+
+    def _without_points(self, numbers: Sequence[str]) -> list[str]:
+        """The columns without points between thousands, judged by the first rows."""
+        if COMMA not in self.decimal_marks and self.decimal != COMMA:
+            return list(numbers)
+        pointed = [
+            cells.name for cells in self._sample_texts() if cells.str.contains(r"^\D*[1-9]\d{0,2}\.\d{3}\b").any()
+        ]
+        return [name for name in numbers if name not in pointed]
 
     def scan(self) -> pl.LazyFrame:
         return pl.scan_csv(self.path, separator=self.separator, infer_schema_length=0, glob=False)

@@ -1,5 +1,7 @@
 """Columns of cells as numbers: missing values, categories, covariates, statics, and the codes of the series."""
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,10 +11,13 @@ import polars as pl
 from datamodules.arrays import chunks
 from datamodules.covariates.column import CovariateColumn
 from datamodules.precision import float32_may_lose
+from datamodules.tables.numerals import Ambiguous, NumberFormat, find_format, is_numeric
 from datamodules.tables.source import Source, clean, plural
 from seqmodels.errors import InputError
 
-NUMBERS, BOOLEANS, CATEGORIES = "numbers", "booleans", "categories"  # kinds of text columns
+BOOLEANS, CATEGORIES = "booleans", "categories"  # kinds of text columns; a NumberFormat is the third
+FEW = 20  # categories that any table may have
+MOST_DIFFERENT = 0.5  # share of the rows of a table that may have different categories
 MOST_NUMBERS = 100_000  # distinct numbers of a text column that are counted; hardly any has as many other texts
 
 Markers = Sequence[str | float]  # cells that mean "no value" in a certain table, such as -999
@@ -45,38 +50,55 @@ def to_target(table: Source, cells: pl.Series) -> np.ndarray:
     return numbers
 
 
-def to_covariate(table: Source, cells: pl.Series) -> CovariateColumn:
+def to_covariate(table: Source, cells: pl.Series, most: float = math.inf) -> CovariateColumn:
     """Numbers stay, the texts true and false become 1 and 0, other texts become categories.
 
     A text column is numeric if more than half of its distinct texts are numbers, but never if its type is categorical.
+    Raises ``InputError`` for ambiguous decimal marks, and for texts that nearly all differ, as categories do not:
+    more than ``most`` times the number of rows.
     """
     if not _is_text(cells):
         return CovariateColumn(cells.name, to_numbers(table, cells))
     text = clean(cells.cast(pl.String))
-    values = text.drop_nulls().unique()
-    kind = table.kinds.get(cells.name) or _text_kind(values, cells.dtype)
-    if kind == NUMBERS or values.is_empty():
+    values = text.drop_nulls().unique(maintain_order=True)
+    kind = table.kinds.get(cells.name) or _text_kind(table, text, values, cells.dtype)
+    if isinstance(kind, NumberFormat) or values.is_empty():
         return CovariateColumn(cells.name, to_numbers(table, cells))
     if kind == BOOLEANS:
         return CovariateColumn(cells.name, (text.str.to_lowercase() == "true").cast(pl.Float32).to_numpy())
+    if cells.dtype == pl.String and cells.name not in table.kinds:
+        _refuse_many(table.place(text.is_not_null().arg_max() or 0), values, most * (len(text) - text.null_count()))
     names = sorted(values)
     numbers = text.cast(pl.Enum(names)).to_physical().cast(pl.Float32) + 1
     return CovariateColumn(cells.name, numbers.fill_null(0).to_numpy(), tuple(names))
 
 
-def text_kinds(batches: Iterable[pl.DataFrame], missing_values: MissingValues) -> dict[str, str]:
-    """Kind of each text column, as ``to_covariate`` would find it from the rows of all batches together."""
+def text_kinds(
+    table: Source, columns: Sequence[str], batches: Iterable[pl.DataFrame], missing_values: MissingValues
+) -> dict[str, str | NumberFormat]:
+    """Kind of each text column, as ``to_covariate`` would find it from the rows of all batches together.
+
+    The table is the one of which these are the rows; ``columns`` are those with covariates.
+    """
     texts: dict[str, pl.Series] = {}
     numbers: dict[str, pl.Series] = {}
     types: dict[str, pl.DataType] = {}
+    rows: Counter[str] = Counter()
     for cells in (cells for batch in batches for cells in batch if _is_text(cells)):
         values = clean(mask_missing_values(cells, missing_values)[0].cast(pl.String)).drop_nulls()
         is_number = values.cast(pl.Float32, strict=False).is_not_null()
         types[cells.name], nothing = cells.dtype, values.clear()
+        rows[cells.name] += len(values)
         texts[cells.name] = pl.concat([texts.get(cells.name, nothing), values.filter(~is_number)]).unique()
         if len(known := numbers.get(cells.name, nothing)) < MOST_NUMBERS:
             numbers[cells.name] = pl.concat([known, values.filter(is_number)]).unique()
-    return {name: _text_kind(pl.concat([texts[name], numbers[name]]), dtype) for name, dtype in types.items()}
+    kinds = {}
+    for name, dtype in types.items():
+        values = pl.concat([texts[name], numbers[name]])
+        kinds[name] = _text_kind(table, None, values, dtype)
+        if kinds[name] == CATEGORIES and name in columns and dtype == pl.String:
+            _refuse_many(table.name, values, MOST_DIFFERENT * rows[name])
+    return kinds
 
 
 def mask_missing_values(cells: pl.Series, missing_values: MissingValues) -> tuple[pl.Series, int]:
@@ -88,7 +110,7 @@ def mask_missing_values(cells: pl.Series, missing_values: MissingValues) -> tupl
     exact = cells.dtype if cells.dtype == pl.Float32 else pl.Float64
     numbers = texts.str.strip_chars().cast(pl.Float64, strict=False).drop_nulls().cast(exact)
     text = cells.cast(pl.String).str.strip_chars() if _is_text(cells) else None
-    parsed = (cells if text is None else text).cast(exact, strict=False)
+    parsed = (cells if text is None else text.str.replace(r",0{1,2}$", "")).cast(exact, strict=False)  # -999,0
     masked = parsed.is_in(numbers).fill_null(False)
     if text is not None:
         masked |= text.is_in(texts).fill_null(False)
@@ -101,22 +123,53 @@ def _is_text(cells: pl.Series) -> bool:
 
 def _parse(table: Source, cells: pl.Series) -> pl.Series:
     text = clean(cells.cast(pl.String))
-    numbers = text.cast(pl.Float64, strict=False)
+    written = table.kinds.get(cells.name)
+    if not isinstance(written, NumberFormat):
+        values = text.drop_nulls().unique(maintain_order=True)
+        written = _certain(table, text, find_format(values, table.decimal_marks, table.decimal))
+        table.kinds = {**table.kinds, cells.name: written}
+    numbers = written.parse(text)
     wrong = (numbers.is_null() & text.is_not_null()).arg_true()
     if len(wrong):
+        row, right = wrong[0], numbers.is_not_null().arg_max()
+        like = "" if right is None or numbers[right] is None else f" like {text[right]!r} in {table.where(right)}"
         raise InputError(
-            f"{table.place(wrong[0])}: {text[wrong[0]]!r} in column {cells.name!r} is not a number "
-            "(decimal point, no thousands separator, no unit)."
+            f"{table.place(row)}: {text[row]!r} in column {cells.name!r} is not a number{like}; all must have the same"
+            " unit and decimal mark, and texts that mean no value belong in data.missing_values."
         )
     return numbers
 
 
-def _text_kind(values: pl.Series, dtype: pl.DataType) -> str:
-    """Kind of a text column with these distinct values: a typing error must not turn numbers into categories."""
-    numbers = values.cast(pl.Float32, strict=False).is_not_null().sum()
-    if dtype == pl.String and (2 * numbers > len(values) or len(values) == 0):
-        return NUMBERS
+def _text_kind(table: Source, text: pl.Series | None, values: pl.Series, dtype: pl.DataType) -> str | NumberFormat:
+    """Kind of a text column with these distinct values: a typing error must not turn numbers into categories.
+
+    ``text`` holds the rows, if they are at hand, in which a message finds the place of a value.
+    """
+    if dtype == pl.String:
+        written = find_format(values, table.decimal_marks, table.decimal)
+        if len(values) == 0 or is_numeric(values, written):
+            return _certain(table, values if text is None else text, written, has_rows=text is not None)
     return BOOLEANS if set(values.str.to_lowercase()) <= {"true", "false"} else CATEGORIES
+
+
+def _certain(table: Source, text: pl.Series, written: NumberFormat | Ambiguous, has_rows: bool = True) -> NumberFormat:
+    if isinstance(written, NumberFormat):
+        return written
+    example = pl.Series([written.example])
+    point, comma = (_certain(table, text, find_format(example, set(), mark)).parse(example)[0] for mark in ".,")
+    place = table.place((text == written.example).arg_max() or 0) if has_rows else table.name
+    raise InputError(
+        f"{place}: {written.example!r} in column {text.name!r} may be {point:g} or {comma:g}, and neither its other"
+        f" cells nor the other columns tell: set data.decimal=. for the first, 'data.decimal=\",\"' for the second."
+    )
+
+
+def _refuse_many(place: str, values: pl.Series, most: float) -> None:
+    if len(values) > max(FEW, most):
+        raise InputError(
+            f"{place}: {values[0]!r} in column {values.name!r} is not a number, and with {len(values):,} different"
+            " texts the column has nearly as many categories as rows: leave it out, or give it fewer values."
+        )
 
 
 @dataclass
@@ -158,7 +211,7 @@ class ColumnReader:
         """
         values = np.empty((rows, len(columns)), np.float32)
         for index, name in enumerate(columns):
-            column, masked = self._read_covariate(table, name)
+            column, masked = self._read_covariate(table, name, MOST_DIFFERENT)
             values = values.astype(np.float64) if float32_may_lose(column.values) else values
             values[:, index] = column.values
             self._note_missing(table, name, _is_missing(column), masked)
@@ -187,12 +240,24 @@ class ColumnReader:
                 self.notes.append(f"{table.name}: column {name!r} has no value for {len(missing):,} series{first}.")
         return values if columns else None
 
-    def _read_covariate(self, table: Source, name: str) -> tuple[CovariateColumn, int]:
+    def _read_covariate(self, table: Source, name: str, most: float = math.inf) -> tuple[CovariateColumn, int]:
         cells, masked = self.read_cells(table, name)
-        column = to_covariate(table, cells)
+        column = to_covariate(table, cells, most)
         if column.categories:
             self.categories[name] = column.categories
         return column, masked
+
+    def note_formats(self, table: Source) -> None:
+        """Add a note on numbers that are not written as a program writes them."""
+        styles: dict[str, list[str]] = {}
+        for name, written in table.kinds.items():
+            if isinstance(written, NumberFormat) and written.style:
+                number = written.parse(pl.Series([written.example]))[0]
+                styles.setdefault(written.style, []).append(f"{name!r} ({written.example!r} = {number:g})")
+        for style, columns in styles.items():
+            more = f" and {len(columns) - 3:,} more" if len(columns) > 3 else ""
+            where = f"column{'s' * (len(columns) > 1)} {', '.join(columns[:3])}{more}"
+            self.notes.append(f"{table.name}: numbers with {style} read in {where}.")
 
     def _note_missing(self, table: Source, column: str, missing: np.ndarray, masked: int) -> None:
         """Add a note if any of (rows,) ``missing`` is True; ``missing_values`` names ``masked`` of these cells."""
