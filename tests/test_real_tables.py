@@ -25,6 +25,7 @@ def test_m4_hourly_continues_in_the_test_file() -> None:
     assert (short.lengths.min(), short.lengths.max(), short.missing, short.time) == (700, 960, 0, None)
     assert short.notes == (
         "Hourly-train.csv: taken as rows: one row per series, its steps side by side (data.layout).",
+        "Hourly-train.csv: 960 steps, 'V2' ... 'V961'.",
     )
     whole = read_table([train, test], target="*", series_id="V1")
     assert whole.names == short.names and (whole.lengths - short.lengths == 48).all() and whole.missing == 0

@@ -121,7 +121,9 @@ def test_missing_values_with_one_series_per_row(tmp_path: Path) -> None:
     write(tmp_path, data="id,a,b,c,d\nx,1,-9,3,-9\ny,4,5,-9,-9\n")
     series = read_table(tmp_path / "data.csv", target="*", series_id="id", layout="rows", missing_values=[-9])
     assert values(series) == [1, 0, 3, 4, 5]
-    assert series.notes == ("data.csv: 1 missing value (first: line 2, column 'b'; 4 cells by data.missing_values).",)
+    assert series.notes[1:] == (
+        "data.csv: 1 missing value (first: line 2, column 'b'; 4 cells by data.missing_values).",
+    )
 
 
 @pytest.mark.parametrize(

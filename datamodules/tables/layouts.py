@@ -1,6 +1,9 @@
 """Layouts other than long: one series per column ("wide"), or one series per row ("rows"), as in the M4 competition."""
 
+import os
+import re
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -33,10 +36,10 @@ def read_series_per_row(table: Source, roles: Roles, reader: ColumnReader) -> Ro
     if len(table.parts) > 1 and not roles.id:
         raise InputError(f"{table.name}: data.layout=rows joins several files by series id; set data.id.")
     first, *others = table.parts
-    sheets = [_read_sheet(first, roles.resolve(first), reader)]
+    sheets = [_read_sheet(first, _find_steps(first, roles, reader), reader)]
     for part in others:  # only the first file needs the statics
         statics = tuple(name for name in roles.statics if name in part.columns)
-        sheet = _read_sheet(part, replace(roles, statics=statics).resolve(part), reader)
+        sheet = _read_sheet(part, _find_steps(part, replace(roles, statics=statics), reader), reader)
         sheets.append(_align(sheet, sheets[0]))
     spans = [_up_to_last_number(sheet.cells) for sheet in sheets]
     spans[0] &= np.logical_or.accumulate(~np.isnan(sheets[0].cells), axis=1)
@@ -62,6 +65,62 @@ def read_series_per_row(table: Source, roles: Roles, reader: ColumnReader) -> Ro
         offsets=np.concatenate([[0], lengths.cumsum()]),
         static=reader.read_statics(first, roles.statics, np.arange(len(lengths)), sheets[0].names),
     )
+
+
+MONTH = "jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|(sep|oct|nov|dec)(t?ember|t|ober|ember)?"
+
+
+def _find_steps(part: Source, roles: Roles, reader: ColumnReader) -> Roles:
+    """Resolve the roles; a target ``*`` loses columns such as a sum, whose name does not go on with those of the steps.
+
+    Raises ``InputError`` if the names of steps go on in two ways.
+    """
+    found = roles.resolve(part)
+    if not roles.has_patterns:
+        return found
+    steps, left = _split_steps(part, found.target) if "*" in roles.target else (found.target, [])
+    order = "" if _numbers_increase(steps) else ", not in the order of their numbers"
+    note = f"{part.name}: {plural(len(steps), 'step')}, {steps[0]!r} ... {steps[-1]!r}{order}"
+    if left:
+        more = f" and {len(left) - 5:,} more" if len(left) > 5 else ""
+        note += f"; left out, as the names do not go on with these: {', '.join(map(repr, left[:5]))}{more}"
+        note += """ ('data.target=["**"]' takes all)"""
+    reader.notes.append(f"{note}.")
+    return replace(found, target=steps)
+
+
+def _split_steps(part: Source, columns: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+    """The columns whose names differ only in numbers and months, and the others; all columns if these are not most."""
+    kinds: dict[str, list[str]] = {}
+    for name in columns:
+        kinds.setdefault(_pattern(name), []).append(name)
+    kinds.pop("", None)
+    first, second = (*sorted(kinds.values(), key=len, reverse=True), [], [])[:2]
+    if len(second) > 2 and 2 * len(second) >= len(first):
+        ways = [f"{names[0]!r} ... {names[-1]!r}" for names in (first, second)]
+        raise InputError(
+            f"{part.name}: the columns {ways[0]} and {ways[1]} are two kinds of steps, but data.layout=rows has one:"
+            f""" choose, like 'data.target=["{os.path.commonprefix(first)}*"]', or take all, 'data.target=["**"]'."""
+        )
+    if len(first) < 3 or 2 * len(first) < len(columns):
+        return columns, []
+    kept = set(first)
+    return tuple(first), [name for name in columns if name not in kept]
+
+
+def _pattern(name: str) -> str:
+    """The name with a sign for each number and month, "" if it has neither."""
+    text = re.sub(
+        r"\d+(?:st|nd|rd|th|\s?[ap]m)?(?![a-z])|\d+", "0", re.sub(rf"(?<![a-z])({MONTH})(?![a-z])", "0", name.lower())
+    )
+    return text if "0" in text else ""
+
+
+def _numbers_increase(steps: tuple[str, ...]) -> bool:
+    """False if each name ends in its only number and these numbers do not increase."""
+    numbers = [re.fullmatch(r"\D*(\d+)", name) for name in steps]
+    known = [int(found[1]) for found in numbers if found and _pattern(found[0]).count("0") == 1]
+    return len(known) < len(steps) or all(one < other for one, other in pairwise(known))
 
 
 def _read_sheet(part: Source, roles: Roles, reader: ColumnReader) -> Sheet:

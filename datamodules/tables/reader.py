@@ -46,10 +46,11 @@ def read_table(
     data frame of polars, pandas (an index with names or times counts as columns) or pyarrow.
 
     ``layout="long"`` has one row per step and series; the ``target`` columns are channels, and ``series_id``, one or
-    several columns, identifies the series. ``"wide"`` has one series per ``target`` column (``"*"``: every column
-    without another role) with the single channel ``value``; empty cells before its first and after its last number do
-    not belong to a series. ``"rows"`` has one series per row, see ``datamodules.tables.layouts``. ``"auto"`` chooses
-    ``rows`` for the target ``*`` with an id and without time, ``wide`` for any other ``*``, else ``long``.
+    several columns, identifies the series. ``"wide"`` has one series per ``target`` column with the single channel
+    ``value``; empty cells before its first and after its last number do not belong to a series. ``"rows"`` has one
+    series per row, see ``datamodules.tables.layouts``. ``target`` may hold patterns: ``"*"``, every column without
+    another role, ``"load_*"`` some of them, and ``"!load_total"`` takes one out. ``"auto"`` chooses ``rows`` for
+    patterns with an id and without time, ``wide`` for others, except with an id and time, else ``long``.
 
     ``time`` holds dates, datetimes (``time_format`` in strptime notation, otherwise detected) or whole numbers, in one
     column or in parts, see ``datamodules.tables.timestamps``, also for ``time_zone``; without it rows are steps in
@@ -130,7 +131,7 @@ def _find_layout(source: Source, roles: Roles, layout: str, reader: ColumnReader
     if found != "rows":
         check_same_columns(source)
         roles = roles.resolve(source)
-    named = reader.missing_values if isinstance(reader.missing_values, Mapping) and not roles.all_targets else ()
+    named = reader.missing_values if isinstance(reader.missing_values, Mapping) and not roles.has_patterns else ()
     unknown = next((name for name in named if name not in roles.numbers), None)
     if unknown is not None:
         raise InputError(

@@ -1,5 +1,6 @@
 """Roles of columns, and layouts: series below one another (long), side by side (wide), or one per row."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -34,9 +35,9 @@ class Roles:
     statics: tuple[str, ...] = ()
 
     @property
-    def all_targets(self) -> bool:
-        """True if the target is ``*``: all columns without another role."""
-        return self.target == ("*",)
+    def has_patterns(self) -> bool:
+        """True if the target is ``*``, all columns without another role, or has names with ``*`` or a leading ``!``."""
+        return any("*" in name or name.startswith("!") for name in self.target)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -50,29 +51,43 @@ class Roles:
         return (*self.target, *self.past_covariates, *self.known_covariates, *statics)
 
     def resolve(self, table: Source) -> "Roles":
-        """Replace a target ``*`` by the columns of the table that have no other role, and check all columns.
+        """Replace patterns of the target by columns that have no other role, and check all columns.
 
+        ``*`` stands for any characters, and ``!`` takes what follows out again. The name of a column is no pattern.
         Raises ``InputError`` for an unknown column, with the nearest names, and for a column with two roles.
         """
-        others = {*self.texts, *self.numbers}
-        targets = tuple(name for name in table.columns if name not in others) if self.all_targets else self.target
-        roles = replace(self, target=targets)
+        roles = replace(self, target=self._expand(table.columns)) if self.has_patterns else self
         _check_columns(table, roles)
         return roles
+
+    def _expand(self, columns: Sequence[str]) -> tuple[str, ...]:
+        others, names = {*self.texts, *self.numbers}.difference(self.target), set(columns)
+        free = [name for name in columns if name not in others]
+        found = dict.fromkeys(free if all(name.startswith("!") for name in self.target) else ())
+        for name in self.target:
+            removed = name.startswith("!") and name not in names
+            pattern = re.escape(name.removeprefix("!") if removed else name).replace(r"\*", ".*")
+            matches = [name] if name in names else [one for one in free if re.fullmatch(pattern, one, re.DOTALL)]
+            if removed and matches:
+                found = {one: None for one in found if one not in set(matches)}
+            else:
+                found |= dict.fromkeys(matches or [name])
+        return tuple(found)
 
 
 def find_layout(layout: str, roles: Roles) -> str:
     """Return the given layout or, for ``auto``, the one that the roles imply.
 
-    Several targets without an id are channels of one series; only ``*`` makes each column a series. Raises
+    Several targets without an id are channels of one series; only patterns make each column a series. Raises
     ``InputError`` for an unknown layout and for roles that do not fit the layout.
     """
     if layout == "auto":
         per_row = roles.id and not roles.time
-        layout = "long" if not roles.all_targets else "rows" if per_row else "wide"
+        per_series = roles.id and roles.time and roles.target != ("*",)
+        layout = "long" if not roles.has_patterns or per_series else "rows" if per_row else "wide"
     if layout not in LAYOUTS:
         raise InputError(f"data.layout={layout} is unknown; it must be one of auto, {', '.join(LAYOUTS)}.")
-    if layout == "long" and roles.all_targets:
+    if layout == "long" and roles.target == ("*",):
         raise InputError("data.target=* means one series per column and needs data.layout=wide.")
     unused = {"wide": ("id", "statics"), "rows": ("time", "past_covariates", "known_covariates")}.get(layout, ())
     for key in unused:
@@ -87,9 +102,10 @@ def _check_columns(table: Source, roles: Roles) -> None:
     if not roles.target:
         raise InputError(f"data.target names no column of {table.name}; at least one is needed.")
     seen: dict[str, str] = {}
+    names = set(table.columns)
     for key, columns in vars(roles).items():
         for name in columns:
-            if name not in table.columns:
+            if name not in names:
                 near = get_close_matches(name, table.columns, n=3, cutoff=0.5) or list(table.columns[:10])
                 raise InputError(
                     f"data.{key}: {table.name} has no column {name!r}; nearest: {', '.join(map(repr, near))}."
