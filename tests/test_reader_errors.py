@@ -52,10 +52,10 @@ CELL_ERRORS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "wrong year": (DAYS + "2920-01-04,4\n", TIMED, ["line 5", "2920-01-04", "absent", "check the times"]),
     "long row": ("t,y\n1,1\n2,2,3\n", TIMED, ["data.csv, line 3", "3 fields", "2 columns"]),
     "long row beside unused columns": ("t,z,y\n1,1,1\n2,2,2,3\n", TIMED, ["data.csv, line 3", "4 fields", "3 columns"]),
-    "column named twice": ("t,y,y\n1,1,1\n", TIMED, ["data.csv, line 1", "'y'", "more than once"]),
+    "column named twice": ("t,y,y\n1,1,1\n", TIMED, ["data.target: data.csv", "'y' more than once", "'y_2', 'y_3'"]),
     "header only": ("t,y\n", TIMED, ["data.csv", "no rows"]),
     "empty file": ("", TIMED, ["data.csv", "empty"]),
-    "blank first line": ("\nt,y\n1,1\n", TIMED, ["data.csv, line 1", "empty"]),
+    "blank lines": ("\n\n", TIMED, ["data.csv, line 1", "empty"]),
     "open quote": ('t,y\n"1,1\n2,2\n', TIMED, ["data.csv", "cannot be read as CSV"]),
 }  # fmt: skip
 

@@ -224,7 +224,10 @@ def _concatenate(
     first = members[0].columns
     folders = {key: values for key, values in (partitions or {}).items() if key not in first}
     notes = dict.fromkeys(note for member in members for note in member.notes)
-    return Files(name, (*first, *folders), tuple(notes), members=members, prefix=prefix, partitions=folders)
+    renamed = members[0].renamed
+    return Files(
+        name, (*first, *folders), tuple(notes), renamed=renamed, members=members, prefix=prefix, partitions=folders
+    )
 
 
 def append_future(source: Source, future: Source, needed: Sequence[str]) -> Files:

@@ -12,7 +12,7 @@ from datamodules.tables.gaps import fill_gaps
 from datamodules.tables.layouts import read_series_per_row, split_columns
 from datamodules.tables.roles import LAYOUTS, Names, Roles, find_layout, to_tuple
 from datamodules.tables.rows import Rows, check_duplicates, drop_duplicates, sort_rows
-from datamodules.tables.source import Frame, Source, open_frame
+from datamodules.tables.source import Frame, Source, drop_footer, open_frame
 from datamodules.tables.timestamps import read_timestamps
 from datamodules.tables.values import CATEGORIES, ColumnReader, MissingValues, read_series_ids
 from datamodules.timezones import check_zone
@@ -146,6 +146,8 @@ def _read_rows(
 ) -> Rows:
     """Read a table with one row per step, in file order."""
     source.load(roles.numbers, roles.texts, steps=not roles.texts)
+    for part in source.parts if roles.time else ():
+        reader.notes += drop_footer(part, roles.time[0])
     codes, names = read_series_ids(source, roles.id, reader.notes)
     time, zone = None, ""
     if roles.time:

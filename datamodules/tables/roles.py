@@ -56,7 +56,11 @@ class Roles:
         ``*`` stands for any characters, and ``!`` takes what follows out again. The name of a column is no pattern.
         Raises ``InputError`` for an unknown column, with the nearest names, and for a column with two roles.
         """
-        roles = replace(self, target=self._expand(table.columns)) if self.has_patterns else self
+        given = {key: tuple(_given_name(table, name) for name in names) for key, names in vars(self).items()}
+        roles = Roles(**given)
+        unnamed = set(table.renamed.get("", ()))
+        if self.has_patterns:
+            roles = replace(roles, target=roles._expand([name for name in table.columns if name not in unnamed]))
         _check_columns(table, roles)
         return roles
 
@@ -98,6 +102,12 @@ def find_layout(layout: str, roles: Roles) -> str:
     return layout
 
 
+def _given_name(table: Source, name: str) -> str:
+    """The name that the only column without one got."""
+    names = table.renamed.get(name, ())
+    return names[0] if len(names) == 1 else name
+
+
 def _check_columns(table: Source, roles: Roles) -> None:
     if not roles.target:
         raise InputError(f"data.target names no column of {table.name}; at least one is needed.")
@@ -105,6 +115,11 @@ def _check_columns(table: Source, roles: Roles) -> None:
     names = set(table.columns)
     for key, columns in vars(roles).items():
         for name in columns:
+            if name in table.renamed:
+                which = ", ".join(map(repr, table.renamed[name]))
+                raise InputError(
+                    f"data.{key}: {table.name} names column {name!r} more than once: choose one of {which}."
+                )
             if name not in names:
                 near = get_close_matches(name, table.columns, n=3, cutoff=0.5) or list(table.columns[:10])
                 raise InputError(

@@ -4,6 +4,7 @@ import csv
 import gzip
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -24,6 +25,7 @@ MISSING = (
 )  # fmt: skip
 
 
+MOST_TITLES = 40  # lines in which the header must be
 MOST_SAMPLED, MOST_CELLS = 1_000, 200_000  # columns and cells that tell the decimal marks of a table
 
 
@@ -43,6 +45,8 @@ class Source(ABC):
     name: str
     columns: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    # Names that the header leaves blank or repeats -> those that the columns got instead
+    renamed: Mapping[str, tuple[str, ...]] = field(default_factory=dict, kw_only=True)
     frame: pl.DataFrame | pl.LazyFrame = field(default_factory=pl.DataFrame)  # the loaded columns
     # Kinds of text columns, see ``values.text_kinds``, as far as they are known
     kinds: Mapping[str, str | NumberFormat] = field(default_factory=dict, kw_only=True)
@@ -118,6 +122,31 @@ class Source(ABC):
             return self.frame.lazy().select(column).collect().to_series()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise read_error(self.name, error) from error
+
+
+def drop_footer(table: Source, time: str) -> list[str]:
+    """Drop rows such as a total or a source at the end of a loaded table, and return a note.
+
+    The column ``time`` holds a text without a digit there, or one that begins otherwise than times do while all other
+    columns are blank.
+    """
+    frame = table.frame
+    if not isinstance(frame, pl.DataFrame) or frame.is_empty() or frame[time].dtype != pl.String:
+        return []
+    if not re.match(r"\s*\d", frame[time][0] or ""):
+        return []
+    texts: list[str] = []
+    for row in frame.tail(MOST_TITLES).reverse().iter_rows(named=True):
+        text = str(row.pop(time) or "").strip()
+        blank = not any(str(cell or "").strip() for cell in row.values())
+        if text in MISSING or text[0].isdigit() or (re.search(r"\d", text) and not blank):
+            break
+        texts.insert(0, text)
+    if not texts or len(texts) == len(frame):
+        return []
+    lines = ", ".join(f"{table.where(len(frame) - len(texts) + number)} {text!r}" for number, text in enumerate(texts))
+    table.frame = frame.head(len(frame) - len(texts))
+    return [f"{table.name}: left out below the last time: {lines}."]
 
 
 def read_error(name: str, error: Exception) -> InputError:
@@ -218,10 +247,15 @@ def open_parquet(path: Path, name: str) -> ParquetFile:
 
 @dataclass
 class CsvFile(Source):
-    """A CSV file whose header has been read; ``kept`` are the rows that remain without blank lines."""
+    """A CSV file whose header has been read; ``kept`` are the rows that remain without blank lines.
+
+    ``titles`` lines stand before the header, ``units`` rows without values follow it.
+    """
 
     path: Path = Path()
     separator: str = ","
+    titles: int = 0
+    units: int = 0
     kept: np.ndarray | None = None
 
     def load(self, numbers: Sequence[str], texts: Sequence[str], *, steps: bool) -> None:
@@ -253,7 +287,11 @@ class CsvFile(Source):
         return [name for name in numbers if name not in pointed]
 
     def scan(self) -> pl.LazyFrame:
-        return pl.scan_csv(self.path, separator=self.separator, infer_schema_length=0, glob=False)
+        names = list(self.columns) if self.renamed else None
+        return pl.scan_csv(
+            self.path, separator=self.separator, infer_schema_length=0, glob=False, new_columns=names,
+            skip_lines=self.titles, skip_rows_after_header=self.units,
+        )  # fmt: skip
 
     def where(self, row: int) -> str:
         return f"line {self._record(row)[0]}"
@@ -265,14 +303,18 @@ class CsvFile(Source):
 
     def _record(self, row: int) -> tuple[int, list[str]]:
         """First line and fields of a row."""
-        number = 1 + int(row if self.kept is None else self.kept[row])  # record 0 is the header
-        return next(islice(read_records(self.path, self.name, self.separator), number, None))
+        number = 1 + self.units + int(row if self.kept is None else self.kept[row])  # record 0 is the header
+        return next(islice(read_records(self.path, self.name, self.separator, self.titles), number, None))
 
     def _read(self, numbers: Sequence[str], wanted: Sequence[str]) -> pl.DataFrame:
+        if self.renamed:
+            self.refuse_long_rows()
+            return self.scan().select(wanted).collect()
         types = {name: pl.Float64 if name in numbers else pl.String for name in wanted}
         read = partial(
-            pl.read_csv, self.path, columns=wanted, separator=self.separator, infer_schema_length=0, glob=False
-        )
+            pl.read_csv, self.path, columns=wanted, separator=self.separator, infer_schema_length=0, glob=False,
+            skip_lines=self.titles, skip_rows_after_header=self.units,
+        )  # fmt: skip
         try:
             frame = read(schema_overrides=types)
         except pl.exceptions.ComputeError:
@@ -293,7 +335,7 @@ class CsvFile(Source):
         if lines.filter(suspect).head(1).collect(engine="streaming").is_empty():
             return
         for line, fields in read_records(
-            self.path, self.name, self.separator
+            self.path, self.name, self.separator, self.titles
         ):  # the separators counted above may be within quotes
             if len(fields) > len(self.columns):
                 raise InputError(
@@ -324,24 +366,98 @@ def _to_number(cells: pl.Series) -> pl.Series:
 def open_csv(path: Path, name: str) -> CsvFile:
     """Read the header; its most frequent character of comma, semicolon and tab is the separator.
 
-    Raises ``InputError`` for an empty first line, two columns of the same name, and a file that is damaged or not
-    UTF-8.
+    Lines before the header with fewer fields than the table, and rows of units below it, are left out with a note;
+    columns without a name, or of the same name, are numbered. Raises ``InputError`` for a file that is damaged, empty
+    or not UTF-8.
     """
-    header = next(read_records(path, name, "\n"), (1, []))[1]
-    if not header or not header[0].strip():
+    lines = [line[0].rstrip("\r\n") for _, line in islice(read_records(path, name, "\n"), MOST_TITLES)]
+    titles = _count_titles(lines)
+    if titles == len(lines):
         raise InputError(f"{name}, line 1 is empty: the first line must name the columns.")
-    unquoted = re.sub(r'"[^"]*"', "", header[0])
-    separator = max(",;\t", key=unquoted.count)  # the comma wins a tie
-    columns = next(read_records(path, name, separator))[1]
-    repeated = next((column for column in columns if columns.count(column) > 1), None)
-    if repeated is not None:
-        raise InputError(f"{name}, line 1 names column {repeated!r} more than once: column names must differ.")
-    notes = () if separator == "," else (f"{name}: columns are separated by {separator!r}.",)
-    return CsvFile(name, tuple(columns), notes, path=path, separator=separator)
+    separator = _separator(lines[titles])
+    (line, header), *records = islice(read_records(path, name, separator, titles), 10)
+    units = _count_units([fields for _, fields in records])
+    columns, renamed = _number_names(header, f"{name}, line {line}")
+    notes = [] if separator == "," else [f"{name}: columns are separated by {separator!r}."]
+    notes += _note_titles(name, lines[:titles])
+    for number, fields in records[:units]:
+        texts = ", ".join(repr(text.strip()) for text in fields if text.strip())
+        notes.append(f"{name}: line {number} holds no values and is left out: {texts}.")
+    for given, names in renamed.items():
+        why = f"names {given!r} {len(names)} times" if given else f"has {plural(len(names), 'column')} without a name"
+        notes.append(f"{name}: the header {why}: called {', '.join(map(repr, names))}, by position.")
+    return CsvFile(
+        name, columns, tuple(notes), path=path, separator=separator, titles=titles, units=units, renamed=renamed
+    )
 
 
-def read_records(path: Path, name: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """First line and fields of each record, including the header; slow, only for headers and messages.
+def _separator(line: str) -> str:
+    unquoted = re.sub(r'"[^"]*"', "", line)
+    return max(",;\t", key=unquoted.count)  # the comma wins a tie
+
+
+def _count_titles(lines: list[str]) -> int:
+    """Number of lines before the header, which has as many fields as most lines below it."""
+    filled = [number for number, line in enumerate(lines) if line.strip() and not re.fullmatch("sep=.", line.strip())]
+    if not filled:
+        return len(lines)
+    for number in filled:
+        separator = _separator(lines[number])
+        width = _width(lines[number], separator)
+        below = [_width(lines[other], separator) for other in filled if other > number]
+        named = number == filled[0] or re.match(r'[^\d"]|"\D', lines[number])
+        named = named and 2 * sum(map(bool, lines[number].split(separator))) > width
+        if width > 1 and named and 2 * below.count(width) > len(below):
+            above = [lines[other].rstrip(separator) for other in filled if other < number]
+            return number if all(_width(line, separator) < width for line in above) else filled[0]
+    return filled[0]
+
+
+def _width(line: str, separator: str) -> int:
+    return 1 + re.sub(r'"[^"]*"', "", line).count(separator)
+
+
+def _note_titles(name: str, titles: list[str]) -> list[str]:
+    texts = [line.strip(" ,;\t") for line in titles if line.strip(" ,;\t")]
+    if not texts:
+        return []
+    lines = f"lines 1 to {len(titles)}, before the header, are" if len(titles) > 1 else "line 1, before the header, is"
+    return [f"{name}: {lines} left out: {texts[0][:60]!r}{' ...' if len(texts) > 1 else ''}."]
+
+
+def _count_units(records: list[list[str]]) -> int:
+    """Number of rows below the header with texts only, such as (MW), in columns that hold numbers or times below."""
+    for count, record in enumerate(records):
+        below = [fields for fields in records[count + 1 :] if len(fields) == len(record)]
+        columns = [
+            [cell for cell in (fields[index].strip() for fields in below) if cell] for index in range(len(record))
+        ]
+        filled = [(cell.strip(), column) for cell, column in zip(record, columns, strict=True) if cell.strip()]
+        turns = any(2 * sum(map(_is_value, column)) > len(column) for _, column in filled)
+        if not turns or any(_is_value(cell) or cell in column for cell, column in filled):
+            return count
+    return 0
+
+
+def _is_value(cell: str) -> bool:
+    """True if a text begins like a number or a date, or means no value."""
+    return re.match(r"\W{0,3}\d", cell) is not None or cell in MISSING
+
+
+def _number_names(header: list[str], place: str) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Number columns without a name or of a repeated one by their positions; return also the new names of each name."""
+    counts = Counter(header)
+    unclear = {name: (name or "column") for name, count in counts.items() if count > 1 or not name.strip()}
+    columns = [f"{unclear[name]}_{place}" if name in unclear else name for place, name in enumerate(header, start=1)]
+    twice = next((name for name, count in Counter(columns).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"{place} names column {twice!r} more than once: column names must differ.")
+    pairs = list(zip(header, columns, strict=True))
+    return tuple(columns), {name: tuple(new for old, new in pairs if old == name) for name in unclear}
+
+
+def read_records(path: Path, name: str, separator: str, skip: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """First line and fields of each record after ``skip`` lines; slow, only for headers and messages.
 
     With a newline as separator, each record is a whole line.
     """
@@ -351,10 +467,10 @@ def read_records(path: Path, name: str, separator: str) -> Iterator[tuple[int, l
             if separator == "\n":
                 yield from ((number, [line]) for number, line in enumerate(stream, start=1))
                 return
-            reader = csv.reader(stream, delimiter=separator)
+            reader = csv.reader(islice(stream, skip, None), delimiter=separator)
             line = 1
             for fields in reader:
-                yield line, fields
+                yield skip + line, fields
                 line = reader.line_num + 1
     except UnicodeDecodeError as error:
         raise InputError(f"{name} is not UTF-8 text: save it with that encoding.") from error

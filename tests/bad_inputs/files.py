@@ -9,6 +9,7 @@ from bad_inputs.build import ROWS, daily, frame, lines, parquet, value, with_col
 
 PARQUET = ("data.path=data.parquet", *TIMED)
 WIDE = lines([f"{row},{value(row)},{value(row + 1)}" for row in range(ROWS)], header="t,a,b")
+THREE = with_column("z", value)
 
 CASES: dict[str, Case] = {
     "no such file": Refused(GOOD, ["data.path=absent.csv"], r"data.path=absent.csv does not exist as a file"),
@@ -19,7 +20,97 @@ CASES: dict[str, Case] = {
     "password file": Refused(GOOD, ["data.path=/etc/passwd"], r"data.path=/etc/passwd has an unknown suffix; .*\.csv"),
     "spreadsheet": Refused({"data.xlsx": b"PK"}, ["data.path=data.xlsx"], r"data.xlsx has an unknown suffix"),
     "empty file": Refused("", TIMED, r"data.csv is empty: the first line must name the columns"),
-    "blank first line": Refused("\n" + GOOD, TIMED, r"data.csv, line 1 is empty"),
+    "blank first line": Repaired("\n" + GOOD, TIMED, ""),
+    "only blank lines": Refused("\n\n", TIMED, r"data.csv, line 1 is empty"),
+    "title": Repaired("Energy report\n" + GOOD, TIMED, r"line 1, before the header, is left out: 'Energy report'"),
+    "titles and blank lines": Repaired(
+        "Energy report;;\n\nin MW;Germany\n" + THREE.replace(",", ";"),
+        TIMED,
+        r"data.csv: lines 1 to 3, before the header, are left out: 'Energy report' ...",
+    ),
+    "titles of several fields": Repaired(
+        '"Data Source","World, Bank"\n\n"Last Updated","2020-01-02"\n' + THREE,
+        TIMED,
+        r"lines 1 to 3, before the header",
+    ),
+    "address before the header": Repaired(
+        "https://www.example.org/data\n" + THREE, TIMED, r"line 1, before .*: 'https://www"
+    ),
+    "comment before the header": Repaired("# made in 2020\n" + GOOD, TIMED, r"line 1, before the .*: '# made in 2020'"),
+    "separator of a spreadsheet": Repaired(
+        "sep=;\n" + GOOD.replace(",", ";"), TIMED, r"line 1, .* is left out: 'sep='"
+    ),
+    "bad cell below a title": Refused(
+        "Energy report\n" + daily({9: "2020-01-08,x"}), TIMED, r"data.csv, line 10: 'x' in column 'y' is not a number"
+    ),
+    "row too long below a title": Refused(
+        "Energy report\n" + daily({9: "2020-01-08,1,2"}), TIMED, r"data.csv, line 10 has 3 fields, .* names 2 columns"
+    ),
+    "units below the header": Repaired(GOOD.replace("t,y\n", "t,y\n,(MW)\n"), TIMED, r"line 2 holds no .*: '\(MW\)'"),
+    "units of times": Repaired(GOOD.replace("t,y\n", "t,y\nUTC,W/m2\n"), TIMED, r"line 2 holds no .*: 'UTC', 'W/m2'"),
+    "two lines below the header": Repaired(
+        THREE.replace("t,y,z\n", "t,y,z\nTicker,AAPL,AAPL\nDate,,\n"), TIMED, r"line 3 holds no values .*: 'Date'"
+    ),
+    "units in a table of steps": Repaired(
+        lines([f"{value(row)},{row}" for row in range(ROWS)], header="y,z\nkWh,EUR"), [], r"line 2 holds no values"
+    ),
+    "bad cell below units": Refused(
+        daily({9: "2020-01-08,x"}).replace("t,y\n", "t,y\n,kWh\n"), TIMED, r"data.csv, line 10: 'x' in column 'y'"
+    ),
+    "bad first cell is no unit": Refused(
+        daily({2: "2020-01-01,x"}), TIMED, r"data.csv, line 2: 'x' in column 'y' is not"
+    ),
+    "bad first cell of a known series": Refused(
+        lines([f"{'ab'[row % 2]},{'x' if row == 0 else row}" for row in range(ROWS)], header="s,y"),
+        ["data.id=s"],
+        r"data.csv, line 2: 'x' in column 'y' is not a number",
+    ),
+    "total": Repaired(GOOD + "Total,157\n", TIMED, r"left out below the last time: line 42 'Total'"),
+    "source and remark": Repaired(
+        GOOD + '\n"* preliminary, see below",\nSource: office 2020,\n',
+        TIMED,
+        r"line 43 '\* prel.*', line 44 'Source: office",
+    ),
+    "total with its unit": Repaired(GOOD + "Sum,157 MWh\n", TIMED, r"left out below the last time: line 42 'Sum'"),
+    "total of each file": Repaired(
+        {
+            "tables/a.csv": daily(rows=20) + "Total,9\n",
+            "tables/b.csv": daily(rows=20, first="2020-01-21") + "Total,9\n",
+        },
+        ["data.path=tables", *TIMED],
+        r"tables/b.csv: left out below the last time: line 22 'Total'",
+    ),
+    "total amid the rows": Refused(daily({20: "Total,5"}), TIMED, r"data.csv, line 20: 'Total' in column 't' is not a"),
+    "bad last time": Refused(daily({41: "2020-02-9x,5"}), TIMED, r"data.csv, line 41: '2020-02-9x' in column 't'"),
+    "column without a name": Repaired(
+        with_column("", value), TIMED, r"the header has 1 column without a name: called 'column_3', by position"
+    ),
+    "separator at the end of each line": Repaired(
+        GOOD.replace("\n", ";\n").replace(",", ";"), TIMED, r"1 column without a name: called 'column_3'"
+    ),
+    "index without a name": Repaired(
+        with_column("z", value).replace("t,y", ",y"), ["data.time=", "data.target=['*']"], r"called 'column_1'", rows=80
+    ),
+    "index by its position": Repaired(GOOD.replace("t,y", ",y"), ["data.time=column_1"], r"called 'column_1'"),
+    "index left out of all columns": Repaired(
+        lines([f"{row},{value(row)},{value(row)}" for row in range(ROWS)], header=",y,z"),
+        ["data.target=['*']"],
+        r"called 'column_1'",
+        rows=80,
+    ),
+    "unused column twice": Repaired(
+        with_column("z", value, with_column("z", value)),
+        TIMED,
+        r"header names 'z' 2 times: called 'z_3', 'z_4', by position",
+    ),
+    "second column of a name": Repaired(
+        with_column("y", value), [*TIMED, "data.target=y_3"], r"header names 'y' 2 times: called 'y_2', 'y_3'"
+    ),
+    "name of two columns": Refused(
+        with_column("y", value),
+        TIMED,
+        r"data.target: data.csv names column 'y' more than once: choose one of 'y_2', 'y_3'",
+    ),
     "header only": Refused("t,y\n", TIMED, r"data.csv has a header but no rows"),
     "no header": Refused(GOOD.partition("\n")[2], TIMED, r"data.csv has no column 'y'; nearest: '2020-01-01', '1'"),
     "picture": Refused(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(99), TIMED, r"data.csv is not UTF-8 text"),
@@ -90,7 +181,9 @@ CASES: dict[str, Case] = {
     ),
     "no such column": Refused(GOOD, ["data.time=T", "data.target=yy"], r"data.target: .* no column 'yy'; nearest: 'y'"),
     "column in other case": Refused(GOOD, ["data.time=T"], r"data.time: data.csv has no column 'T'"),
-    "column twice in the header": Refused(GOOD.replace("t,y", "y,y"), TIMED, r"data.csv, line 1 names column 'y' more"),
+    "number of a column twice": Refused(
+        GOOD.replace("t,y", "y,y,y_1"), TIMED, r"data.csv, line 1 names column 'y_1' more than once"
+    ),
     "column of two roles": Refused(GOOD, ["data.time=y"], r"data.time: column 'y' is already in data.target"),
     "long row": Refused(daily({7: "2020-01-06,1,2"}), TIMED, r"data.csv, line 7 has 3 fields, .* names 2 columns"),
     "every row longer than the header": Refused(
