@@ -405,9 +405,9 @@ def _count_titles(lines: list[str]) -> int:
         separator = _separator(lines[number])
         width = _width(lines[number], separator)
         below = [_width(lines[other], separator) for other in filled if other > number]
-        named = number == filled[0] or re.match(r'[^\d"]|"\D', lines[number])
-        named = named and 2 * sum(map(bool, lines[number].split(separator))) > width
-        if width > 1 and named and 2 * below.count(width) > len(below):
+        named = number == filled[0] or re.match(r'[^\d"]|"\D', lines[number]) is not None
+        full = 2 * sum(map(bool, lines[number].split(separator))) > width
+        if width > 1 and named and full and 2 * below.count(width) > len(below):
             above = [lines[other].rstrip(separator) for other in filled if other < number]
             return number if all(_width(line, separator) < width for line in above) else filled[0]
     return filled[0]
