@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from small_runs import fit, small_module, small_waves
 
 from seqmodels.errors import InputError
+from seqmodels.inference.monte_carlo import monte_carlo
 from seqmodels.metrics import MODEL, NAIVE
 from seqmodels.training.callbacks.ema import AveragedWeights
 from seqmodels.training.callbacks.scalars import ScalarLogger
@@ -158,3 +159,11 @@ def test_a_test_stage_that_overflows_is_refused(row):
     ):
         trainer.test(module, dataloaders=data.test_dataloader(), verbose=False)
     assert "test" not in module.results
+
+
+def test_dropout_passes_that_overflow_are_refused():
+    data = small_waves()
+    module = small_module(data, dropout=0.5)
+    module.forecaster.readout.register_forward_hook(lambda part, given, made: made * math.inf)
+    with pytest.raises(InputError, match="dropout_passes: a forecast with dropout is nan or infinite"):
+        monte_carlo(module.forecaster, data.examples("validation", 2).inputs, passes=3)

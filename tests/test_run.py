@@ -14,6 +14,7 @@ from seqmodels.cli import assemble, environment
 from seqmodels.cli.launch import mask_override
 from seqmodels.errors import InputError
 from seqmodels.metrics import MODEL
+from seqmodels.report import output
 from seqmodels.report.results import result_table
 from seqmodels.report.summary import summarise_data
 from seqmodels.training.module import ForecastModule
@@ -109,25 +110,22 @@ def test_a_run_without_training_or_validation_is_an_error(change, words):
         assemble.check_validation(settings(**plain | change), 10, 3)
 
 
-@pytest.mark.parametrize(
-    ("name", "change", "words"),
-    [
-        ("EarlyStopping", {"patience": -1}, "callbacks.mine.patience is -1; it must be at least 0"),
-        ("EarlyStopping", {"mode": "max"}, "callbacks.mine.mode is max; it must be min for monitor=validation/mae"),
-        ("ModelCheckpoint", {"mode": "max"}, "callbacks.mine.mode is max; it must be min"),
-        (
-            "ModelCheckpoint",
-            {"monitor": "validation/skill"},
-            "mode is min; it must be max for monitor=validation/skill",
-        ),
-    ],
-)
-def test_callbacks_that_would_keep_the_wrong_weights_are_errors(name, change, words):
-    node = {"_target_": f"lightning.pytorch.callbacks.{name}", "monitor": "validation/mae", "mode": "min"}
-    built = assemble.build_callbacks(OmegaConf.create({"callbacks": {"mine": node, "none": None}}))
-    assert len(built) == 1
-    with pytest.raises(InputError, match=words):
-        assemble.build_callbacks(OmegaConf.create({"callbacks": {"mine": node | change}}))
+@pytest.mark.parametrize("name", ["EarlyStopping", "ModelCheckpoint"])
+@pytest.mark.parametrize(("monitor", "mode"), [("validation/mae", "max"), ("validation/skill", "min")])
+def test_callbacks_that_would_keep_the_worst_weights_are_warned_of(name, monitor, mode, capsys):
+    node = {"_target_": f"lightning.pytorch.callbacks.{name}", "monitor": monitor, "mode": mode}
+    good = node | {"mode": "min" if mode == "max" else "max"}
+    output.warn_once.cache_clear()
+    assert len(assemble.build_callbacks(OmegaConf.create({"callbacks": {"mine": good, "none": None}}))) == 1
+    assert capsys.readouterr().out == ""
+    assemble.build_callbacks(OmegaConf.create({"callbacks": {"mine": node}}))
+    assert f"warning: callbacks.mine.mode is {mode}, but the best {monitor} has mode=" in capsys.readouterr().out
+
+
+def test_a_negative_patience_is_an_error():
+    node = {"_target_": "lightning.pytorch.callbacks.EarlyStopping", "monitor": "validation/mae", "patience": -1}
+    with pytest.raises(InputError, match="callbacks.mine.patience is -1; it must be at least 0"):
+        assemble.build_callbacks(OmegaConf.create({"callbacks": {"mine": node}}))
 
 
 def test_a_checkpoint_of_other_data_is_an_error(tmp_path):

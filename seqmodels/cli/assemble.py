@@ -16,7 +16,7 @@ from seqmodels.config.build import build
 from seqmodels.errors import InputError
 from seqmodels.inference.monte_carlo import dropout_on
 from seqmodels.metrics import MEASURES
-from seqmodels.report.output import echo, show
+from seqmodels.report.output import echo, show, warn_once
 from seqmodels.report.summary import summarise_data, summarise_model
 from seqmodels.training.callbacks.interrupt import StopOnSignal
 from seqmodels.training.module import ForecastModule
@@ -134,14 +134,14 @@ def build_trainer(config: DictConfig, directory: Path, **changes: Any) -> pl.Tra
 
 
 def build_callbacks(config: DictConfig) -> list[pl.Callback]:
-    """The configured callbacks; raises InputError for settings with which they would stop or keep the wrong weights."""
+    """The configured callbacks; raises InputError for a patience below 0, warns of a mode that keeps the worst."""
     callbacks = {f"callbacks.{name}": build(node) for name, node in config.callbacks.items() if node is not None}
     modes = {f"validation/{name}": "min" if one.smaller_is_better else "max" for name, one in MEASURES.items()}
     modes["loss/validation"] = "min"
     for key, callback in callbacks.items():
         monitor, mode = str(getattr(callback, "monitor", "")), getattr(callback, "mode", "")
         if mode and mode != modes.get(monitor, mode):
-            raise InputError(f"{key}.mode is {mode}; it must be {modes[monitor]} for monitor={monitor}.")
+            warn_once(f"{key}.mode is {mode}, but the best {monitor} has mode={modes[monitor]}.")
         if getattr(callback, "patience", 0) < 0:
             raise InputError(f"{key}.patience is {getattr(callback, 'patience', None)}; it must be at least 0.")
     return list(callbacks.values())

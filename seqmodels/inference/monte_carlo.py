@@ -52,11 +52,13 @@ def monte_carlo(model: AbstractForecaster, inputs: Inputs, passes: int = 100, se
     torch's fused layers restarts its own generator. The deviation measures the uncertainty about the weights; it does
     not include the noise of the data. Source: Gal & Ghahramani 2016.
 
-    Raises InputError for a model without dropout, or fewer than two passes.
+    Raises InputError for a model without dropout, fewer than two passes, or forecasts that are not finite.
     """
     require_at_least(2, "", dropout_passes=passes)
     repeated = Inputs(*[field.repeat_interleave(passes, dim=0) for field in inputs])
     with dropout_on(model), torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         values = model.head.mean(model(repeated).forecast).unflatten(0, (-1, passes))
+    if not values.isfinite().all():
+        raise InputError("dropout_passes: a forecast with dropout is nan or infinite; lower model.backbone.dropout.")
     return Spread(values.mean(dim=1), values.std(dim=1))

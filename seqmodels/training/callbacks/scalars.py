@@ -67,6 +67,7 @@ class ScalarLogger(pl.Callback):
         metrics = trainer.callback_metrics.items()
         values = {name: float(value) for name, value in metrics if name.startswith(("validation/", "loss/validation"))}
         values |= errors_by_lead(module.results["validation"][MODEL])
+        values = {name: value for name, value in values.items() if not math.isnan(value)}
         for logger in trainer.loggers:
             logger.log_metrics(values, step=trainer.global_step)
             logger.save()
