@@ -13,12 +13,13 @@ from data import SeriesData, integers
 
 from datamodules.series import SeriesSet, Span
 from datamodules.synthetic import TrendSeason, Waves
+from seqmodels.cli.commands.describe import find_kept
 from seqmodels.description import advice, curves, decomposition, plots, profile, summaries
 from seqmodels.description.charts import charts
 from seqmodels.description.curves import Curve, sample_curves, stratified_sample
 from seqmodels.description.decomposition import analyse_channel, decompose, differencing_order, strength
 from seqmodels.description.profile import Description, DescriptionOptions, describe_data
-from seqmodels.description.seasons import usual_periods
+from seqmodels.description.seasons import Season, usual_periods
 from seqmodels.description.summaries import find_gaps, summarise_channels, summarise_columns, summarise_gaps
 from seqmodels.description.tables import describe_row, tables
 from seqmodels.errors import InputError
@@ -219,7 +220,7 @@ def test_outliers_keep_their_rows_if_the_newest_steps_begin_with_a_gap(monkeypat
 @pytest.mark.parametrize(
     ("series", "windows", "expected"),
     [
-        (daily(700), {}, (21, 7, 7)),
+        (daily(700), {}, (56, 7, 7)),
         (daily(700), {"season": 1}, (None, 10, 1)),
         (daily(60), {}, (14, 4, 7)),
         (daily(20), {}, (6, 1, 1)),
@@ -243,7 +244,7 @@ def test_suggested_settings_can_be_trained(
 def test_advice_follows_season_relevant_lags_and_available_steps() -> None:
     wide = advice.AvailableSteps(training=10_000, evaluation=1000, inside=False, many=False)
     given = {"season": None, "found": [], "available": wide}
-    for season, last_lag, window, horizon in ((7, 35, 35, 7), (7, 0, 14, 7), (24, 49, 72, 24), (365, 6, 365, 30),
+    for season, last_lag, window, horizon in ((7, 35, 56, 7), (7, 60, 63, 7), (24, 49, 192, 24), (365, 6, 365, 30),
                                               (1, 30, 60, 10)):  # fmt: skip
         found = advice.advise(last_lag=last_lag, given=season, **given)
         assert (found.window.value, found.horizon.value) == (window, horizon)
@@ -251,6 +252,52 @@ def test_advice_follows_season_relevant_lags_and_available_steps() -> None:
     narrow = wide._replace(training=60, evaluation=20)
     found = advice.advise(None, [], 35, narrow, 7)
     assert (found.window.value, found.horizon.value) == (21, 7) and "would be 35" in found.window.reason
+
+
+def test_two_of_the_longest_season_found_fit_into_the_window() -> None:
+    hours = [Season(24, "a day", 0.5), Season(168, "a week", 0.4)]
+    wide = advice.AvailableSteps(training=10_000, evaluation=1000, inside=False, many=False)
+    for training, window in ((10_000, 336), (2_000, 192), (1_000, 120), (200, 48)):
+        found = advice.advise(hours[0], hours, 30, wide._replace(training=training), None)
+        assert found.window.value == window, found.window
+
+
+def test_what_the_user_has_set_is_kept() -> None:
+    wide = advice.AvailableSteps(training=10_000, evaluation=1000, inside=False, many=False)
+    found = advice.advise(None, [], 3, wide, 7, horizon=30, window=28)
+    assert found.overrides == ["data.past_steps=28", "data.horizon=30", "data.season=7"]
+    assert found.window.reason.startswith("as data.past_steps=28 says; 63 would be suggested: 9 whole seasons; partial")
+    assert advice.advise(None, [], 3, wide, 7, horizon=30).window.value == 63  # two horizons
+    given = ["data=csv", "+data.horizon=3", "model/scaler=season", "data.past_steps_not=1"]
+    assert find_kept(given) == ["horizon", "scaler"]
+    assert find_kept(["experiment=m4/hourly"]) == ["past_steps", "horizon", "calendar", "scaler"]
+
+
+def test_breaks_after_the_training_part_are_found_and_others_are_not() -> None:
+    steps, noise = np.arange(1_000), np.random.default_rng(4).normal(size=1_000)
+    week = 100 + 10 * np.sin(2 * np.pi * steps / 7) + noise
+    fall = decomposition.find_break(week * np.where(steps < 800, 1, 0.2), 700, 7)
+    assert fall is not None and abs(fall.step - 800) <= 3 and "80% lower" in str(fall)
+    wild = decomposition.find_break(100 + noise * np.where(steps < 850, 1, 10), 700, 1)
+    assert wild is not None and wild.what.startswith("mean step") and abs(wild.step - 850) <= 5
+    quiet = (week, week + 0.1 * steps, noise.cumsum(), np.full(1_000, 3.0), week * np.where(steps < 400, 1, 0.2))
+    assert [decomposition.find_break(values, 700, 7) for values in quiet] == [None] * len(quiet)
+    assert decomposition.find_break(week[:100], 70, 7) is None  # too short
+
+
+@pytest.mark.parametrize("drifting", [True, False])
+def test_the_scaler_and_the_time_of_the_year_follow_what_was_found(drifting: bool) -> None:
+    steps, random = np.arange(2_000), np.random.default_rng(1)
+    year = 10 * np.sin(2 * np.pi * steps / 365) + 3 * np.sin(2 * np.pi * steps / 7)
+    values = np.cumsum(random.normal(size=2_000)) if drifting else year + random.normal(size=2_000)
+    series = SeriesSet(
+        values[:, None].astype(np.float32), np.array([0, 2_000]), channels=("rides",),
+        time=np.datetime64("2010-01-01", "us") + steps * np.timedelta64(1, "D"), frequency="day", season=7,
+    )  # fmt: skip
+    found = described(series, past_steps=56, horizon=14)
+    (scaler,) = (one for one in found.more if one.key == "model/scaler")
+    assert ("the level drifts" in scaler.reason) == drifting
+    assert ("data.calendar=[day_of_year]" in found.overrides) == (not drifting)
 
 
 def test_rows_after_the_training_part_do_not_change_the_advice() -> None:
@@ -261,7 +308,7 @@ def test_rows_after_the_training_part_do_not_change_the_advice() -> None:
         described(SeriesSet(values, series.offsets, channels=("rides",), time=series.time, frequency="day", season=7))
         for values in (series.values, changed)
     )
-    assert before.advice == after.advice and before.behaviours == after.behaviours
+    assert before.suggestions == after.suggestions and before.behaviours == after.behaviours
     for one, other in zip(before.channels, after.channels, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
     assert before.channels[0].values == 140
@@ -322,10 +369,9 @@ def test_the_map_of_missing_values_shows_single_gaps_and_the_end_of_series() -> 
         integers(*[9, 30, 12] * 20),
         integers(2000, channels=3),
         SeriesSet(np.ones((60, 1), np.float32), np.array([0, 60]), channels=("flat",)),
-        SeriesSet(np.zeros((60, 1), np.float32), np.array([0, 60]), ("nothing",), observed=np.zeros((60, 1), bool)),
         ragged(),
     ],
-    ids=["daily", "tiny", "panel", "channels", "constant", "unobserved", "ragged"],
+    ids=["daily", "tiny", "panel", "channels", "constant", "ragged"],
 )
 def test_all_kinds_of_data_are_described_and_drawn(series: SeriesSet) -> None:
     windows = {"past_steps": 1, "horizon": 1, "split": [2, 1, 1] if len(series.values) == 4 else [0.6, 0.2, 0.2]}

@@ -12,6 +12,8 @@ from seqmodels.report.output import pluralise
 SHORT_SEASON = 60  # steps up to which two seasons fit into a window, and the horizon is one season
 DEFAULT_HORIZON = 10  # steps, without a season
 LEAST_WINDOW = 20  # steps, without a season
+MANY_SEASONS = 8  # short ones in a window, where the training part has eight such windows
+YEARLY = {"day": "day_of_year", "business day": "day_of_year", "week": "week"}  # data.calendar by frequency
 MANY_SERIES = 20  # from here on there are enough windows even if each series gives few
 
 
@@ -29,6 +31,14 @@ class Suggestion(NamedTuple):
 
     key: str
     value: int
+    reason: str
+
+
+class Choice(NamedTuple):
+    """Like a suggestion, for a value that is no number."""
+
+    key: str
+    value: str
     reason: str
 
 
@@ -55,16 +65,29 @@ def available_steps(data: WindowDataModule) -> AvailableSteps:
 
 
 def advise(
-    season: Season | None, found: Sequence[Season], last_lag: int, available: AvailableSteps, given: int | None
+    season: Season | None,
+    found: Sequence[Season],
+    last_lag: int,
+    available: AvailableSteps,
+    given: int | None,
+    horizon: int | None = None,
+    window: int | None = None,
 ) -> Advice:
     """Suggest settings.
 
     ``found``: all seasons found; ``last_lag``: the last lag with a relevant partial autocorrelation; ``given``: the
-    season that the user set, None for "auto".
+    season that the user set, None for "auto"; ``horizon`` and ``window``: steps that the user set, which are kept.
     """
     steps = given if given is not None else season.steps if season is not None else 1
-    horizon, horizon_reason = _horizon(steps, available)
-    window, window_reason = _window(steps, last_lag, horizon, available)
+    if horizon is None:
+        horizon, horizon_reason = _horizon(steps, available)
+    else:
+        horizon_reason = f"as data.horizon={horizon} says."
+    wanted, window_reason = _window(steps, max((one.steps for one in found), default=1), last_lag, horizon, available)
+    if window is not None:
+        other = "" if window == wanted else f"; {wanted:,} would be suggested: {window_reason.rstrip('.')}"
+        window_reason = f"as data.past_steps={window} says{other}."
+    window = wanted if window is None else window
     season_reason = f"as data.season={given} says." if given is not None else _season_reason(season, found)
     return Advice(
         Suggestion("data.season", steps, season_reason),
@@ -101,14 +124,22 @@ def _horizon(season: int, available: AvailableSteps) -> tuple[int, str]:
     return wanted, f"{reason}; set how far ahead you need to know."
 
 
-def _window(season: int, last_lag: int, horizon: int, available: AvailableSteps) -> tuple[int, str]:
-    """At least two short seasons or a long one, and the relevant lags of a short one; whole seasons."""
+def _window(season: int, longest: int, last_lag: int, horizon: int, available: AvailableSteps) -> tuple[int, str]:
+    """Whole seasons: eight short ones or two of the longest found where there are rows for it, else two; or a long one.
+
+    ``longest`` season found, in steps. Relevant lags and two horizons fit in, too.
+    """
     relevant = f"partial autocorrelations are relevant up to {pluralise(last_lag, 'step')} back"
     relevant = relevant if last_lag else "no partial autocorrelation is relevant"
+    least = max(2 * horizon, last_lag)
     if season < 2:
         wanted, reason = max(LEAST_WINDOW, 2 * horizon, 2 * last_lag), f"{relevant}, and there is no season"
     else:
-        seasons = max(2, -(-last_lag // season)) if season <= SHORT_SEASON else 1
+        seasons = max(2, -(-least // season)) if season <= SHORT_SEASON else 1
+        if season <= SHORT_SEASON:
+            room = available.training // 8
+            many = max((n for n in (MANY_SEASONS * season, 2 * longest) if n <= room), default=room) // season
+            seasons = max(seasons, min(many, max(MANY_SEASONS, 2 * longest // season)))
         wanted, reason = seasons * season, f"{pluralise(seasons, 'whole season')}; {relevant}"
     most = (available.training * 9 // 10 if available.many else available.training // 2) - horizon
     if available.inside:
@@ -117,3 +148,19 @@ def _window(season: int, last_lag: int, horizon: int, available: AvailableSteps)
         return wanted, f"{reason}."
     fitting = max(1, most // season * season or most)
     return fitting, f"{reason}; that would be {wanted:,}, but the parts only have room for {fitting:,}."
+
+
+def advise_calendar(found: Sequence[Season], chosen: Advice, frequency: str) -> list[Choice]:
+    """The time of the year as a covariate, if a year was found that does not fit into a window."""
+    steps = max(chosen.season.value, chosen.window.value)
+    year = next((one for one in found if one.meaning == "a year" and one.steps > steps), None)
+    if year is None or frequency not in YEARLY:
+        return []
+    reason = f"a year of {year.steps:,} steps (correlation {year.correlation:.2f}) does not fit into the window."
+    return [Choice("data.calendar", f"[{YEARLY[frequency]}]", reason)]
+
+
+def advise_scaler(scaler: str, differences: float) -> list[Choice]:
+    """The scaler that ``model/scaler=auto`` takes with these settings, with the order of differencing."""
+    order = "" if np.isnan(differences) else f" (d = {differences:.2g})"
+    return [Choice("model/scaler", "auto", f"{scaler}{order}.")]

@@ -148,3 +148,62 @@ def find_outliers(curve: Curve, expected: np.ndarray, remainder: np.ndarray, fir
         Outlier(curve.series, curve.channel, curve.first + first + i, float(values[i]), float(expected[i]))
         for i in np.flatnonzero(far).tolist()
     ]
+
+
+BREAK_SEASONS, BREAK_STEPS = 4, 28  # on either side of a break, whichever is more
+BREAK_ERRORS = 4  # standard errors of the mean, below which a change of level may be chance
+BREAK_TIMES = 1.5  # the largest change within the training part, from which a later one is a break
+
+
+class Break(NamedTuple):
+    """Change of level or variability at ``step``: means over ``width`` steps before and after."""
+
+    what: str
+    step: int
+    width: int
+    before: float
+    after: float
+    times: float  # size, in units of the largest change within the training part
+
+    def __str__(self) -> str:
+        share = abs(self.after / self.before - 1) if self.before else float("inf")
+        change = f"{share:.0%} {'lower' if self.after < self.before else 'higher'}"
+        change = change if 0 < self.before and 0 <= self.after and share < 10 else f"{self.after:.4g}"
+        return f"the {self.what} over {self.width:,} steps is {change} ({self.after:.4g} after {self.before:.4g})"
+
+
+def find_break(values: np.ndarray, training: int, season: int) -> Break | None:
+    """The largest change of level, else of variability, after ``training`` steps; None if one before is as large.
+
+    ``values`` (n,) without gaps.
+    """
+    width = max(BREAK_STEPS, BREAK_SEASONS * season)
+    if training < 4 * width or len(values) - training < width // 2:
+        return None
+    moves = np.abs(np.diff(values, prepend=values[0]))
+    return _largest_change("mean", values, training, width) or _largest_change(
+        "mean step from one value to the next", moves, training, width, logarithmic=True
+    )
+
+
+def _largest_change(
+    what: str, values: np.ndarray, training: int, width: int, logarithmic: bool = False
+) -> Break | None:
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    means = (sums[width:] - sums[:-width]) / width
+    before, after = means[:-width], means[width:]  # of the steps before and from step ``width`` + i on
+    if logarithmic and means.min() <= 0:
+        return None
+    size = np.abs(np.log(after / before)) if logarithmic else np.abs(after - before)
+    squares = np.concatenate([[0.0], np.cumsum(np.square(values - values[:training].mean()))])
+    spread = np.maximum(0, (squares[width:] - squares[:-width]) / width - np.square(means - values[:training].mean()))
+    uncertain = BREAK_ERRORS * np.sqrt(spread / width)[width:]  # of the mean after a change
+    usual, later = size[: training - 2 * width + 1].max(), size[training - 2 * width + 1 :]
+    if not logarithmic:
+        later = np.where(later > uncertain[-len(later) :], later, 0)
+    if len(later) == 0 or later.max() <= BREAK_TIMES * usual or (logarithmic and later.max() < np.log(2)):
+        return None
+    place = training - 2 * width + 1 + int(later.argmax())
+    return Break(
+        what, place + width, width, float(before[place]), float(after[place]), float(later.max() / max(usual, 1e-300))
+    )

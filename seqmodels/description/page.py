@@ -48,9 +48,14 @@ def render_advice(description: Description) -> RenderableType:
     """Season, window and horizon, each with its reason."""
     lines = Table.grid(padding=(0, 2))
     lines.add_row(Text("Suggested", style="bold"))
-    for one in description.advice:
-        lines.add_row(one.key, Text(f"{one.value:,}"), Text(one.reason))
+    for one in description.suggestions:
+        lines.add_row(one.key, Text(format_value(one.value)), Text(one.reason))
     return lines
+
+
+def format_value(value: int | str) -> str:
+    """A number with separators, or text as it is."""
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def write(description: Description, directory: Path, most: int, command: str, warning: str) -> list[Path]:
@@ -72,13 +77,13 @@ def page(description: Description, pictures: Sequence[tuple[Chart, bytes, bytes]
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["data_url"] = data_url
+    environment.filters |= {"data_url": data_url, "setting": format_value}
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=description.data.series.source,
         facts=description.facts,
         notes=description.data.series.notes,
         left_out=[*description.left_out, *([warning] if warning else [])],
-        advice=description.advice,
+        advice=description.suggestions,
         command=command,
         tables=tables(description),
         pictures=pictures,
@@ -100,7 +105,7 @@ def figures(description: Description, command: str) -> dict[str, Any]:
         "columns": [one._asdict() for one in description.columns],
         "behaviours": [{**one._asdict(), "outliers": len(one.outliers)} for one in description.behaviours],
         "autocorrelations": [one and one._asdict() for one in description.correlograms],
-        "advice": {one.key: {"value": one.value, "reason": one.reason} for one in description.advice},
+        "advice": {one.key: {"value": one.value, "reason": one.reason} for one in description.suggestions},
         "left_out": description.left_out,
         "command": command,
     }

@@ -1,6 +1,6 @@
 """Description of a data set: summaries of all rows, and the behaviour of a sample of training curves."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,14 +8,23 @@ from omegaconf import DictConfig
 
 from datamodules.base import WindowDataModule
 from seqmodels.config.build import build
-from seqmodels.description.advice import Advice, advise, available_steps
-from seqmodels.description.curves import Curve, sample_curves
-from seqmodels.description.decomposition import Behaviour, analyse_channel, minimum_steps
+from seqmodels.description.advice import (
+    Advice,
+    Choice,
+    Suggestion,
+    advise,
+    advise_calendar,
+    advise_scaler,
+    available_steps,
+)
+from seqmodels.description.curves import Curve, channel_values, interpolate_gaps, sample_curves
+from seqmodels.description.decomposition import Behaviour, analyse_channel, find_break, minimum_steps
 from seqmodels.description.seasons import Correlogram, correlogram, find_season, last_relevant_lag, usual_periods
 from seqmodels.description.summaries import ChannelSummary, ColumnSummary, summarise_channels, summarise_columns
 from seqmodels.errors import InputError, require_at_least
-from seqmodels.report.output import join_names, pluralise
+from seqmodels.report.output import format_time, join_names, pluralise
 from seqmodels.report.summary import describe_series, format_span, overlap_warning
+from seqmodels.scalers.affine import WindowScaler, choose_scaler
 
 DEFAULT_LAGS, MAX_LAGS = 40, 1_000  # of the autocorrelation, if the curves are long enough
 
@@ -43,6 +52,19 @@ class Description(NamedTuple):
     behaviours: tuple[Behaviour, ...]  # of the channels in the sample
     correlograms: tuple[Correlogram | None, ...]
     advice: Advice
+    more: tuple[Choice, ...]  # covariates and scaler
+    breaks: tuple[str, ...]  # one sentence for each channel that changes after the training part
+
+    @property
+    def suggestions(self) -> tuple[Suggestion | Choice, ...]:
+        """All suggestions in the order in which they are shown."""
+        return (*self.advice, *self.more)
+
+    @property
+    def overrides(self) -> list[str]:
+        """The suggestions as typed on the command line, less what is the default."""
+        calendar = [f"{one.key}={one.value}" for one in self.more if one.key == "data.calendar"]
+        return [*self.advice.overrides, *calendar]
 
     @property
     def facts(self) -> tuple[tuple[str, str], ...]:
@@ -74,8 +96,13 @@ def set_up_data(node: DictConfig) -> tuple[WindowDataModule, str]:
     return data, f"Training refuses the settings as given; use the suggested ones: {refusal}"
 
 
-def describe_data(data: WindowDataModule, options: DescriptionOptions, seed: int) -> Description:
-    """Describe a DataModule that is set up; ``seed`` draws the sample."""
+def describe_data(
+    data: WindowDataModule, options: DescriptionOptions, seed: int, kept: Collection[str] = ()
+) -> Description:
+    """Describe a DataModule that is set up; ``seed`` draws the sample.
+
+    ``kept``: which of its arguments past_steps, horizon, calendar and scaler the user has set, so that they stay.
+    """
     series, span = data.series, data.spans["train"]
     curves = sample_curves(series, span, options.curves, seed)
     every_curve = [curve for channel in curves for curve in channel]
@@ -86,6 +113,13 @@ def describe_data(data: WindowDataModule, options: DescriptionOptions, seed: int
     correlograms = [correlogram(channel, lags) for channel in curves]
     behaviours = [analyse_channel(series.channels[i], channel, steps) for i, channel in enumerate(curves)]
     last_lag = max((last_relevant_lag(one) for one in correlograms if one is not None), default=0)
+    horizon, window = (getattr(data, name) if name in kept else None for name in ("horizon", "past_steps"))
+    advice = advise(season, seasons, last_lag, available_steps(data), given, horizon, window)
+    dated = series.time is not None and series.time.dtype.kind == "M"
+    more = advise_calendar(seasons, advice, series.frequency) if dated and "calendar" not in kept else []
+    if "scaler" not in kept and data.spec.mean_error:
+        orders = [one.differences for one in behaviours if not np.isnan(one.differences)]
+        more += advise_scaler(name_centre(data, advice), float(np.mean(orders)) if orders else float("nan"))
     return Description(
         data=data,
         channels=tuple(summarise_channels(series, span, seed)),
@@ -93,8 +127,48 @@ def describe_data(data: WindowDataModule, options: DescriptionOptions, seed: int
         curves=tuple(tuple(channel) for channel in curves),
         behaviours=tuple(behaviours),
         correlograms=tuple(correlograms),
-        advice=advise(season, seasons, last_lag, available_steps(data), given),
+        advice=advice,
+        more=tuple(more),
+        breaks=tuple(describe_breaks(data, every_curve, steps)),
     )
+
+
+def name_centre(data: WindowDataModule, advice: Advice) -> str:
+    """What ``model/scaler=auto`` centres forecasts on with these settings."""
+    season, spec = advice.season.value, data.spec
+    error = spec.season_error if season == spec.season else 0.0  # a season that was found repeats
+    chosen = choose_scaler(spec._replace(season=season, season_error=error, past_steps=advice.window.value))
+    if not isinstance(chosen, WindowScaler):
+        return "values come back to the mean of the training part, by which all are standardised"
+    if chosen.centre != "season":
+        return "values come back to their mean, and series differ in size, so that each window has a scale of its own"
+    if chosen.season > 1:
+        return "forecasts are corrections of the last season, which is nearer than the last value or the mean"
+    return (
+        "the level drifts, as that of a random walk or of a trend, so that forecasts are corrections of the last value"
+    )
+
+
+def describe_breaks(data: WindowDataModule, curves: Sequence[Curve], season: int) -> Iterator[str]:
+    """One sentence for each channel whose level or variability changes after training as never within it."""
+    series, stop = data.series, data.spans["train"].stop
+    for channel, name in enumerate(series.channels):
+        found = []
+        for curve in (one for one in curves if one.channel == channel):
+            end = int(series.offsets[curve.series + 1])
+            values = interpolate_gaps(channel_values(series, curve.first, end, channel))
+            change = find_break(values, int(stop[curve.series]) - curve.first, season)
+            if change is not None:
+                found.append((change, curve))
+        if found:
+            change, curve = max(found, key=lambda one: one[0].times)
+            where = (
+                format_time(series.local_time(slice(curve.first + change.step, curve.first + change.step + 1))[0])
+                if series.time is not None
+                else f"step {curve.first + change.step - int(series.offsets[curve.series]):,}"
+            )
+            some = f" of {len(found):,} of {len({one.series for one in curves}):,} series" if len(series) > 1 else ""
+            yield f"{name}{some} changes after the training part, as never within it: from {where} on, {change}."
 
 
 def choose_lags(curves: Sequence[Curve], season: int) -> int:
@@ -127,6 +201,7 @@ def _list_left_out(description: Description) -> Iterator[str]:
     series = len(description.data.series)
     if overlap := overlap_warning(description.data):
         yield overlap[0].upper() + overlap[1:]
+    yield from description.breaks
     for one in description.channels:
         if one.constant:
             where = f" of {one.constant:,} of {series:,} series" if series > 1 else ""

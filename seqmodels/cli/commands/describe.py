@@ -4,6 +4,8 @@ The keys are those of ``train`` and of ``description``; no model is built. The c
 figures and ``metrics.json``, and prints the command that trains with the suggested settings.
 """
 
+from collections.abc import Sequence
+
 from omegaconf import DictConfig
 
 from seqmodels.cli import environment
@@ -18,15 +20,24 @@ SUGGESTED = ("data.past_steps=", "data.horizon=", "data.season=")
 LEFT_OUT = (*SUGGESTED, "description.", "hydra.")  # overrides that are not repeated in the training command
 
 
+def find_kept(overrides: Sequence[str]) -> list[str]:
+    """Names of the suggested settings that the user has set, by themselves or with an experiment."""
+    given = [override.lstrip("+") for override in overrides]
+    keys = {"past_steps": "data.past_steps=", "horizon": "data.horizon=", "calendar": "data.calendar=",
+            "scaler": "model/scaler="}  # fmt: skip
+    return [name for name, key in keys.items() if any(one.startswith((key, "experiment=")) for one in given)]
+
+
 def describe(config: DictConfig, job: Job) -> None:
     """Describe the data of ``config`` in the run directory."""
     environment.prepare_process(config)
     read_plan(config)
     options = build(config.description)
     data, warning = profile.set_up_data(config.data)
-    description = profile.describe_data(data, options, config.seed)
+    kept = ["scaler"] if warning else find_kept(job.overrides)  # nothing was measured for windows of other lengths
+    description = profile.describe_data(data, options, config.seed, kept)
     environment.record(config, job.command(), job.directory)
-    command = job.train(without=LEFT_OUT, more=description.advice.overrides)
+    command = job.train(without=LEFT_OUT, more=description.overrides)
     output.show(page.summary(description, warning))
     written = page.write(description, job.directory, options.drawn, command, warning)
     output.echo(f"To train with it: {command}")
