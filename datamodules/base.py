@@ -125,6 +125,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         self.covariate_transforms = build_transforms(**self.transforms)
         self.loaders: dict[str, Loader] = {}
 
+    path: Any = None  # file, files or data frame that the series are read from
     columns: Mapping[str, Any] | None = None  # arguments of ``read_table``, for series that are read from a table
 
     @abstractmethod
@@ -138,7 +139,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     def setup(self, stage: str | None = None) -> None:
         """Build the loaders on the first call; on every call, rewind them for "fit" and move them to the device."""
         if not self.loaders:
-            self.series = choose_precision(self.read())
+            self.source_series = self.series = choose_precision(self.read())
             self.spans, self.short = self._split_series()
             self.indexes = self._index_windows()
             self.series, self.spec, errors = self._prepare_series()
@@ -184,12 +185,12 @@ class WindowDataModule(pl.LightningDataModule, ABC):
 
     def encoder(self) -> RowEncoder:
         """What a checkpoint keeps of the data, so that the trained model can read other rows; after ``setup``."""
-        path = getattr(self, "path", None)
-        plain = [str(one) for one in path] if isinstance(path, (list, tuple)) else path
+        single = isinstance(self.path, (str, PathLike))
+        several = isinstance(self.path, (list, tuple))
         return RowEncoder(
             spec=self.spec,
             columns=self.columns,
-            path=str(plain) if isinstance(plain, PathLike) else plain if isinstance(plain, (str, list)) else None,
+            path=str(self.path) if single else [str(one) for one in self.path] if several else None,
             transforms=self.transforms,
             means=self.means,
             indicators=self.indicators,

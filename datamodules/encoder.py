@@ -14,7 +14,7 @@ from datamodules.covariates.prepare import apply_preparation, build_transforms
 from datamodules.frequency import Frequency, from_dict, infer_frequency, to_dict
 from datamodules.series import SeriesSet, Span
 from datamodules.tables.reader import read_table
-from datamodules.timezones import format_time, utc_to_local
+from datamodules.timezones import format_time, local_to_utc, utc_to_local
 from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader, map_tensors
 from datamodules.windows.spec import measure_seasonal_errors
 from seqmodels.errors import InputError
@@ -101,10 +101,11 @@ class RowEncoder:
             )
         return series
 
-    def encode(self, series: SeriesSet, stop: np.ndarray) -> "EncodedRows":
+    def encode(self, series: SeriesSet, stop: np.ndarray, history: np.ndarray | None = None) -> "EncodedRows":
         """Prepare series for windows whose targets may lie anywhere; rows from ``stop`` (series,) on are the future.
 
-        The seasonal error of a series that training has not seen comes from its rows before ``stop``.
+        The seasonal error of a series that training has not seen comes from its rows before ``history``, by default
+        ``stop``.
         """
         dtype = np.float64 if self.spec.levels else np.float32  # as in training
         series = replace(series, values=series.values.astype(dtype, copy=False))
@@ -113,20 +114,29 @@ class RowEncoder:
         )
         spec = self.spec._replace(series=len(series))
         enough = _pad_rows(prepared, spec.past_steps + spec.horizon)
-        return EncodedRows(prepared, stop, SeriesTensors(enough, spec, self._units(series, stop)))
+        return EncodedRows(
+            prepared, stop, SeriesTensors(enough, spec, self._units(series, stop if history is None else history))
+        )
 
-    def encode_future(
-        self, series: SeriesSet, horizon: int | None = None, origin: np.datetime64 | int | None = None
-    ) -> "EncodedRows":
-        """Prepare series of which each ends ``horizon`` rows after its last target up to ``origin``, if that is given.
+    def extend(
+        self, series: SeriesSet, horizon: int, origin: np.datetime64 | int | None = None
+    ) -> tuple[SeriesSet, np.ndarray]:
+        """Series of which each ends in its future, and the first future row of each, (series,) int64.
 
-        Raises InputError where a known covariate lacks in these rows.
+        The future has whole horizons of the model, ``horizon`` rows at least. Up to ``origin`` if that is given, else
+        up to its last target, a series is the past. Raises InputError where a known covariate lacks in the first
+        ``horizon`` future rows, and for past covariates if there are several horizons, as these are unknown then.
         """
-        extended, stop = extend(series, horizon or self.spec.horizon, self.frequency, origin)
-        self._check_known(extended, stop)
-        if not self.spec.missing:
-            extended = fill_targets(extended, stop, self.spec.past_steps)
-        return self.encode(extended, stop)
+        blocks = -(-horizon // self.spec.horizon)
+        if blocks > 1 and series.past_covariate_names:
+            raise InputError(
+                f"horizon={horizon} is longer than the {self.spec.horizon} steps that the model was trained for, so"
+                " forecasts have to be fed back, but nothing is known of the past covariate"
+                f" {series.past_covariate_names[0]!r} after the last row; train with data.horizon={horizon}."
+            )
+        extended, stop = extend(series, blocks * self.spec.horizon, self.frequency, origin)
+        self._check_known(extended, stop, horizon)
+        return (extended if self.spec.missing else fill_targets(extended, stop, self.spec.past_steps)), stop
 
     def _units(self, series: SeriesSet, stop: np.ndarray) -> Tensor:
         known = {name: index for index, name in enumerate(self.names)}
@@ -138,15 +148,16 @@ class RowEncoder:
         units[places >= 0] = self.units[places[places >= 0]]
         return units
 
-    def _check_known(self, series: SeriesSet, stop: np.ndarray) -> None:
-        """Raise InputError for a known covariate of the table without a value at a future step.
+    def _check_known(self, series: SeriesSet, stop: np.ndarray, horizon: int) -> None:
+        """Raise InputError for a known covariate of the table without a value in the first ``horizon`` future steps.
 
         Unless values were missing in training too, where the model has seen what is put in their place.
         """
         if series.known_covariates is None:
             return
         may_lack = {*self.means, *(one.column for one in self.spec.categories if sum(one.shares) < 1 - 1e-9)}
-        future = np.arange(len(series.values)) >= np.repeat(stop, series.lengths)
+        lead = np.arange(len(series.values)) - np.repeat(stop, series.lengths)
+        future = (lead >= 0) & (lead < horizon)
         for index, name in enumerate(series.known_covariate_names):
             values = series.known_covariates[:, index]
             missing = future & ((values == 0) if name in series.categories else np.isnan(values))
@@ -240,8 +251,7 @@ def _last_past_rows(series: SeriesSet, origin: np.datetime64 | int | None) -> np
     last = _last_true(seen, series.offsets)
     if origin is None:
         return last
-    if series.time is None:
-        raise InputError(f"origin={origin} needs data.time, and {series.source} was read without.")
+    assert series.time is not None
     before = series.time <= origin
     return np.where(
         _last_true(seen & before, series.offsets) < 0, -1, np.minimum(last, _last_true(before, series.offsets))
@@ -352,6 +362,25 @@ def training_frequency(series: SeriesSet) -> Frequency | None:
     begin = int(series.offsets[longest])
     rows = slice(begin, min(begin + ROWS_FOR_FREQUENCY, int(series.offsets[longest + 1])))
     return infer_frequency(np.asarray(series.time[rows]), np.zeros(1, np.int64), series.zone)
+
+
+def parse_origin(text: str, series: SeriesSet) -> np.datetime64 | int:
+    """The time that the user calls ``text``: a date or time in the zone of the series, or a whole number.
+
+    Raises InputError for text that is neither.
+    """
+    if series.time is None:
+        raise InputError(f"origin={text} needs data.time, and {series.source} was read without.")
+    try:
+        if series.time.dtype.kind != "M":
+            return int(text)
+        local = np.array([np.datetime64(text, "us")])
+        return (local if series.zone in ("", "UTC") else local_to_utc(local, series.zone))[0]
+    except ValueError:
+        wanted = (
+            "a date or time such as 2020-02-01 or 2020-02-01T12:00" if series.time.dtype.kind == "M" else "a number"
+        )
+        raise InputError(f"origin={text} is not a time of {series.source}, which must be {wanted}.") from None
 
 
 def time_label(series: SeriesSet, row: int) -> str:

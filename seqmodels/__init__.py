@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datamodules.tables.reader import read_table as read_table
     from seqmodels.backbones.base import Backbone as Backbone
-    from seqmodels.checkpoint import load as load
-    from seqmodels.cli.notebook import TrainedModel as TrainedModel
+    from seqmodels.cli.notebook import TrainedRun as TrainedRun
     from seqmodels.cli.notebook import fit as fit
     from seqmodels.errors import InputError as InputError
     from seqmodels.forecaster import Forecaster as Forecaster
     from seqmodels.heads.base import Head as Head
     from seqmodels.heads.point import Point as Point
+    from seqmodels.inference.forecast import Forecast as Forecast
+    from seqmodels.inference.forecast import TrainedModel as TrainedModel
+    from seqmodels.inference.forecast import load as load
     from seqmodels.readouts.base import Readout as Readout
     from seqmodels.scalers.base import Scaler as Scaler
     from seqmodels.window import Inputs as Inputs
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 
 HOMES = {
     "fit": "seqmodels.cli.notebook",
-    "TrainedModel": "seqmodels.cli.notebook",
-    "load": "seqmodels.checkpoint",
+    "TrainedRun": "seqmodels.cli.notebook",
+    "load": "seqmodels.inference.forecast",
+    "TrainedModel": "seqmodels.inference.forecast",
+    "Forecast": "seqmodels.inference.forecast",
     "read_table": "datamodules.tables.reader",
     "Forecaster": "seqmodels.forecaster",
     "WindowSpec": "seqmodels.window",

@@ -1,5 +1,6 @@
 """Trained models on disk: tensors and primitives only, readable without Lightning and without the data."""
 
+import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 
 from seqmodels.config.build import build
 from seqmodels.errors import InputError
+from seqmodels.report.output import write_file
 from seqmodels.window import AbstractForecaster, WindowSpec
 
 FORMAT = 1
@@ -28,9 +30,19 @@ ALIASES = {
 KEY = "forecaster"  # where a checkpoint describes its model; also the prefix of the model's weights
 
 
-def describe(config: dict[str, Any], spec: WindowSpec) -> dict[str, Any]:
-    """The entry of a checkpoint from which the model is built again: format, config and spec, as primitives."""
-    return {"format": FORMAT, "model": config, "spec": spec.to_dict()}
+def describe(config: dict[str, Any], spec: WindowSpec, data: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The entry of a checkpoint from which the model is built again: format, config and spec, as primitives.
+
+    ``data``: what it needs of the training data to read new rows, see ``datamodules.encoder``.
+    """
+    return {"format": FORMAT, "model": config, "spec": spec.to_dict(), "data": data}
+
+
+def write(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Write a checkpoint of tensors and primitives; the file appears as a whole."""
+    content = io.BytesIO()
+    torch.save(checkpoint, content)
+    write_file(path, content.getvalue())
 
 
 def load(path: str | Path, allow: str | Sequence[str] = ()) -> AbstractForecaster:

@@ -20,7 +20,8 @@ GROUND = CONTRACT | {
 }
 NOUNS = ("seqmodels.backbones", "seqmodels.readouts", "seqmodels.heads", "seqmodels.scalers")
 CONCRETE = ("datamodules", *NOUNS, "seqmodels.baselines", "seqmodels.forecaster", "seqmodels.features")
-SERIES = {"datamodules.series", "datamodules.base"}  # the contract of series, and the DataModule for annotations
+# The contract of series, the DataModule for annotations, and the encoder of new rows
+SERIES = {"datamodules.series", "datamodules.base", "datamodules.encoder"}
 UPPER = tuple(f"seqmodels.{wing}" for wing in ("training", "inference", "report", "description", "leaks", "cli"))
 LIGHTNING = ("lightning", "pytorch_lightning", "lightning_fabric")
 LIGHTNING_USERS = ("seqmodels.training", "seqmodels.cli.assemble", "datamodules.base")
@@ -76,7 +77,7 @@ def forbidden(module: str, imported: str) -> str | None:
     ours = inside(imported, *PACKAGES)
     if inside(imported, "datamodules") and not inside(module, "datamodules"):
         if imported not in SERIES or not inside(module, *UPPER):
-            return "of datamodules, the upper floors import series and base, all others nothing"
+            return "of datamodules, the upper floors import series, base and encoder, all others nothing"
     if module in COMMANDS and inside(imported, *CONCRETE):
         return "commands import no concrete model and no concrete data"
     if inside(module, "datamodules") and inside(imported, "seqmodels") and imported not in CONTRACT:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 
-from datamodules.encoder import RowEncoder, extend, training_frequency
+from datamodules.encoder import EncodedRows, RowEncoder, extend, training_frequency
 from datamodules.series import SeriesSet
 from datamodules.table import Table
 from datamodules.timezones import utc_to_local
@@ -69,6 +69,11 @@ def stored(data: Table) -> RowEncoder:
     return RowEncoder.from_dict(data.encoder().to_dict(), data.spec)
 
 
+def encode_future(encoder: RowEncoder, series: SeriesSet, origin: Any = None) -> EncodedRows:
+    extended, stop = encoder.extend(series, encoder.spec.horizon, origin)
+    return encoder.encode(extended, stop)
+
+
 def last_inputs(data: Table) -> Inputs:
     """Inputs of the last test window of each series."""
     loader = data.loaders["test"]
@@ -98,7 +103,7 @@ def test_a_past_origin_gives_the_window_of_the_test_part(changes: dict[str, Any]
         sales=pl.when(pl.col("day") > origin).then(-1e6).otherwise(pl.col("sales")),
         visitors=pl.when(pl.col("day") > origin).then(-1e6).otherwise(pl.col("visitors")),
     )
-    encoded = encoder.encode_future(encoder.read(changed), origin=np.datetime64(origin))
+    encoded = encode_future(encoder, encoder.read(changed), origin=np.datetime64(origin))
     (window,) = encoded.last_windows()
     for name, wanted in last_inputs(data)._asdict().items():
         torch.testing.assert_close(getattr(window.inputs, name), wanted, rtol=0, atol=0, msg=name)
@@ -112,8 +117,8 @@ def test_the_future_after_the_last_row_has_dates_calendar_and_known_covariates()
     past = frame.join(ends.select("shop", "day"), on=["shop", "day"], how="anti")
     future = ends.select("shop", "day", "price", "offer")
     empty = ends.with_columns(sales=None, visitors=None)
-    given = encoder.encode_future(encoder.read(past, future=future))
-    appended = encoder.encode_future(encoder.read(pl.concat([past, empty], how="vertical_relaxed")))
+    given = encode_future(encoder, encoder.read(past, future=future))
+    appended = encode_future(encoder, encoder.read(pl.concat([past, empty], how="vertical_relaxed")))
     for one, other in zip(given.last_windows(), appended.last_windows(), strict=True):
         for name, wanted in one.inputs._asdict().items():
             torch.testing.assert_close(getattr(other.inputs, name), wanted, rtol=0, atol=0, msg=name)
@@ -126,7 +131,7 @@ def test_a_known_covariate_without_a_future_value_is_refused_with_column_series_
     frame = shops()
     encoder = stored(set_up(frame))
     with pytest.raises(InputError, match=r"'price' has no value at 2021-06-29 of series 'north'.*future=FILE"):
-        encoder.encode_future(encoder.read(frame))
+        encode_future(encoder, encoder.read(frame))
     future = pl.DataFrame({"shop": ["north"], "day": [date(2021, 6, 29)]})
     with pytest.raises(InputError, match="no column 'price'"):
         encoder.read(frame, future=future)
@@ -139,7 +144,7 @@ def test_an_unseen_series_has_the_unit_of_its_own_history_and_unknown_categories
         shop=pl.lit("new"), sales=3 * pl.col("sales"), city=pl.lit("Bonn")
     )
     origin = frame["day"].max() - np.timedelta64(HORIZON, "D").astype(object)
-    encoded = encoder.encode_future(encoder.read(other), origin=np.datetime64(origin))
+    encoded = encode_future(encoder, encoder.read(other), origin=np.datetime64(origin))
     (window,) = encoded.last_windows()
     values = other.filter(pl.col("day") <= origin)["sales"].to_numpy()
     assert float(window.inputs.seasonal_error[0, 0]) == pytest.approx(np.abs(values[7:] - values[:-7]).mean(), rel=1e-5)
@@ -151,10 +156,10 @@ def test_a_covariate_of_another_kind_is_refused() -> None:
     encoder = stored(set_up(shops()))
     numbers = shops().with_columns(offer=pl.lit(1.5))
     with pytest.raises(InputError, match="'offer' held categories in training"):
-        encoder.encode_future(encoder.read(numbers), origin=np.datetime64("2021-06-01"))
+        encode_future(encoder, encoder.read(numbers), origin=np.datetime64("2021-06-01"))
     texts = shops().with_columns(price=pl.lit("cheap"))
     with pytest.raises(InputError, match="'price' held numbers in training"):
-        encoder.encode_future(encoder.read(texts), origin=np.datetime64("2021-06-01"))
+        encode_future(encoder, encoder.read(texts), origin=np.datetime64("2021-06-01"))
 
 
 @pytest.mark.parametrize(
@@ -201,12 +206,12 @@ def test_short_series_are_padded_or_shorter(rows: int) -> None:
     plain = {"past_covariates": [], "known_covariates": [], "statics": [], "lags": [], "rolling": [], "id": None}
     frame = shops().filter(pl.col("shop") == "north")
     encoder = stored(set_up(frame, **plain))
-    (window,) = encoder.encode_future(encoder.read(frame[-rows:])).last_windows()
+    (window,) = encode_future(encoder, encoder.read(frame[-rows:])).last_windows()
     kept = min(rows, PAST)
     assert window.inputs.past_target.shape[1] == kept
     np.testing.assert_allclose(window.inputs.past_target[0, :, 0], frame["sales"].to_numpy()[-kept:], rtol=1e-6)
     masked = RowEncoder.from_dict(encoder.to_dict(), encoder.spec._replace(missing=True))
-    (window,) = masked.encode_future(masked.read(frame[-rows:])).last_windows()
+    (window,) = encode_future(masked, masked.read(frame[-rows:])).last_windows()
     assert window.inputs.past_observed[0, :, 0].sum() == kept and window.inputs.past_target.shape[1] == PAST
 
 
@@ -214,7 +219,7 @@ def test_missing_values_are_filled_for_a_model_that_has_seen_none() -> None:
     plain = {"past_covariates": [], "known_covariates": [], "statics": [], "lags": [], "rolling": []}
     encoder = stored(set_up(shops(), **plain))
     gaps = shops().with_columns(sales=pl.when(pl.int_range(pl.len()) % DAYS == DAYS - 4).then(None).otherwise("sales"))
-    encoded = encoder.encode_future(encoder.read(gaps))
+    encoded = encode_future(encoder, encoder.read(gaps))
     (window,) = encoded.last_windows()
     assert bool(window.inputs.past_observed.all())
     np.testing.assert_array_equal(window.inputs.past_target[:, -4], window.inputs.past_target[:, -5])

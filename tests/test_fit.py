@@ -66,7 +66,8 @@ def test_fit_equals_the_command_train(rides: pd.DataFrame, place: Path, capsys: 
         (place / "fitted/command.txt").read_text().startswith("seqmodels.fit('rides.csv', model='gru', target='rides'")
     )
     shown, table = ([line.rstrip() for line in text.splitlines()] for text in (ended.out, repr(trained)))
-    assert shown[-1 - len(table) : -1] == table, "the last line names the run directory"
+    place = shown.index(table[1]) - 1
+    assert shown[place : place + len(table)] == table, "the table is printed as it is shown"
     assert trained.value == both[0]["monitor"]["value"]
 
 
@@ -91,13 +92,17 @@ def test_a_trained_model_loads_in_another_process(rides: pd.DataFrame, place: Pa
     loaded = sm.load(trained.checkpoint)
     with torch.no_grad():
         again = loaded(inputs)
-    assert isinstance(loaded, sm.Forecaster)
+    assert isinstance(loaded.model, sm.Forecaster) and loaded.spec == trained.spec
     assert torch.equal(getattr(again, "forecast", again), getattr(expected, "forecast", expected))
 
 
-def test_a_model_without_weights_has_a_table_and_no_checkpoint(rides: pd.DataFrame, place: Path) -> None:
+def test_a_model_without_weights_has_a_table_and_a_checkpoint_to_forecast_with(
+    rides: pd.DataFrame, place: Path
+) -> None:
     trained = sm.fit(rides, target="rides", time="day", model="seasonal_naive", **SHORT)
-    assert trained.checkpoint is None and trained.table["row"].to_list()[0] == "seasonal_naive"
+    assert trained.checkpoint is not None and trained.table["row"].to_list()[0] == "seasonal_naive"
+    forecast = sm.load(trained.checkpoint).forecast(rides)
+    np.testing.assert_allclose(forecast.mean[0, :, 0], rides["rides"].to_numpy()[-7:], rtol=1e-6)
 
 
 def test_all_ways_to_set_a_key(rides: pd.DataFrame, place: Path) -> None:

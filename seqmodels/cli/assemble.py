@@ -83,6 +83,7 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
         scheduler=build(config.scheduler),
         monitor=monitor,
         seasonal_errors=datamodule.seasonal_errors,
+        data=datamodule.encoder().to_dict(),
     )
     show(summarise_model(module.forecaster, datamodule.spec.past_steps, name))
     if plan.dropout_passes and module.trainable:

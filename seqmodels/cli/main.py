@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -13,6 +14,7 @@ class Command(NamedTuple):
     function: str  # "module:name" below seqmodels.cli.commands
     config: str
     summary: str
+    positional: str = ""  # key of an argument that may be given without its key, before all others
 
     def run(self, *arguments: Any) -> Any:
         """Import the function and call it."""
@@ -22,6 +24,9 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command("train:train", "train", "train a model, test its best weights, write a run directory"),
+    "forecast": Command(
+        "forecast:forecast", "forecast", "forecast the steps after the last row, with a trained model", positional="run"
+    ),
     "describe": Command("describe:describe", "describe", "look at data before training, and get a window suggested"),
     "check": Command("check:check", "check", "prove that nothing of the future leaks into training or inputs"),
     "find-lr": Command("find_lr:find_lr", "find_lr", "suggest a learning rate by training with rising ones"),
@@ -61,7 +66,16 @@ def main(arguments: Sequence[str] | None = None, program: str = "") -> NoReturn:
         sys.exit(command.run(rest))
     from seqmodels.cli.launch import launch
 
-    launch(command.run, command.config, program or f"seqmodels {name}", rest)
+    launch(command.run, command.config, program or f"seqmodels {name}", _name_positional(command, rest))
+
+
+def _name_positional(command: Command, arguments: Sequence[str]) -> Sequence[str]:
+    """The arguments, the first one with its key if the command takes it without."""
+    first, *others = [*arguments] or [""]
+    if not command.positional or not first or first.startswith("-") or re.match(r"[+~]*[\w./@]+=", first):
+        return arguments
+    quoted = first.replace("\\", "\\\\").replace("'", "\\'")
+    return [f"{command.positional}='{quoted}'", *others]
 
 
 def package_version() -> str:

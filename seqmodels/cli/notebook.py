@@ -16,6 +16,7 @@ import torch
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -27,33 +28,29 @@ from seqmodels.config.check import check
 from seqmodels.config.compose import packaged_folder, private_hydra
 from seqmodels.config.targets import nearest
 from seqmodels.errors import InputError
+from seqmodels.inference.forecast import Forecast, TrainedModel
 from seqmodels.report.output import echo, to_text
 from seqmodels.signals import Interrupted, handled_by, raise_at_once
+from seqmodels.training.callbacks.figures import draw_forecasts
 from seqmodels.training.run import Run
-from seqmodels.window import AbstractForecaster
 
 DATA = "csv"  # the option of the group data that reads tables
 GROUPS = ("model", "optimizer", "scheduler", "trainer", "callbacks", "logger", "experiment", "debug")
 
 
-@dataclass(frozen=True)
-class TrainedModel:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainedRun(TrainedModel):
     """Result of ``fit``: the trained model, its result table and its run directory.
 
-    ``model`` holds the weights of the best checkpoint and is in evaluation mode. ``table`` has one row per stage and
-    forecast (the model, naive, seasonal naive), with MAE, RMSE, MSE, MASE, skill and the number of windows.
-    ``value`` is the monitored metric on the validation windows.
+    ``value`` is the monitored metric on the validation windows. ``checkpoint``: the best one, for ``seqmodels.load``.
     """
 
     run: Run
     value: float
 
     @property
-    def model(self) -> AbstractForecaster:
-        return self.run.module.forecaster.eval()
-
-    @property
     def table(self) -> pl.DataFrame:
+        """One row per stage, channel and forecast (the model, naive, seasonal naive), with measures and windows."""
         return pl.DataFrame(self.run.rows)
 
     @property
@@ -61,10 +58,13 @@ class TrainedModel:
         """The run directory: config, metrics, checkpoints, figures, TensorBoard events."""
         return self.run.directory
 
-    @property
-    def checkpoint(self) -> Path | None:
-        """The best checkpoint, for ``seqmodels.load``; None for a model without weights."""
-        return self.run.best_checkpoint
+    def forecast(self, rows: Any = None, **settings: Any) -> Forecast:
+        """Forecast the steps after the last row, by default of the training data; see ``TrainedModel.forecast``."""
+        return super().forecast(self.run.data.path if rows is None else rows, **settings)
+
+    def plot(self, stage: str = "test", windows: int = 6) -> Figure:
+        """Forecasts on windows spread evenly over a stage, beside the truth and the naive forecast."""
+        return draw_forecasts(self.run.module, self.run.data, stage, windows, f"{stage.capitalize()} forecasts")
 
     def __repr__(self) -> str:
         return to_text(self.run.result_table())
@@ -79,7 +79,7 @@ def fit(
     model: str = "lstm",
     directory: str | PathLike[str] | None = None,
     **overrides: Any,
-) -> TrainedModel:
+) -> TrainedRun:
     """Train a model on a table, test its best weights beside the naive forecasts, and write a run directory.
 
     ``data`` is a data frame of pandas or polars, an Arrow table, or a value of ``data.path``: a CSV or Parquet file, a
@@ -105,7 +105,7 @@ def fit(
     try:
         with _restore_globals(), handled_by(raise_at_once):
             run, value = run_training(config, folder, model, _call(path, {"model": model, **settings}), _resume, **made)
-        return TrainedModel(run, value)
+        return TrainedRun(**vars(run.trained()), run=run, value=value)
     except Interrupted as stop:
         stopped = stop
     echo(str(stopped))

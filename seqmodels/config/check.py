@@ -188,7 +188,8 @@ def check(config: Any, defaults: Iterable[str], supplied: Mapping[str, Collectio
 def _check_root(value: Any, name: str, checker: "NodeCheck", supplied: Collection[str]) -> None:
     """Check the value of a top-level key; a group of nodes holds only nodes, and null for those that are disabled."""
     place = ROOTS.get(name)
-    if place is None or not isinstance(value, Mapping):
+    rows_only = name == "data" and isinstance(value, Mapping) and set(value) == {"path"}  # of seqmodels forecast
+    if place is None or rows_only or not isinstance(value, Mapping):
         checker.refuse_nodes(value, name)
     elif name not in GROUPS:
         checker.check_node(value, place, name, supplied)

@@ -14,6 +14,7 @@ from seqmodels.baselines import Naive, SeasonalNaive
 from seqmodels.checkpoint import KEY, describe
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
+from seqmodels.inference.calibration import ErrorSample
 from seqmodels.metrics import MODEL, NAIVE, SEASONAL_NAIVE, ErrorTable, ForecastErrors
 from seqmodels.report.output import join_names, warn_once
 from seqmodels.training.stateful import CarriedState, as_windows
@@ -37,7 +38,8 @@ class IntervalSums:
 class ForecastModule(pl.LightningModule):
     """Trains ``forecaster`` on windows and measures it beside the naive and seasonal naive forecasts.
 
-    ``config``: the plain configuration that the forecaster was built from, kept in the checkpoint. ``optimizer`` takes
+    ``config``: the plain configuration that the forecaster was built from, and ``data``: what it needs to read new rows
+    (``datamodules.encoder``); both are kept in the checkpoint. ``optimizer`` takes
     the parameters; ``scheduler`` takes the optimizer (and ``total_steps`` or ``T_max`` if it has such an argument). It
     is stepped with every optimizer step; ReduceLROnPlateau after every epoch with a validation, on ``monitor``.
 
@@ -59,10 +61,11 @@ class ForecastModule(pl.LightningModule):
         scheduler: Callable[..., Any] | None = None,
         monitor: str = "validation/mase",
         seasonal_errors: Tensor | None = None,
+        data: dict[str, Any] | None = None,
     ):
         super().__init__()
         self.forecaster = forecaster
-        self.spec, self.config, self.monitor = spec, config, monitor
+        self.spec, self.config, self.monitor, self.data = spec, config, monitor, data
         self.optimizer, self.scheduler = optimizer, scheduler
         seasonal = 1 < spec.season <= spec.past_steps  # else no window holds a whole season
         naive = [Naive(spec), SeasonalNaive(spec)] if seasonal else [Naive(spec)]
@@ -75,6 +78,7 @@ class ForecastModule(pl.LightningModule):
         self.results: dict[str, dict[str, ErrorTable]] = {}  # by stage, then by row of the table
         self.measured: dict[str, int] = {}  # windows behind the results of each stage
         self.stage = "test"  # what the test loop is measuring
+        self.sample: ErrorSample | None = None  # takes the errors that the test loop measures
         self.best_epoch: int | None = None  # of the weights put back after fitting
         self.follows_progress = getattr(getattr(forecaster, "readout", None), "teacher_forced", False)
         self.progresses = True  # True if ``forecaster.progress`` rises during training
@@ -261,7 +265,7 @@ class ForecastModule(pl.LightningModule):
                 f"the weights {bad[0]} became nan or infinite by step {self.global_step:,}, in epoch"
                 f" {self.current_epoch + 1:,}, and no checkpoint of them is kept; {self._remedy()}."
             )
-        checkpoint[KEY] = describe(self.config, self.spec)
+        checkpoint[KEY] = describe(self.config, self.spec, self.data)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raise InputError if a resumed run has another number of steps than its schedule was planned for."""
@@ -283,6 +287,8 @@ class ForecastModule(pl.LightningModule):
             forecast = (output if name == MODEL else model(window.inputs)).forecast
             given = model.head.mean(forecast)[:, -1]
             self.errors[name].to(given.device).update(given, window.inputs, window.targets)
+            if name == MODEL and self.sample is not None:
+                self.sample.add(given, window)
 
     def _describe_not_finite(self, row: str, channels: list[str], stage: str) -> str:
         """Error message for forecasts of a row that are NaN or infinite."""

@@ -11,8 +11,10 @@ import lightning.pytorch as pl
 from rich.console import RenderableType
 
 from datamodules.base import WindowDataModule
-from seqmodels.checkpoint import KEY, load, read
+from seqmodels.checkpoint import KEY, load, read, write
 from seqmodels.errors import InputError
+from seqmodels.inference.calibration import Calibration, ErrorSample
+from seqmodels.inference.forecast import TrainedModel, write_forecast
 from seqmodels.metrics import MEASURES, MODEL
 from seqmodels.report.output import echo, format_number, pluralise, show
 from seqmodels.report.results import result_rows, result_table, write_results
@@ -35,7 +37,8 @@ class Plan:
 
     ``monitor`` decides which checkpoint is the best, when to stop early, and what a sweep ranks by.
     ``optimizer_steps``: length of training where the trainer sets none. ``dropout_passes``: forecasts with dropout left
-    on behind the error bars of figures; 0 for none. ``ckpt_path``: checkpoint to resume from.
+    on behind the error bars of figures; 0 for none. ``ckpt_path``: checkpoint to resume from. ``forecast``: if True, a
+    run on a table ends with a forecast of the steps after its last row.
     """
 
     seed: int = 0
@@ -44,6 +47,7 @@ class Plan:
     monitor: str = "validation/mase"
     dropout_passes: int = 0
     ckpt_path: str | None = None
+    forecast: bool = True
 
     def __post_init__(self) -> None:
         if self.monitor not in monitors():
@@ -72,6 +76,7 @@ class Run:
     trainer: pl.Trainer
     plan: Plan
     started: float = field(default_factory=time.monotonic)
+    calibration: Calibration | None = None  # of the kept weights, once they were evaluated
 
     def complete(self, settings: Mapping[str, Any]) -> float:
         """Fit, measure, show and write everything; the monitored value of the kept weights on the validation windows.
@@ -84,6 +89,9 @@ class Run:
         show(self.result_table())
         passes = self.plan.dropout_passes
         figures.save_final_figures(self.module, self.data, self.directory / "figures", dropout_passes=passes)
+        self.keep_calibration()
+        if self.plan.forecast and self.data.columns is not None:
+            self.forecast()
         return self.write(settings)
 
     def fit(self) -> None:
@@ -124,7 +132,9 @@ class Run:
 
     @property
     def best_checkpoint(self) -> Path | None:
-        """The checkpoint with the best monitored value, if one is kept."""
+        """The checkpoint with the best monitored value; that of a model without weights, once written; None if none."""
+        if not self.module.trainable:
+            return self.best_checkpoint_path if self.best_checkpoint_path.is_file() else None
         keeper = self.trainer.checkpoint_callback
         path = getattr(keeper, "best_model_path", "") if getattr(keeper, "monitor", None) else ""
         return Path(path) if path else None
@@ -150,10 +160,46 @@ class Run:
 
     def evaluate(self) -> None:
         """Measure the model and the naive forecasts on the validation and test windows, into ``module.results``."""
+        module, spec = self.module, self.data.spec
+        sample = ErrorSample(self.data.windows["validation"], spec.horizon, len(spec.channels))
         for stage in ("validation", "test"):
-            self.module.stage = stage
+            module.stage, module.sample = stage, sample if stage == "validation" else None
             if self.data.windows[stage]:
-                self.trainer.test(self.module, dataloaders=self.data.loaders[stage], verbose=False)
+                self.trainer.test(module, dataloaders=self.data.loaders[stage], verbose=False)
+        self.calibration = sample.calibrate()
+
+    def keep_calibration(self) -> None:
+        """Add the calibration to the best checkpoint; a model of a table without weights gets its checkpoint now."""
+        if not self.module.trainable and self.data.columns is not None:
+            self.best_checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
+            saved: dict[str, Any] = {"state_dict": self.module.state_dict(), "epoch": -1, "global_step": 0}
+            self.module.on_save_checkpoint(saved)
+        elif self.best_checkpoint is not None:
+            saved = read(self.best_checkpoint)
+        else:
+            return
+        saved[KEY]["calibration"] = None if self.calibration is None else self.calibration.to_dict()
+        write(self.best_checkpoint or self.best_checkpoint_path, saved)
+
+    @property
+    def best_checkpoint_path(self) -> Path:
+        """The file of the best checkpoint in the run directory."""
+        return self.directory / "checkpoints" / "best.ckpt"
+
+    def trained(self) -> TrainedModel:
+        """The trained model, on the CPU, with what it needs to forecast."""
+        model = self.module.forecaster.cpu().eval()
+        return TrainedModel(model, self.data.encoder(), self.calibration, self.best_checkpoint)
+
+    def forecast(self) -> None:
+        """Show the forecast of the steps after the last row, and write it as a table and a picture."""
+        try:
+            forecast = self.trained().forecast_series(self.data.source_series)
+        except InputError as error:
+            echo(f"No forecast of the future: {error}")
+            return
+        show(forecast)
+        write_forecast(forecast, self.directory / "forecast.csv", self.directory / "figures" / "forecast_future.png")
 
     def result_table(self) -> RenderableType:
         """The errors of the model and of the naive forecasts, for the terminal."""

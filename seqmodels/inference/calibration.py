@@ -1,0 +1,95 @@
+"""Bands around forecasts, from the errors on the validation windows: split conformal prediction.
+
+Source: Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", 2005, chapter 4; locally weighted by the
+scale of each series as in Lei et al., "Distribution-free predictive inference for regression", 2018, section 5.2. We
+take one quantile of the signed errors for each level, so that bands need not be symmetric.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from seqmodels.errors import InputError
+from seqmodels.window import Window
+
+LEVELS = tuple(step / 40 for step in range(1, 40))  # 0.025, 0.05 ... 0.975
+FEWEST_ERRORS = 20  # fewer say too little of a tail
+MOST_VALUES = 2**24  # errors kept for the quantiles; of more windows, evenly spread ones are taken
+
+
+class Calibration(NamedTuple):
+    """Quantiles of the validation errors by lead and channel, in units of the seasonal error of each series."""
+
+    levels: tuple[float, ...]
+    offsets: Tensor  # (levels, H, C) float32
+    windows: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Tensors and primitives, for a checkpoint."""
+        return {"levels": list(self.levels), "offsets": self.offsets, "windows": self.windows}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "Calibration":
+        """Inverse of ``to_dict``."""
+        return cls(tuple(plain["levels"]), plain["offsets"], plain["windows"])
+
+    def quantiles(self, mean: Tensor, unit: Tensor, levels: Sequence[float]) -> Tensor:
+        """Quantile forecasts (B, H, C, Q) around ``mean`` (B, H, C); ``unit`` (B, C) is the seasonal error.
+
+        Raises InputError for a level outside the calibrated range.
+        """
+        return mean[..., None] + unit[:, None, :, None] * self._at(levels).to(mean).permute(1, 2, 0)
+
+    def _at(self, levels: Sequence[float]) -> Tensor:
+        """Offsets of these levels, linear between the calibrated ones, (Q, H, C)."""
+        lowest, highest = self.levels[0], self.levels[-1]
+        for level in levels:
+            if not lowest <= level <= highest:
+                raise InputError(f"levels holds {level}; a level must lie between {lowest} and {highest}.")
+        known, wanted = torch.tensor(self.levels), torch.tensor(list(levels), dtype=torch.float32)
+        upper = torch.searchsorted(known, wanted).clamp(1, len(known) - 1)
+        share = ((wanted - known[upper - 1]) / (known[upper] - known[upper - 1])).clamp(0, 1)[:, None, None]
+        return torch.lerp(self.offsets[upper - 1], self.offsets[upper], share)
+
+
+class ErrorSample:
+    """Errors of the forecasts on windows that the weights were not fitted to, gathered batch by batch.
+
+    ``windows`` is their number; of very many, evenly spread ones are kept.
+    """
+
+    def __init__(self, windows: int, horizon: int, channels: int):
+        self.every = max(1, math.ceil(windows * horizon * channels / MOST_VALUES))
+        self.seen, self.errors = 0, [torch.empty(0, horizon, channels)]
+
+    def add(self, forecast: Tensor, window: Window) -> None:
+        """Add the forecasts (B, H, C) from the last origin of a batch, in the data's own units."""
+        first, self.seen = -self.seen % self.every, self.seen + len(forecast)
+        kept = slice(first, None, self.every)
+        inputs, (target, observed) = window.inputs, window.targets
+        errors = (target[kept] - forecast[kept]) / inputs.seasonal_error[kept, None]
+        self.errors.append(errors.masked_fill(~observed[kept], math.nan).float().cpu())
+
+    def calibrate(self) -> Calibration | None:
+        """Quantiles of the errors; None unless every lead and channel has ``FEWEST_ERRORS`` of them."""
+        errors = torch.cat(self.errors)
+        counts = (~errors.isnan()).sum(dim=0)
+        if int(counts.min()) < FEWEST_ERRORS:
+            return None
+        ordered = errors.sort(dim=0).values  # NaN last
+        offsets = torch.stack([_conformal_quantile(ordered, counts, level) for level in LEVELS])
+        return Calibration(LEVELS, offsets, len(errors))
+
+
+def _conformal_quantile(ordered: Tensor, counts: Tensor, level: float) -> Tensor:
+    """The error of rank (n + 1) level, rounded away from the median, of n ordered ones: (N, H, C) -> (H, C).
+
+    A future error lies below it with a probability of at least the level (above the median), if it is exchangeable
+    with them.
+    """
+    rank = (counts + 1) * level
+    rank = (rank.ceil() if level >= 0.5 else rank.floor()).long().clamp(min=1).minimum(counts)
+    return ordered.gather(0, rank[None] - 1)[0]

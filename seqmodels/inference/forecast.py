@@ -1,0 +1,251 @@
+"""Forecasts of the future: a trained model applied to the rows of a table."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import torch
+from rich.console import RenderableType
+from torch import Tensor
+
+from datamodules.encoder import EncodedRows, RowEncoder, parse_origin
+from datamodules.series import SeriesSet
+from seqmodels import checkpoint
+from seqmodels.errors import InputError
+from seqmodels.inference.calibration import Calibration
+from seqmodels.report.future import future_table, plot_future
+from seqmodels.report.output import to_text, write_file
+from seqmodels.report.plotting import save_figure
+from seqmodels.window import AbstractForecaster, Inputs, Output, WindowSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LEVELS = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """Forecasts of the steps after the last row of each series, in the data's own units.
+
+    ``mean`` is (series, H, C) and ``quantiles`` (series, H, C, levels), NaN where there are no bands. The rows of
+    series i from ``stop[i]`` on are the steps that are forecast. ``notes`` has one line per repair of the rows.
+    """
+
+    series: SeriesSet
+    stop: np.ndarray
+    mean: np.ndarray
+    quantiles: np.ndarray
+    levels: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Rows of the steps that are forecast, (series, H) int64."""
+        return self.stop[:, None] + np.arange(self.mean.shape[1])
+
+    @property
+    def times(self) -> pl.Series:
+        """Timestamps of the rows of all series: dates, local times, times in their zone, or numbers of steps."""
+        series = self.series
+        if series.time is None:
+            return pl.Series("step", np.arange(len(series.values)) - np.repeat(series.offsets[:-1], series.lengths) + 1)
+        times = pl.Series("time", series.time)
+        if series.time.dtype.kind != "M":
+            return times
+        local = pl.Series("time", series.local_time(slice(None)))
+        if (local == local.dt.truncate("1d")).all():
+            return local.cast(pl.Date)
+        return times.dt.replace_time_zone("UTC").dt.convert_time_zone(series.zone) if series.zone else local
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """One row per series, channel and step: id, time (or step), channel, lead, mean, and one column per quantile.
+
+        There is no id for a single series without a name, and no quantile if there are no bands.
+        """
+        series, (count, horizon, channels) = self.series, self.mean.shape
+        steps = np.repeat(self.rows[:, None], channels, axis=1).ravel()
+        times = self.times.gather(steps)
+        columns: dict[str, Any] = {
+            "id": pl.Series(series.names, dtype=pl.String).gather(np.repeat(np.arange(count), channels * horizon))
+            if series.names
+            else None,
+            times.name: times,
+            "channel": np.tile(np.repeat(np.array(series.channels), horizon), count),
+            "lead": np.tile(np.arange(1, horizon + 1), count * channels),
+            "mean": self.mean.transpose(0, 2, 1).ravel(),
+        }
+        if np.isfinite(self.quantiles).any():
+            bands = self.quantiles.transpose(3, 0, 2, 1).reshape(len(self.levels), -1)
+            columns |= {f"q{level:g}": values for level, values in zip(self.levels, bands, strict=True)}
+        return pl.DataFrame({name: cells for name, cells in columns.items() if cells is not None}, nan_to_null=True)
+
+    def plot(self) -> "Figure":
+        """The end of the past, the forecast and its bands, of a few series."""
+        return plot_future(self)
+
+    def __rich__(self) -> RenderableType:
+        return future_table(self)
+
+    def __repr__(self) -> str:
+        return to_text(self)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A trained model with everything that it needs to forecast from new rows.
+
+    ``model`` is in evaluation mode on the CPU. ``encoder`` is None in checkpoints of earlier versions, and
+    ``calibration`` where there were too few validation windows for bands.
+    """
+
+    model: AbstractForecaster
+    encoder: RowEncoder | None = None
+    calibration: Calibration | None = None
+    checkpoint: Path | None = None
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Description of the windows that the model reads."""
+        return self.model.spec
+
+    def __call__(self, inputs: Inputs, state: Any = None) -> Output:
+        """Forecasts of encoded windows, see ``seqmodels.window.AbstractForecaster``."""
+        return self.model(inputs, state)
+
+    def forecast(
+        self,
+        rows: Any = None,
+        *,
+        future: Any = None,
+        origin: Any = None,
+        horizon: int | None = None,
+        levels: Sequence[float] = LEVELS,
+    ) -> Forecast:
+        """Forecast the steps after the last target of each series.
+
+        ``rows``: a path or data frame with the columns of the training table, by default that table; its series need
+        not be those of training. Known covariates come from rows whose targets are empty, or from the table ``future``;
+        calendar, holidays and lags are computed. ``origin``: a date or time; what is measured after it is not read.
+        ``horizon``: by default the one trained; of a longer one, forecasts are fed back, and there are no bands
+        beyond the trained steps. ``levels``: of the quantiles.
+
+        Raises InputError for rows that the model cannot read and for covariates that lack.
+        """
+        if self.encoder is None:
+            raise InputError(
+                f"{self.checkpoint or 'the model'} does not hold what is needed to read new rows, as an earlier"
+                " version wrote it: train the model again."
+            )
+        return self.forecast_series(self.encoder.read(rows, future), origin=origin, horizon=horizon, levels=levels)
+
+    def forecast_series(
+        self,
+        series: SeriesSet,
+        *,
+        origin: Any = None,
+        horizon: int | None = None,
+        levels: Sequence[float] = LEVELS,
+    ) -> Forecast:
+        """Like ``forecast``, of series that are read already, as the encoder reads them."""
+        assert self.encoder is not None
+        steps = self.spec.horizon if horizon is None else horizon
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise InputError(f"horizon is {steps}; it must be a whole number of steps of at least 1.")
+        when = None if origin is None else parse_origin(str(origin), series)
+        extended, stop = self.encoder.extend(series, steps, when)
+        blocks, notes = [], extended.notes
+        for begin in range(0, steps, self.spec.horizon):
+            encoded = self.encoder.encode(extended, stop + begin, stop)
+            notes = encoded.series.notes if begin == 0 else notes
+            blocks.append(self._forecast_block(encoded, levels))
+            extended = feed_back(extended, stop + begin, blocks[-1][0])
+        if len(blocks) > 1:
+            notes = (*notes, f"steps beyond {self.spec.horizon} are forecast from forecasts, and have no bands.")
+            blocks[1:] = [(mean, np.full_like(quantiles, np.nan)) for mean, quantiles in blocks[1:]]
+        mean, quantiles = (np.concatenate(parts, axis=1)[:, :steps] for parts in zip(*blocks, strict=True))
+        return Forecast(extended, stop, mean, quantiles, tuple(levels), notes)
+
+    @torch.no_grad()
+    def _forecast_block(self, encoded: EncodedRows, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (series, H, C) and quantiles (series, H, C, levels) from the last origin of each series."""
+        spec, count = self.spec, len(encoded.series)
+        mean = torch.empty(count, spec.horizon, len(spec.channels), dtype=torch.float64)
+        quantiles = torch.full((*mean.shape, len(levels)), torch.nan, dtype=torch.float64)
+        for window in encoded.last_windows():
+            places, inputs = window.inputs.series, window.inputs
+            forecast = self.model.head.mean(self.model(inputs).forecast)[:, -1].double() + inputs.level[:, None]
+            _check_finite(forecast, encoded.series, places)
+            if self.calibration is not None:
+                quantiles[places] = self.calibration.quantiles(forecast, inputs.seasonal_error.double(), levels)
+            mean[places] = forecast
+        return mean.numpy(), quantiles.numpy()
+
+
+def _check_finite(forecast: Tensor, series: SeriesSet, places: Tensor) -> None:
+    wrong = ~torch.isfinite(forecast).flatten(1).all(dim=1)
+    if wrong.any():
+        name = series.name(int(places[wrong][0]))
+        raise InputError(f"the forecast of {name} is not a finite number; look at its last rows and at the model.")
+
+
+def feed_back(series: SeriesSet, start: np.ndarray, forecast: np.ndarray) -> SeriesSet:
+    """Series with the forecast (series, H, C) as observed targets from row ``start[i]`` of series i on."""
+    rows = start[:, None] + np.arange(forecast.shape[1])
+    values, observed = series.values.copy(), np.array(series.observed)
+    values[rows], observed[rows] = forecast, True
+    return replace(series, values=values, observed=observed)
+
+
+def write_forecast(forecast: Forecast, table: Path, picture: Path) -> None:
+    """Write the table as CSV or Parquet, by its suffix, and the picture as PNG."""
+    content = io.BytesIO()
+    if table.suffix == ".parquet":
+        forecast.table.write_parquet(content)
+    else:
+        forecast.table.write_csv(content)
+    write_file(table, content.getvalue())
+    save_figure(forecast.plot(), picture)
+
+
+def load(path: str | PathLike[str], allow: str | Sequence[str] = ()) -> TrainedModel:
+    """Load the trained model of a checkpoint or of a run directory, with all that it needs to forecast.
+
+    Nothing is unpickled but tensors and primitives. ``path`` may be "latest", see ``find_checkpoint``; ``allow``: see
+    ``seqmodels.checkpoint.load``, which also says what is refused.
+    """
+    file = find_checkpoint(path)
+    model = checkpoint.load(file, allow)
+    described = checkpoint.read(file)[checkpoint.KEY]
+    try:
+        encoder = RowEncoder.from_dict(described["data"], model.spec) if described.get("data") else None
+        calibration = Calibration.from_dict(described["calibration"]) if described.get("calibration") else None
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file}: its description of the data cannot be read ({error!r}).") from error
+    return TrainedModel(model, encoder, calibration, file)
+
+
+def find_checkpoint(path: str | PathLike[str]) -> Path:
+    """The checkpoint file that is meant: itself, the best (or last) one of a run directory, or that of ``latest``.
+
+    ``latest`` is the newest run below the directory ``runs``. Raises InputError if there is none.
+    """
+    place = Path(path).expanduser()
+    if str(path) == "latest":
+        found = max(Path("runs").rglob("checkpoints/best.ckpt"), key=lambda file: file.stat().st_mtime, default=None)
+        if found is None:
+            raise InputError("there is no trained model below runs; train one first, or name a run directory.")
+        return found
+    if not place.is_dir():
+        return place
+    names = [place / folder / name for name in ("best.ckpt", "last.ckpt") for folder in ("checkpoints", ".")]
+    file = next((name for name in names if name.is_file()), None)
+    if file is None:
+        raise InputError(f"{path} is a directory without checkpoints/best.ckpt; name a run directory or a checkpoint.")
+    return file
