@@ -5,11 +5,13 @@ import os
 from pathlib import Path
 from pkgutil import resolve_name
 
+import numpy as np
 import pytest
 import torch
 import zoo
 
 from seqmodels.checkpoint import current_name, load, read, update_names
+from seqmodels.config.build import build
 from seqmodels.errors import InputError
 
 EARLIER = Path(__file__).parent / "checkpoints"
@@ -100,3 +102,82 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
     with pytest.raises(InputError, match="config.ckpt: model._target_=os.mkdir: only a subclass of"):
         load(tmp_path / "config.ckpt")
     assert not (tmp_path / "ran").exists()
+
+
+def small_checkpoint(path: Path, **weights: torch.Tensor) -> Path:
+    """A checkpoint of a GRU of 3 units; ``weights`` replace its own."""
+    model = build(CONFIG, "model", spec=zoo.SPEC)
+    state = {f"forecaster.{name}": weight for name, weight in model.state_dict().items()}
+    assert set(weights) <= set(state)
+    described = {"format": 1, "model": CONFIG, "spec": zoo.SPEC.to_dict()}
+    torch.save({"forecaster": described, "state_dict": state | weights, "epoch": 3}, path)
+    return path
+
+
+CONFIG = {
+    "_target_": "seqmodels.forecaster.Forecaster",
+    "scaler": {"_target_": "seqmodels.scalers.affine.choose_scaler", "_partial_": True},
+    "backbone": {"_target_": "seqmodels.backbones.recurrent.Gru", "_partial_": True, "hidden": 3, "layers": 1},
+    "readout": {"_target_": "seqmodels.readouts.direct.SeqToSeq", "_partial_": True},
+    "head": {"_target_": "seqmodels.heads.point.Point"},
+}
+LAST = "forecaster.readout.linear.bias"
+
+
+def test_a_single_wrong_bit_is_refused_or_changes_nothing(tmp_path):
+    path = small_checkpoint(tmp_path / "a.ckpt")
+    whole, content = read(path), path.read_bytes()
+    assert load(path).spec == zoo.SPEC
+    refused, random = 0, np.random.default_rng(0)
+    for bit in random.integers(0, 8 * len(content), 400):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(changed)
+        try:
+            now = read(path)
+        except InputError as error:
+            assert str(error).startswith(f"{path}: cannot be read as a checkpoint; it is damaged")
+            refused += 1
+        else:
+            assert now["forecaster"] == whole["forecaster"] and now["epoch"] == whole["epoch"]
+            assert all(torch.equal(now["state_dict"][name], one) for name, one in whole["state_dict"].items())
+    assert 150 < refused < 400, "the others fell into bytes that mean nothing"
+
+
+@pytest.mark.parametrize("end", [0, 10, 200, -1])
+def test_half_a_checkpoint_is_refused(end, tmp_path):
+    path = small_checkpoint(tmp_path / "a.ckpt")
+    path.write_bytes(path.read_bytes()[:end])
+    with pytest.raises(InputError, match="a.ckpt: cannot be read as a checkpoint; it is damaged"):
+        load(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused(value, tmp_path):
+    path = small_checkpoint(tmp_path / "a.ckpt", **{LAST: torch.tensor([0.0, value, 0.0, 0.0, 0.0, 0.0])})
+    with pytest.raises(InputError, match="a.ckpt: .*readout.linear.bias holds weights that are"):
+        load(path)
+
+
+def test_a_checkpoint_whose_weights_or_description_do_not_fit_is_refused_in_one_sentence(tmp_path):
+    path = small_checkpoint(tmp_path / "a.ckpt", **{LAST: torch.zeros(7)})
+    with pytest.raises(InputError, match=r"a.ckpt: its model cannot be built \(RuntimeError: .*size mismatch"):
+        load(path)
+    for wrong in (
+        {"model": {"_target_": "seqmodels.forecaster.Forecaster"}},
+        {"model": CONFIG | {"inititialisation": "glorot"}},
+        {"model": CONFIG | {"initialisation": 3}},
+        {"model": CONFIG | {"head": "point"}},
+        {"model": 3},
+        {"model": None},
+        {"spec": {}},
+        {"spec": {"past_steps": "many", "horizon": 2}},
+        {"spec": {"path": "x"}},
+        {"format": "1"},
+        {"format": None},
+    ):
+        described = {"format": 1, "model": CONFIG, "spec": zoo.SPEC.to_dict()} | wrong
+        torch.save({"forecaster": described, "state_dict": {}}, path)
+        with pytest.raises(InputError) as caught:
+            load(path)
+        assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)

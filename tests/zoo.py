@@ -98,10 +98,10 @@ BACKBONES: dict[str, Callable[..., Any]] = {
     "wavenet_kernel_3": partial(wavenet.WaveNet, filters=6, kernel=3, dilations=(1, 2), stacks=1),
     "wavenet_gated": partial(wavenet.GatedWaveNet, filters=6),
 }
-# These carry one forecast per window.
-SEE_THE_FUTURE = {"bidirectional_lstm", "bidirectional_gru", "conv_bidirectional_gru"}
-CAUSAL = [name for name in BACKBONES if name not in SEE_THE_FUTURE]
-STRIDED = {name for name in BACKBONES if name.startswith("conv_") and name != "conv_lstm"}
+STATED = {name: make(features=2, past_steps=20) for name, make in BACKBONES.items()}
+SEE_THE_FUTURE = {name for name, net in STATED.items() if not net.causal}  # these carry one forecast per window
+CAUSAL = [name for name, net in STATED.items() if net.causal]
+STRIDED = {name for name, net in STATED.items() if net.stride > 1}
 DECODER = partial(recurrent.Gru, hidden=5, layers=1)
 READOUTS: dict[str, Callable[..., Any]] = {
     "seq_to_vector": direct.SeqToVector,
@@ -192,7 +192,7 @@ def fits(backbone: str, readout: str) -> bool:
     """Whether the Forecaster takes the two together."""
     if readout in ("seq_to_seq", "iterated") and backbone in SEE_THE_FUTURE:
         return False
-    if readout == "attention" and (backbone in SEE_THE_FUTURE or backbone in ("linear", "mlp")):
+    if readout == "attention" and len(range(STATED[backbone].offset, 20, STATED[backbone].stride)) == 1:
         return False  # one feature per window leaves nothing to choose from
     return readout != "iterated" or backbone not in STRIDED
 

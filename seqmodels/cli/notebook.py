@@ -90,6 +90,9 @@ def fit(
     (``trainer={"max_epochs": 5}``), nested keys with two underscores or in a mapping (``model__backbone__hidden=64``,
     ``**{"model.backbone.hidden": 64, "model/readout": "seq_to_vector"}``).
 
+    Classes of your own packages are named by mappings with a ``_target_``, and ``allow=["mypackage"]``; see
+    ``docs/extending.md``.
+
     Defaults, checks and files are those of ``seqmodels train``. ``directory`` is by default a new one under ``runs``.
 
     Raises InputError, with a message of one sentence, for every mistake that the user can correct. On Ctrl-C, which
@@ -167,9 +170,10 @@ def _is_choice(key: str, value: Any) -> bool:
 
 
 def _set(config: DictConfig, key: str, value: Any) -> None:
-    """Set the value of the user's ``key``; a mapping is merged into the existing one."""
+    """Set the value of the user's ``key``; a mapping is merged into the existing one unless it names a class itself."""
     place = _place(config, key)
-    if isinstance(value, Mapping) and OmegaConf.is_dict(OmegaConf.select(config, place)):
+    merges = isinstance(value, Mapping) and "_target_" not in value
+    if merges and OmegaConf.is_dict(OmegaConf.select(config, place)):
         for name, inner in value.items():
             OmegaConf.update(config, f"{place}.{name}", inner, merge=False)
     else:

@@ -284,8 +284,8 @@ class NodeCheck:
         """Raise InputError for a node where nothing is built."""
         if isinstance(value, Mapping) and "_target_" in value:
             raise InputError(
-                f"{key}._target_={value['_target_']}: nothing is built here; an argument takes an object only if its"
-                " annotation is a class, or Callable[..., a class]."
+                f"{key}._target_={value['_target_']!r}: nothing is built here; an argument takes an object only if"
+                " its annotation is a class, or Callable[..., a class]."
             )
         items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
         for name, inner in items:

@@ -125,13 +125,20 @@ def allowed_packages(allow: str | Sequence[str] | None) -> tuple[str, ...]:
     if names and not {"", os.getcwd()} & set(sys.path):
         sys.path.append(os.getcwd())
     for name in names:
-        top = name.partition(".")[0]
-        if top not in sys.modules and importlib.util.find_spec(top) is None:
+        if name not in sys.modules and not _is_found(name):
             raise InputError(
-                f"allow=[{name}]: there is no package {top}, neither in the current directory {os.getcwd()} nor"
+                f"allow=[{name}]: there is no package {name}, neither in the current directory {os.getcwd()} nor"
                 " installed; go to the directory that holds it, or install it."
             )
     return names
+
+
+def _is_found(name: str) -> bool:
+    """True if the module can be found; the package that it lies in is imported for that, if there is one."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def locate_package(name: str) -> str:
@@ -153,7 +160,7 @@ def resolve(name: Any, place: Place, allow: Sequence[str] = (), key: str = "_tar
         f"only a subclass of {place.base} from {' or '.join(place.homes) or 'a package of your own'} may be built here"
     )
     if not module_name or not all(part.isidentifier() and not part.startswith("_") for part in parts):
-        raise InputError(f"{key}={name} is not the full public name of a class: {offer}.")
+        raise InputError(f"{key}={name!r} is not the full public name of a class: {offer}.")
     home = next((home for home in place.homes if inside(module_name, home)), None)
     own = inside(module_name, *allow)
     if home is None and not own:
