@@ -2,6 +2,8 @@
 
 import gc
 import weakref
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,15 @@ from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet
 from seqmodels.metrics import ErrorTable
 from seqmodels.report.plotting import Panel, plot_errors, plot_forecasts, render, save_figure
-from seqmodels.training.callbacks.figures import ForecastFigures, draw_errors, draw_forecasts, save_final_figures
+from seqmodels.training.callbacks.figures import (
+    ForecastFigures,
+    build_panels,
+    draw_errors,
+    draw_forecasts,
+    drawn_channels,
+    predict,
+    save_final_figures,
+)
 
 
 class DailySeries(WindowDataModule):
@@ -52,25 +62,25 @@ def test_curves_are_the_windows_of_the_data() -> None:
     data = DailySeries(past_steps=60, horizon=3, context="across")
     module = small_module(data)
     figure = draw_forecasts(module, data, "validation", 4, "heading")
-    window = data.examples("validation", 4)
-    assert len(figure.axes) == 4
-    for panel in range(4):
-        found, origin = lines(figure, panel), int(window.origin[panel])
+    window = data.examples("validation", 3)
+    assert len(figure.axes) == 6  # a row for each of two channels, a column for each of three windows
+    for panel, channel in product(range(3), range(2)):
+        found, origin, unit = lines(figure, 3 * channel + panel), int(window.origin[panel]), 10**channel
         x, past = found["past"]
         assert x.tolist() == list(range(-55, 1))
         rows = np.arange(origin - 55, origin + 1)
-        assert np.array_equal(past, np.where(rows % 9, rows, np.nan), equal_nan=True)
+        assert np.array_equal(past, np.where(rows % 9, unit * rows, np.nan), equal_nan=True)
         x, truth = found["truth"]
         rows = np.arange(origin, origin + 4)
         assert x.tolist() == [0, 1, 2, 3]
-        assert np.array_equal(truth, np.where(rows % 9, rows, np.nan), equal_nan=True)
+        assert np.array_equal(truth, np.where(rows % 9, unit * rows, np.nan), equal_nan=True)
         with torch.no_grad():
-            expected = module.forecaster.eval()(window.inputs).forecast[panel, -1, :, 0, 0]
+            expected = module.forecaster.eval()(window.inputs).forecast[panel, -1, :, channel, 0]
         x, forecast = found["model"]
         assert x.tolist() == [1, 2, 3]
         assert forecast == pytest.approx(expected.numpy())
         leads = origin + np.arange(1, 4) - 7
-        assert found["seasonal naive"][1] == pytest.approx(np.where(leads % 9, leads, leads - 7))
+        assert found["seasonal naive"][1] == pytest.approx(unit * np.where(leads % 9, leads, leads - 7))
 
 
 def test_titles_and_labels() -> None:
@@ -79,8 +89,8 @@ def test_titles_and_labels() -> None:
     window = data.examples("test", 2)
     first = np.datetime64("2020-01-01") + np.timedelta64(int(window.origin[0]), "D")
     assert figure.axes[0].get_title(loc="left") == f"first, {first}"
-    assert figure.axes[0].get_ylabel() == "a" and figure.axes[1].get_ylabel() == ""
-    assert figure.axes[0].get_xlabel() == "days from the origin"
+    assert [axes.get_ylabel() for axes in figure.axes] == ["a", "", "b", ""]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "", *["days from the origin"] * 2]
     waves = small_waves()
     figure = draw_forecasts(small_module(waves), waves, "test", 1, "Test forecasts")
     assert figure.axes[0].get_title(loc="left") == "series 180, step 19"
@@ -89,8 +99,8 @@ def test_titles_and_labels() -> None:
 
 @pytest.mark.parametrize(("count", "size"), [(1, (700, 1200)), (6, (700, 1200)), (9, (1050, 1200))])
 def test_size_for_any_number_of_windows(count: int, size: tuple[int, int]) -> None:
-    panel = Panel("title", np.arange(5.0), np.ones(1), np.zeros(1), np.full(1, np.nan))
-    picture = render(plot_forecasts([panel] * count, "heading", "step", "value", "model", "naive"))
+    panel = Panel("title", "value", np.arange(5.0), np.ones(1), np.zeros(1), np.full(1, np.nan))
+    picture = render(plot_forecasts([panel] * count, "heading", "step", "model", "naive"))
     assert picture.shape == (*size, 3) and picture.dtype == np.uint8
     assert len(np.unique(picture)) > 10
 
@@ -140,8 +150,62 @@ def test_final_figures(tmp_path: Path) -> None:
     assert low == 0 and high > 12
 
 
+def test_many_channels_are_taken_evenly_and_counted() -> None:
+    assert drawn_channels("ab") == [0, 1] and drawn_channels([""] * 8) == list(range(8))
+    drawn = drawn_channels([""] * 321)
+    assert len(drawn) == 8 and drawn[0] == 0 and drawn[-1] == 320
+
+    class Wide(DailySeries):
+        def read(self) -> SeriesSet:
+            series = super().read()
+            values = np.repeat(series.values[:, :1], 12, axis=1)
+            names = tuple(f"channel {number}" for number in range(12))
+            observed = np.ones_like(values, dtype=bool)
+            return replace(series, values=values, observed=observed, channels=names)
+
+    data = Wide(past_steps=60, horizon=3)
+    figure = draw_forecasts(small_module(data), data, "test", 6, "Test forecasts")
+    assert len(figure.axes) == 8 * 3 and figure.get_suptitle() == "Test forecasts; 8 of 12 channels"
+
+
+@pytest.mark.parametrize("name", ["x" * 200, "load of the station " * 9 + "A", "wörtlich_" * 20, "short"])
+def test_long_names_fit_their_row(name: str) -> None:
+    panel = Panel("title", name, np.arange(5.0), np.ones(3), np.zeros(3), np.zeros(3))
+    for figure in (
+        plot_forecasts([panel] * 4, "heading", "step", "model", "naive", columns=2),
+        plot_errors({name: {"test": {"model": np.ones(3)}}, "b": {"test": {"model": np.ones(3)}}}, "model"),
+    ):
+        render(figure)
+        for axes in figure.axes[::2]:
+            assert axes.yaxis.label.get_window_extent().height <= 1.15 * axes.get_window_extent().height
+    assert name != "short" or figure.axes[0].get_ylabel() == "MAE of short"
+
+
+def test_values_that_differ_little_from_a_large_one_have_different_ticks() -> None:
+    far = 1e9 + np.arange(5.0)
+    figure = plot_forecasts([Panel("title", "meter", far, far, far, far)], "heading", "step", "model", "naive")
+    render(figure)
+    ticks = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(set(ticks)) == len(ticks) > 2
+
+
+def test_the_level_of_a_window_is_added_to_its_curves() -> None:
+    data = DailySeries(past_steps=60, horizon=3)
+    module = small_module(data)
+    window = data.examples("test", 1)
+    lifted = window._replace(inputs=window.inputs._replace(level=window.inputs.level + 1e12))
+    zero = predict(module, "naive", window)
+    for plain, high in zip(
+        build_panels(window, zero, zero, None, data, [0, 1]),
+        build_panels(lifted, zero, zero, None, data, [0, 1]),
+        strict=True,
+    ):
+        for name in ("past", "truth", "forecast", "naive"):
+            assert np.array_equal(getattr(high, name) - 1e12, getattr(plain, name), equal_nan=True)
+
+
 def test_no_figure_stays_open(tmp_path: Path) -> None:
-    figure = plot_errors({"test": {"model": np.ones(3)}}, "MAE", "model")
+    figure = plot_errors({"rides": {"test": {"model": np.ones(3)}}}, "model")
     render(figure)
     save_figure(figure, tmp_path / "figure.png")
     alive = weakref.ref(figure)

@@ -183,4 +183,4 @@ def test_a_notebook_trains(rides: pd.DataFrame, place: Path, monkeypatch: pytest
     assert columns[:4] == ["stage", "row", "channel", "mae"] and value > 0
     outputs = [output for cell in notebook.cells for output in cell.outputs]
     printed = "".join(output.get("text", "") + output.get("data", {}).get("text/plain", "") for output in outputs)
-    assert "epoch 1/1" in printed and "Everything about this run is in runs" in printed
+    assert " 1/1 " in printed and "Everything about this run is in runs" in printed

@@ -267,7 +267,7 @@ def test_a_measure_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.Mon
         logged = {name: float(value) for row in csv.DictReader(file) for name, value in row.items() if value}
     for name in ("rmae", "gain"):
         assert logged[f"validation/{name}"] == pytest.approx(own[name], rel=1e-5)
-        assert logged[f"hp/validation_{name}"] == own[name]
+        assert logged[f"with_best_weights/validation_{name}"] == own[name]
     heading, _, first, *_ = text_of(results.result_table(module.results, module.measured, "wavenet")).splitlines()
     assert heading.split()[-3:] == ["skill", "RMAE", "gain"]
     assert first.split()[-2:] == [format_number(own["rmae"]), format_number(own["gain"])]

@@ -1,12 +1,13 @@
 """TensorBoard and CSV files of a run, read back from disk."""
 
 import csv
+import re
 from pathlib import Path
 
 import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger
 from small_runs import Recorder, fit, fit_waves, flat_weights, small_module, small_waves
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
@@ -15,14 +16,15 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from seqmodels.errors import InputError
 from seqmodels.metrics import ErrorTable
 from seqmodels.training.callbacks.scalars import ScalarLogger, errors_by_lead, log_config, log_hyperparameters
+from seqmodels.training.loggers import TensorBoard
 from seqmodels.training.module import IntervalSums
 
 BLOCK = ["loss/train", "optimizer/gradient_norm", "optimizer/learning_rate", "optimizer/update_ratio",
          "speed/windows_per_second"]  # fmt: skip
 
 
-def board(directory: Path) -> TensorBoardLogger:
-    return TensorBoardLogger(directory, name="", version="", default_hp_metric=False)
+def board(directory: Path) -> TensorBoard:
+    return TensorBoard(str(directory))
 
 
 def events(directory: Path) -> EventAccumulator:
@@ -122,14 +124,42 @@ def test_errors_by_lead_and_layout(tmp_path: Path) -> None:
     trainer = fit_waves(ScalarLogger(), logger=board(tmp_path))
     found = events(tmp_path)
     table = trainer.lightning_module.results["validation"]["model"]
-    for lead in (1, 5):
+    for lead in (1, 2, 4, 5):
         mean = found.Scalars(f"validation_by_step/mae_{lead:02d}")[-1].value
         assert mean == pytest.approx(table.absolute[lead - 1, 0])
-        squared = found.Scalars(f"validation_by_step/rmse_{lead:02d}")[-1].value ** 2
-        assert squared == pytest.approx(table.squared[lead - 1, 0])
     layout = layout_pb2.Layout.FromString(found.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
-    (chart,) = layout.category[0].chart
-    assert list(chart.multiline.tag) == ["loss/train", "loss/validation"]
+    charts = [chart for category in layout.category for chart in category.chart]
+    assert [chart.title for chart in charts] == ["huber of scaled values", "MAE", "RMSE", "MASE", "MAE"]
+    for pattern in (pattern for chart in charts for pattern in chart.multiline.tag):
+        assert sum(bool(re.match(pattern, tag)) for tag in found.Tags()["scalars"]) == 1, "it selects one curve"
+
+
+def test_naive_errors_are_flat_curves_beside_the_models(tmp_path: Path) -> None:
+    trainer = fit_waves(ScalarLogger(), logger=board(tmp_path))
+    found = events(tmp_path)
+    naive = trainer.lightning_module.results["validation"]["naive"].summary()
+    for measure in ("mae", "rmse", "mase"):
+        drawn = found.Scalars(f"validation/{measure}_naive")
+        assert [event.step for event in drawn] == [5, 10, 15] == steps(found, f"validation/{measure}")
+        assert [event.value for event in drawn] == pytest.approx([naive[measure]] * 3)
+
+
+def test_losses_are_named_with_their_unit(tmp_path: Path) -> None:
+    fit_waves(ScalarLogger(), logger=board(tmp_path))
+    texts = {tag: one.summary_description for tag, one in events(tmp_path).summary_metadata.items()}
+    for tag in ("loss/train", "loss/validation"):
+        assert "huber of scaled values" in texts[tag]
+    assert "data's own units" in texts["validation/mae"] and "squared" in texts["validation/mse"]
+
+
+def test_one_event_file_and_no_other(tmp_path: Path) -> None:
+    trainer = fit_waves(ScalarLogger(), logger=board(tmp_path))
+    log_config(trainer.loggers, "seed: 0", {})
+    log_hyperparameters(trainer.loggers, {"lr": 0.01}, {"validation/mae": 0.5}, 15)
+    (file,) = tmp_path.iterdir()
+    assert file.name.startswith("events.out")
+    found = events(tmp_path)
+    assert found.Scalars("loss/train") and found.Scalars("with_best_weights/validation_mae")[0].step == 15
 
 
 def test_channels_are_weighted_by_their_observed_values() -> None:
@@ -137,22 +167,19 @@ def test_channels_are_weighted_by_their_observed_values() -> None:
     observed = torch.tensor([[3.0, 1.0], [5.0, 0.0], [0.0, 0.0]])
     values = errors_by_lead(ErrorTable(absolute, absolute**2, absolute, observed, observed))
     assert values["validation_by_step/mae_01"] == pytest.approx((3 * 1 + 4) / 4)
-    assert values["validation_by_step/rmse_01"] == pytest.approx(((3 * 1 + 16) / 4) ** 0.5)
     assert values["validation_by_step/mae_02"] == 2
     assert "validation_by_step/mae_03" not in values
 
 
-def test_a_long_horizon_has_at_most_48_leads() -> None:
+def test_a_long_horizon_has_four_curves() -> None:
     def shown(horizon: int) -> list[int]:
         names = errors_by_lead(ErrorTable(*(torch.ones(horizon, 1),) * 5))
-        return [int(name.rpartition("_")[2]) for name in names if "/mae_" in name]
+        return [int(name.rpartition("_")[2]) for name in names]
 
-    assert shown(5) == [1, 2, 3, 4, 5]
-    for horizon in (49, 96, 720):
+    assert shown(1) == [1] and shown(3) == [1, 2, 3] and shown(14) == [1, 5, 10, 14]
+    for horizon in (4, 49, 96, 720):
         leads = shown(horizon)
-        assert len(set(leads)) == 48 and leads[0] == 1 and leads[-1] == horizon
-        gaps = {after - before for before, after in zip(leads, leads[1:], strict=False)}
-        assert max(gaps) - min(gaps) <= 1
+        assert len(set(leads)) == 4 and leads[0] == 1 and leads[-1] == horizon
 
 
 def test_hyperparameters_are_logged_once_with_results(tmp_path: Path) -> None:
@@ -167,8 +194,9 @@ def test_hyperparameters_are_logged_once_with_results(tmp_path: Path) -> None:
     (tag,) = started
     content = plugin_data_pb2.HParamsPluginData.FromString(data_of[tag].content).session_start_info
     assert {name: value.number_value for name, value in content.hparams.items()} == {"model.filters": 4, "lr": 0.01}
-    assert found.Scalars("hp/validation_mae")[0].value == 0.5
-    assert found.Scalars("hp/test_mae")[0].value == 0.25
+    assert found.Scalars("with_best_weights/validation_mae")[0].value == 0.5
+    assert found.Scalars("with_best_weights/test_mae")[0].value == 0.25
+    assert max(found.Tags()["scalars"]) == "with_best_weights/validation_mae", "below all curves"
     assert "hp_metric" not in found.Tags()["scalars"]
     (text,) = found.Tensors("config/yaml/text_summary")
     assert text.tensor_proto.string_val[0].decode() == "```yaml\nseed: 0\n```"

@@ -75,6 +75,12 @@ class Job(NamedTuple):
         """The command line of the user, quoted for a shell, with secrets masked."""
         return shell_line(self.program, self.overrides)
 
+    @property
+    def chosen(self) -> dict[str, str]:
+        """The overrides by key, with secrets masked, without those that only say where a run lies."""
+        pairs = (mask_override(one).lstrip("+~").partition("=")[::2] for one in self.overrides)
+        return {key: value for key, value in pairs if key != "ckpt_path" and not key.startswith("hydra")}
+
     def resume(self, checkpoint: Path) -> str:
         """The command line of the user, changed to go on from a checkpoint."""
         kept = [override for override in self.overrides if not override.lstrip("+").startswith("ckpt_path=")]

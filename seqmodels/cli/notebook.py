@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from seqmodels.cli import launch as launch  # registers the resolvers that configs use
 from seqmodels.cli.commands.train import run_training
 from seqmodels.cli.messages import CommandLine, sentence
-from seqmodels.cli.secrets import is_secret
+from seqmodels.cli.secrets import is_secret, mask_secrets
 from seqmodels.config.check import check
 from seqmodels.config.compose import packaged_folder, private_hydra
 from seqmodels.config.targets import nearest
@@ -107,7 +107,8 @@ def fit(
     made = {"path": data} if frame else {}
     try:
         with _restore_globals(), handled_by(raise_at_once):
-            run, value = run_training(config, folder, model, _call(path, {"model": model, **settings}), _resume, **made)
+            command = _call(path, {"model": model, **settings})
+            run, value = run_training(config, folder, model, command, _resume, mask_secrets(settings), **made)
         return TrainedRun(**vars(run.trained()), run=run, value=value)
     except Interrupted as stop:
         stopped = stop

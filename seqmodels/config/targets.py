@@ -30,7 +30,7 @@ HOMES = {
     "torch.nn.modules.module.Module": ("torch.nn",),
     "lightning.pytorch.trainer.trainer.Trainer": ("lightning.pytorch",),
     "lightning.pytorch.callbacks.callback.Callback": ("lightning.pytorch.callbacks", "seqmodels.training.callbacks"),
-    "lightning.pytorch.loggers.logger.Logger": ("lightning.pytorch.loggers",),
+    "lightning.pytorch.loggers.logger.Logger": ("lightning.pytorch.loggers", "seqmodels.training.loggers"),
     "lightning.pytorch.profilers.profiler.Profiler": ("lightning.pytorch.profilers",),
 }
 # The only functions that may be called; their return annotation says what they build.

@@ -115,6 +115,14 @@ def pluralise(count: int, singular: str, plural: str = "") -> str:
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
+def shorten(name: str, length: int) -> str:
+    """The name, or its beginning and its end, which tells similar names apart, with an ellipsis between."""
+    if len(name) <= length:
+        return name
+    end = length // 2
+    return f"{name[: length - end - 1]}\u2026{name[-end:]}"
+
+
 def join_names(names: Sequence[str], limit: int = 8) -> str:
     """Names separated by commas, those beyond ``limit`` as a number: ``a, b and 7 more``."""
     shown = ", ".join(names[:limit])

@@ -15,12 +15,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from seqmodels.report.output import write_file
+from seqmodels.report.output import shorten, write_file
 
 WIDTH, HEIGHT, DOTS_PER_INCH = 12.0, 7.0, 100  # 1200 x 700 pixels
 PAST, TRUTH, FORECAST, REFERENCE, OTHER = "#7f93ab", "#1f2933", "#e4572e", "#8a8a8a", "#b9a44c"
 MARKER_LIMIT = 60  # up to this number of points each has a marker, which shows a value between two gaps
 FONT_SIZE = 11
+ROW_HEIGHT = HEIGHT / 2
+LABEL_LENGTH = 26  # characters of a name along the height of a row
 GRID = "#e6eaee"
 PAGE_WIDTH, PAGE_DOTS_PER_INCH = 8.0, 150  # figures of an HTML page: 1200 pixels
 PAGE_FONT_SIZE = 10
@@ -45,9 +47,10 @@ DARK = Theme("#14181d", "#dde3ea", "#2b333c", soft="#8fa6c2")
 
 
 class Panel(NamedTuple):
-    """One window in the data's own units, NaN if not observed."""
+    """One channel of one window in the data's own units, NaN if not observed; ``value`` is the channel's name."""
 
     title: str
+    value: str
     past: np.ndarray  # (shown,)
     truth: np.ndarray  # (H,)
     forecast: np.ndarray  # (H,)
@@ -55,14 +58,17 @@ class Panel(NamedTuple):
     deviation: np.ndarray | None = None  # (H,) standard deviation of the forecast
 
 
-def plot_forecasts(panels: Sequence[Panel], heading: str, step: str, value: str, model: str, naive: str) -> Figure:
+def plot_forecasts(
+    panels: Sequence[Panel], heading: str, step: str, model: str, naive: str, columns: int | None = None
+) -> Figure:
     """Plot a grid of windows with past, truth and the forecasts called ``model`` and ``naive``; the origin is at 0.
 
-    ``step`` and ``value`` label the axes. All panels share the time axis; each has its own scale of values.
+    ``step`` labels the time axis, which all panels share; each has its own scale of values. ``columns``: by default as
+    many as make the grid about square, 3 at most.
     """
-    columns = min(3, math.ceil(math.sqrt(len(panels))))
+    columns = columns or min(3, math.ceil(math.sqrt(len(panels))))
     rows = -(-len(panels) // columns)
-    height = HEIGHT * max(1, rows / 2)
+    height = max(HEIGHT, ROW_HEIGHT * rows)
     figure = Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH)
     # Margins in inches, because a layout engine takes twice as long as drawing.
     figure.subplots_adjust(0.07, 0.6 / height, 0.99, 1 - 0.75 / height, wspace=0.2, hspace=0.18)
@@ -71,7 +77,7 @@ def plot_forecasts(panels: Sequence[Panel], heading: str, step: str, value: str,
         axes.remove()
     for index, (axes, panel) in enumerate(zip(grid, panels, strict=False)):
         plot_panel(axes, panel, model, naive)
-        axes.set_ylabel(value if index % columns == 0 else "", fontsize=FONT_SIZE)
+        axes.set_ylabel(shorten(panel.value, LABEL_LENGTH) if index % columns == 0 else "", fontsize=FONT_SIZE)
         axes.set_xlabel(step if index + columns >= len(panels) else "", fontsize=FONT_SIZE)
         axes.tick_params(labelbottom=index + columns >= len(panels))
     add_title_and_legend(figure, heading, grid[0])
@@ -96,25 +102,37 @@ def plot_panel(axes: Axes, panel: Panel, model: str, naive: str) -> None:
     style_axes(axes)
 
 
-def plot_errors(curves: Mapping[str, Mapping[str, np.ndarray]], value: str, model: str) -> Figure:
-    """Plot errors by lead: a panel for each stage, a curve (H,) for each row; ``model`` names the model's row."""
-    figure = Figure(figsize=(WIDTH, HEIGHT * 0.6), dpi=DOTS_PER_INCH)
-    figure.subplots_adjust(0.07, 0.14, 0.99, 0.82, wspace=0.06)
-    grid = figure.subplots(1, len(curves), squeeze=False, sharey=True).ravel()
-    for axes, (stage, rows) in zip(grid, curves.items(), strict=True):
-        for row, errors in rows.items():
-            style: dict[str, Any] = {"color": FORECAST, "linewidth": 2.2, "zorder": 3}
-            if row != model:
-                style = {"color": OTHER if row == "naive" else REFERENCE, "linewidth": 1.5, "linestyle": "--"}
-            marker = "o" if len(errors) <= MARKER_LIMIT // 2 else ""
-            axes.plot(np.arange(1, len(errors) + 1), errors, marker=marker, markersize=4, label=row, **style)
-        axes.set_title(stage, fontsize=FONT_SIZE, loc="left")
-        axes.set_xlabel("steps ahead", fontsize=FONT_SIZE)
-        style_axes(axes)
-    grid[0].set_ylim(bottom=0)  # after the last curve, because it ends the automatic scaling of all panels
-    grid[0].set_ylabel(value, fontsize=FONT_SIZE)
-    add_title_and_legend(figure, "Mean absolute error by step", grid[0])
+def plot_errors(curves: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]], model: str) -> Figure:
+    """Plot errors by lead: a row for each channel, a panel for each stage, a curve (H,) for each row of the table.
+
+    ``model`` names the model's row.
+    """
+    stages = list(next(iter(curves.values())))
+    height = HEIGHT * 0.6 * max(1.0, len(curves) * 0.8)
+    figure = Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH)
+    figure.subplots_adjust(0.07, 0.6 / height, 0.99, 1 - 0.75 / height, wspace=0.06, hspace=0.18)
+    grid = figure.subplots(len(curves), len(stages), squeeze=False, sharex=True, sharey="row")
+    for line, (channel, parts) in zip(grid, curves.items(), strict=True):
+        for axes, stage in zip(line, stages, strict=True):
+            plot_error_curves(axes, parts[stage], model)
+        line[0].set_ylim(bottom=0)  # after the last curve, because it ends the automatic scaling of the whole line
+        line[0].set_ylabel(shorten(f"MAE of {channel}", LABEL_LENGTH), fontsize=FONT_SIZE)
+    for top, bottom, stage in zip(grid[0], grid[-1], stages, strict=True):
+        top.set_title(stage, fontsize=FONT_SIZE, loc="left")
+        bottom.set_xlabel("steps ahead", fontsize=FONT_SIZE)
+    add_title_and_legend(figure, "Mean absolute error by step", grid[0, 0])
     return figure
+
+
+def plot_error_curves(axes: Axes, rows: Mapping[str, np.ndarray], model: str) -> None:
+    """Plot one curve for each row of the result table."""
+    for row, errors in rows.items():
+        style: dict[str, Any] = {"color": FORECAST, "linewidth": 2.2, "zorder": 3}
+        if row != model:
+            style = {"color": OTHER if row == "naive" else REFERENCE, "linewidth": 1.5, "linestyle": "--"}
+        marker = "o" if len(errors) <= MARKER_LIMIT // 2 else ""
+        axes.plot(np.arange(1, len(errors) + 1), errors, marker=marker, markersize=4, label=row, **style)
+    style_axes(axes)
 
 
 def style_axes(axes: Axes) -> None:
@@ -124,7 +142,8 @@ def style_axes(axes: Axes) -> None:
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    if max(map(abs, axes.get_ylim())) >= 1000:
+    low, high = axes.get_ylim()
+    if max(abs(low), abs(high)) >= 1000 and high - low > 1e-2 * max(abs(low), abs(high)):
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 750k: about the same width for all magnitudes
     axes.tick_params(labelsize=FONT_SIZE - 1)
 

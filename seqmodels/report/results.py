@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from seqmodels.metrics import MEASURES, MODEL, ErrorTable, naive_row
-from seqmodels.report.output import format_number, to_primitives, write_csv, write_json
+from seqmodels.report.output import format_number, shorten, to_primitives, write_csv, write_json
 
+NAME_LENGTH = 20  # characters of the name of a channel: more would push the figures out of the table
 Results = Mapping[str, Mapping[str, ErrorTable]]  # by stage, then by row of the table
 
 
@@ -28,7 +29,7 @@ def result_table(
     for stage, rows in results.items():
         blocks = measures_by_channel(rows, channels, name)
         for channel, block in blocks.items():
-            part = f", {channel}" if len(blocks) > 1 else ""
+            part = f", {shorten(channel, NAME_LENGTH)}" if len(blocks) > 1 else ""
             table.add_row(Text(f" {stage}{part}", style="bold"))
             for row, values in block.items():
                 heading = Text(f"   {name if row == MODEL else row}")

@@ -78,21 +78,22 @@ class Run:
     started: float = field(default_factory=time.monotonic)
     calibration: Calibration | None = None  # of the kept weights, once they were evaluated
 
-    def complete(self, settings: Mapping[str, Any]) -> float:
+    def complete(self, chosen: Mapping[str, Any]) -> float:
         """Fit, measure, show and write everything; the monitored value of the kept weights on the validation windows.
 
-        ``settings``: nested plain values that TensorBoard shows among the hyperparameters.
+        ``chosen``: the settings of the user by key, plain values, which loggers show among the hyperparameters.
         """
         if self.module.trainable:
             self.fit()
         self.evaluate()
         show(self.result_table())
         passes = self.plan.dropout_passes
-        figures.save_final_figures(self.module, self.data, self.directory / "figures", dropout_passes=passes)
+        folder, loggers = self.directory / "figures", self.trainer.loggers
+        figures.save_final_figures(self.module, self.data, folder, dropout_passes=passes, loggers=loggers)
         self.keep_calibration()
         if self.plan.forecast and self.data.columns is not None:
             self.forecast()
-        return self.write(settings)
+        return self.write(chosen)
 
     def fit(self) -> None:
         """Train from the start or from a checkpoint, then put the best weights back, and say which they are."""
@@ -211,7 +212,7 @@ class Run:
         """The result table as records, see ``report.results.result_rows``."""
         return result_rows(self.module.results, self.module.measured, self.name, self.data.spec.channels)
 
-    def write(self, settings: Mapping[str, Any]) -> float:
+    def write(self, chosen: Mapping[str, Any]) -> float:
         """Write metrics.json, metrics.csv and the summary of the loggers; the monitored value of the kept weights."""
         value, module, trainer, rows = self.monitored(), self.module, self.trainer, self.rows
         summary = {
@@ -227,7 +228,11 @@ class Run:
         write_results(self.directory, summary, rows)
         own = [row for row in rows if row["row"] == self.name and row["channel"] == "all"]
         figures_of_model = {f"{row['stage']}/{measure}": row[measure] for row in own for measure in MEASURES}
-        scalars.log_hyperparameters(trainer.loggers, settings, figures_of_model)
+        settings = {"model": self.name, "data": self.data.series.source, "seed": self.plan.seed}
+        rate = getattr(module.optimizer, "keywords", {}).get("lr")
+        settings |= {"optimizer.lr": rate} if module.trainable and rate is not None else {}
+        settings |= {"parameters": summary["parameters"], **chosen}
+        scalars.log_hyperparameters(trainer.loggers, settings, figures_of_model, trainer.global_step)
         echo(f"Everything about this run is in {relative_to_here(self.directory)}")
         return value
 

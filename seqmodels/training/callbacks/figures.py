@@ -1,12 +1,14 @@
 """Figures of a run: forecasts against the truth on a fixed set of windows, and the error at each lead."""
 
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch.loggers import Logger
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -14,7 +16,7 @@ from datamodules.base import WindowDataModule
 from datamodules.series import STAGES, SeriesSet
 from seqmodels.inference.monte_carlo import monte_carlo
 from seqmodels.metrics import MODEL, naive_row
-from seqmodels.report.output import format_time
+from seqmodels.report.output import format_time, shorten
 from seqmodels.report.plotting import Panel, plot_errors, plot_forecasts, render, save_figure
 from seqmodels.training.callbacks.scalars import tensorboard_loggers
 from seqmodels.training.module import ForecastModule
@@ -22,6 +24,9 @@ from seqmodels.window import Window
 
 MAX_TIME_SHARE = 0.01  # of the time of training; with short epochs, figures are drawn less often
 MIN_PAST_STEPS = 56  # steps shown before the origin, if the window has as many
+MAX_CHANNELS, MAX_COLUMNS = 8, 3  # rows and columns of a figure of several channels
+MAX_NAME = 26  # characters of a series' name in the title of a panel
+FINAL_TAGS = {"forecast_test": "forecast/test", "error_by_step": "forecast/error_by_step"}
 
 
 class ForecastFigures(pl.Callback):
@@ -70,53 +75,74 @@ class ForecastFigures(pl.Callback):
         figure = draw_forecasts(module, data, "validation", self.windows, heading, self.dropout_passes)
         if self.directory and not loggers:
             save_figure(figure, Path(self.directory) / "forecast_validation.png")
-        pixels = render(figure) if loggers else None
-        for logger in loggers:  # not add_figure, which needs pyplot and its global state
-            logger.experiment.add_image("forecast/validation", pixels, trainer.global_step, dataformats="HWC")
+        log_figure(loggers, "forecast/validation", figure, trainer.global_step)
         self.last_step = trainer.global_step
         self.seconds += time.perf_counter() - started
 
 
 def save_final_figures(
-    module: ForecastModule, data: WindowDataModule, directory: Path, windows: int = 6, dropout_passes: int = 0
+    module: ForecastModule,
+    data: WindowDataModule,
+    directory: Path,
+    windows: int = 6,
+    dropout_passes: int = 0,
+    loggers: Iterable[Logger] = (),
 ) -> list[Path]:
     """Write ``forecast_validation.png``, ``forecast_test.png`` and ``error_by_step.png`` with the current weights.
 
     The errors are those in ``module.results``. Returns the files; a stage without windows or results has none.
+    TensorBoard gets those that it does not have yet: the forecasts of the test windows, and the errors.
     """
     figures = {
-        directory / f"forecast_{stage}.png": draw_forecasts(
+        f"forecast_{stage}": draw_forecasts(
             module, data, stage, windows, f"{stage.capitalize()} forecasts", dropout_passes
         )
         for stage in STAGES[1:]
         if data.windows[stage]
     }
     if module.results:
-        figures[directory / "error_by_step.png"] = draw_errors(module)
-    for path, figure in figures.items():
-        save_figure(figure, path)
-    return list(figures)
+        figures["error_by_step"] = draw_errors(module)
+    for name, figure in figures.items():
+        save_figure(figure, directory / f"{name}.png")
+    for name in figures.keys() & FINAL_TAGS.keys():
+        log_figure(loggers, FINAL_TAGS[name], figures[name], module.global_step)
+    return [directory / f"{name}.png" for name in figures]
+
+
+def log_figure(loggers: Iterable[Logger], tag: str, figure: Figure, step: int) -> None:
+    """Add the figure to TensorBoard; not with ``add_figure``, which needs pyplot and its global state."""
+    for logger in tensorboard_loggers(loggers):
+        logger.experiment.add_image(tag, render(figure), step, dataformats="HWC")
 
 
 def draw_forecasts(
     module: ForecastModule, data: WindowDataModule, stage: str, windows: int, heading: str, dropout_passes: int = 0
 ) -> Figure:
-    """Draw the first channel of windows spread evenly over a stage.
+    """Draw windows spread evenly over a stage; with several channels, a row for each channel of three windows at most.
 
     With ``dropout_passes``, the forecast is the mean of that many forecasts with dropout left on, and error bars show
     one standard deviation.
     """
-    window = move_data_to_device(data.examples(stage, windows), module.device)
+    channels = drawn_channels(module.spec.channels)
+    single = len(module.spec.channels) == 1
+    window = move_data_to_device(data.examples(stage, windows if single else min(windows, MAX_COLUMNS)), module.device)
     naive = naive_row(module.rows)
-    panels = build_panels(window, predict(module, MODEL, window), predict(module, naive, window), data)
+    forecasts, deviations = predict(module, MODEL, window), None
     if dropout_passes and any(parameter.requires_grad for parameter in module.parameters()):
         spread = monte_carlo(module.forecaster, window.inputs, dropout_passes)
         heading = f"{heading}; bars: one standard deviation of {dropout_passes} passes with dropout"
-        mean, deviation = (values[:, -1, :, 0].float().cpu().numpy() for values in spread)
-        panels = [p._replace(forecast=m, deviation=d) for p, m, d in zip(panels, mean, deviation, strict=True)]
+        forecasts, deviations = (values[:, -1].double().cpu().numpy() for values in spread)
+    if len(channels) < len(module.spec.channels):
+        heading = f"{heading}; {len(channels)} of {len(module.spec.channels):,} channels"
+    panels = build_panels(window, forecasts, predict(module, naive, window), deviations, data, channels)
     unit = data.series.frequency
     step = f"{unit}s from the origin" if unit.isalpha() else "steps from the origin"
-    return plot_forecasts(panels, heading, step, module.spec.channels[0], MODEL, naive)
+    return plot_forecasts(panels, heading, step, MODEL, naive, None if single else len(window.origin))
+
+
+def drawn_channels(channels: Sequence[str]) -> list[int]:
+    """Indices of the channels that figures show: all, or some taken evenly, with the first and the last."""
+    return np.linspace(0, len(channels) - 1, min(len(channels), MAX_CHANNELS)).round().astype(int).tolist()
 
 
 def predict(module: ForecastModule, row: str, window: Window) -> np.ndarray:
@@ -130,15 +156,35 @@ def predict(module: ForecastModule, row: str, window: Window) -> np.ndarray:
     return values.float().cpu().numpy()
 
 
-def build_panels(window: Window, forecasts: np.ndarray, naive: np.ndarray, data: WindowDataModule) -> list[Panel]:
-    """The first channel of each window, with no more of its past than can be read."""
+def build_panels(
+    window: Window,
+    forecasts: np.ndarray,
+    naive: np.ndarray,
+    deviations: np.ndarray | None,
+    data: WindowDataModule,
+    channels: Sequence[int],
+) -> list[Panel]:
+    """Channel by channel, each window with no more of its past than can be read."""
     spec = data.spec
     shown = min(spec.past_steps, max(3 * spec.horizon, 2 * spec.season, MIN_PAST_STEPS))
-    past = to_numpy(window.inputs.past_target, window.inputs.past_observed)[:, -shown:, 0]
-    truth = to_numpy(window.targets.target, window.targets.observed)[..., 0]
-    places = zip(window.inputs.series.tolist(), window.origin.tolist(), strict=True)
-    titles = [panel_title(data.series, series, row) for series, row in places]
-    return [Panel(*parts) for parts in zip(titles, past, truth, forecasts[..., 0], naive[..., 0], strict=True)]
+    past = to_numpy(window.inputs.past_target, window.inputs.past_observed)[:, -shown:]
+    truth = to_numpy(window.targets.target, window.targets.observed)
+    level = window.inputs.level.double().cpu().numpy()[:, None]  # (B, 1, C)
+    past, truth, forecasts, naive = (values + level for values in (past, truth, forecasts, naive))
+    places = list(zip(window.inputs.series.tolist(), window.origin.tolist(), strict=True))
+    return [
+        Panel(
+            panel_title(data.series, series, row),
+            spec.channels[channel],
+            past[index, :, channel],
+            truth[index, :, channel],
+            forecasts[index, :, channel],
+            naive[index, :, channel],
+            None if deviations is None else deviations[index, :, channel],
+        )
+        for channel in channels
+        for index, (series, row) in enumerate(places)
+    ]
 
 
 def to_numpy(values: Tensor, observed: Tensor) -> np.ndarray:
@@ -152,14 +198,20 @@ def panel_title(series: SeriesSet, index: int, row: int) -> str:
         when = format_time(series.local_time(slice(row, row + 1))[0])
     else:
         when = f"step {row - int(series.offsets[index]):,}"
-    return f"{series.name(index)}, {when}" if len(series) > 1 else when
+    return f"{shorten(series.name(index), MAX_NAME)}, {when}" if len(series) > 1 else when
 
 
 def draw_errors(module: ForecastModule) -> Figure:
-    """Draw the mean absolute error of the first channel by lead, for the model and the naive forecasts."""
-    curves = {
-        stage: {row: table.absolute[:, 0].cpu().numpy() for row, table in module.results[stage].items()}
-        for stage in STAGES[1:]
-        if stage in module.results
-    }
-    return plot_errors(curves, f"MAE of {module.spec.channels[0]}", MODEL)
+    """Draw the mean absolute error of each channel by lead, for the model and the naive forecasts."""
+    names, results = module.spec.channels, module.results
+    return plot_errors(
+        {
+            names[channel]: {
+                stage: {row: table.absolute[:, channel].cpu().numpy() for row, table in results[stage].items()}
+                for stage in STAGES[1:]
+                if stage in results
+            }
+            for channel in drawn_channels(names)
+        },
+        MODEL,
+    )

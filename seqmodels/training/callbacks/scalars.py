@@ -12,11 +12,12 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch import Tensor
 
 from seqmodels.metrics import MEASURES, MODEL, ErrorTable
+from seqmodels.report.summary import name_loss
+from seqmodels.training.loggers import TensorBoard
 from seqmodels.training.module import ForecastModule
 
-MAX_LEADS = 48  # nobody reads more curves than that
-MEASURES_BY_LEAD = ("mae", "rmse")
-LAYOUT = {"loss": {"loss": ["Multiline", ["loss/train", "loss/validation"]]}}
+MAX_LEADS = 4  # the figure of errors by step shows all
+COMPARED = ("mae", "rmse", "mase")  # measures whose curves stand beside those of the naive forecasts
 
 
 class ScalarLogger(pl.Callback):
@@ -37,8 +38,12 @@ class ScalarLogger(pl.Callback):
         self.weights_before: list[Tensor] = []  # before the last step of the block
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, ForecastModule)
+        unit = name_loss(module.forecaster)
         for logger in tensorboard_loggers(trainer.loggers):
-            logger.experiment.add_custom_scalars(LAYOUT)
+            logger.experiment.add_custom_scalars(layout(module, unit))
+            if isinstance(logger, TensorBoard):
+                logger.explanations = {**logger.explanations, "loss/": f"The loss that is minimised: {unit}."}
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._start_block(trainer.global_step)
@@ -66,6 +71,7 @@ class ScalarLogger(pl.Callback):
         assert isinstance(module, ForecastModule)
         metrics = trainer.callback_metrics.items()
         values = {name: float(value) for name, value in metrics if name.startswith(("validation/", "loss/validation"))}
+        values |= naive_errors(module.results["validation"])
         values |= errors_by_lead(module.results["validation"][MODEL])
         values = {name: value for name, value in values.items() if not math.isnan(value)}
         for logger in trainer.loggers:
@@ -114,19 +120,44 @@ def global_norm(tensors: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
 
 
 def errors_by_lead(table: ErrorTable) -> dict[str, float]:
-    """MAE and RMSE over all channels by lead: ``validation_by_step/mae_01`` and so on.
-
-    Of more than 48 leads, 48 are taken evenly, with the first and the last. Leads without observed values are left out.
-    """
+    """MAE over all channels by lead, of the leads that have curves and observed values."""
     errors = table.mean(dim=1)
-    width = max(2, len(str(len(errors))))
-    leads = np.linspace(1, len(errors), min(len(errors), MAX_LEADS)).round().astype(int)
-    values = {
-        f"validation_by_step/{name}_{lead:0{width}d}": MEASURES[name].compute(errors[lead - 1])
-        for lead in leads
-        for name in MEASURES_BY_LEAD
-    }
+    values = {tag: MEASURES["mae"].compute(errors[lead - 1]) for tag, lead in lead_tags(len(errors)).items()}
     return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def lead_tags(horizon: int) -> dict[str, int]:
+    """``{"validation_by_step/mae_01": 1, ...}``: all leads, or four taken evenly, with the first and the last."""
+    width = max(2, len(str(horizon)))
+    leads = np.linspace(1, horizon, min(horizon, MAX_LEADS)).round().astype(int)
+    return {f"validation_by_step/mae_{lead:0{width}d}": int(lead) for lead in leads}
+
+
+def naive_errors(rows: Mapping[str, ErrorTable]) -> dict[str, float]:
+    """Errors of the naive forecasts, the same at every validation: ``validation/mae_seasonal_naive`` and so on."""
+    tables = {row: table.summary() for row, table in rows.items() if row != MODEL}
+    return {naive_tag(name, row): table[name] for row, table in tables.items() for name in COMPARED}
+
+
+def naive_tag(measure: str, row: str) -> str:
+    return f"validation/{measure}_{row.replace(' ', '_')}"
+
+
+def layout(module: ForecastModule, unit: str) -> dict[str, dict[str, list[Any]]]:
+    """Charts of several curves for TensorBoard's tab of custom scalars; it takes tags as regular expressions."""
+    naive = [row for row in module.rows if row != MODEL]
+    errors = {
+        MEASURES[name].heading: [f"validation/{name}", *(naive_tag(name, row) for row in naive)] for name in COMPARED
+    }
+    charts = {
+        "loss": {unit: ["loss/train", "loss/validation"]},
+        "validation errors, the model's and those of the naive forecasts": errors,
+        "validation errors by step": {"MAE": list(lead_tags(module.spec.horizon))},
+    }
+    return {
+        category: {title: ["Multiline", [f"{tag}$" for tag in tags]] for title, tags in members.items()}
+        for category, members in charts.items()
+    }
 
 
 def tensorboard_loggers(loggers: Iterable[Logger]) -> list[TensorBoardLogger]:
@@ -142,20 +173,23 @@ def log_config(loggers: Iterable[Logger], config_yaml: str, environment: Mapping
         logger.save()
 
 
-def log_hyperparameters(loggers: Iterable[Logger], config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-    """Log the configuration with the metrics it led to, then close the loggers.
+def log_hyperparameters(
+    loggers: Iterable[Logger], chosen: Mapping[str, Any], metrics: Mapping[str, float], step: int = 0
+) -> None:
+    """Log what was chosen with the metrics it led to, then close the loggers.
 
-    The keys of a nested ``config`` appear as on the command line, a metric ``validation/mae`` as
-    ``hp/validation_mae``.
+    A metric ``validation/mae`` appears as ``with_best_weights/validation_mae``, below all curves.
     """
-    results = {f"hp/{name.replace('/', '_')}": float(value) for name, value in metrics.items()}
+    results = {f"with_best_weights/{name.replace('/', '_')}": float(value) for name, value in metrics.items()}
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(flatten(config), results, step=0)
+            logger.log_hyperparams(flatten(chosen), results, step=step)
         else:
-            logger.log_hyperparams(flatten(config))
+            logger.log_hyperparams(flatten(chosen))
             logger.log_metrics(results)
         logger.finalize("success")
+        if isinstance(logger, TensorBoard):
+            logger.close()
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
