@@ -9,6 +9,7 @@ install := $(python) -m pip install --quiet --no-input --disable-pip-version-che
 libraries := $(environment)/libraries
 ready := $(environment)/ready
 audit := build/audit
+used := hydra, holidays, lightning.pytorch.loggers, matplotlib.backends.backend_agg, polars, rich.live, torch.utils.tensorboard, torchmetrics
 
 .DEFAULT_GOAL := help
 .PHONY: help train test lint types slow bench audit format clean
@@ -56,14 +57,16 @@ clean: ## remove environment and caches; what runs wrote stays
 	rm -rf $(environment) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Made anew whenever a lock changes, so that it holds exactly what the locks say. Without --no-compile it takes twice
-# as long.
+# Made anew whenever a lock changes, so that it holds exactly what the locks say. pip would compile all 15,000 modules (20
+# seconds, 200 MB); the import at the end writes the byte code of the 3,400 that runs use (9 seconds more than reading it).
+# A small training takes 5 to 6 seconds of CPU with it and 11 without, at every start where Python may not write any.
 $(libraries): requirements.lock requirements-torch.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: $(PYTHON) is Python %d.%d, which is too old: 3.11 or newer is needed; name one with PYTHON=..." % sys.version_info[:2])'
 	@echo "Setting up $(environment), which takes a minute or two ..."
 	@$(PYTHON) -m venv --clear $(environment)
 	@$(install) --no-compile --require-hashes --no-deps -r requirements.lock
 	@$(install) --no-compile -r requirements-torch.lock
+	@PYTHONDONTWRITEBYTECODE= $(python) -c "import $(used)"
 	@touch $@
 
 # The project itself, read from the checkout: for the command `seqmodels` and the version.

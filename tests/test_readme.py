@@ -1,11 +1,13 @@
 """The README's own commands and code, run as they stand, only shorter."""
 
+import hashlib
 import re
 import shlex
 
 import numpy as np
 import pytest
 from command_line import ROOT, python
+from data import REAL
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 OTHERS = {"make train", "make test", "source .venv/bin/activate", "tensorboard --logdir runs"}
@@ -76,3 +78,27 @@ def test_files_that_are_linked_exist():
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         if not link.startswith("http"):
             assert (ROOT / link).exists(), link
+
+
+DATA = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+CHECKSUMS = {name: checksum for checksum, name in re.findall(r"^([0-9a-f]{64})  (\S+)$", DATA, flags=re.MULTILINE)}
+
+
+def test_every_file_of_an_experiment_has_a_source_and_a_checksum() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "conf/experiment").rglob("*.yaml")]
+    commands = [
+        command for text in texts for command in re.findall(r"^# Command: .*data\.path=(\S+)", text, re.MULTILINE)
+    ]
+    files = {name for command in commands for name in command.strip("[]").split(",")}
+    assert files == set(CHECKSUMS) and len(files) == 9
+    rows = [line for line in DATA.splitlines() if line.startswith("| `")]
+    assert all("https://" in row for row in rows)
+    assert all(any(f"`{name}`" in row for row in rows) for name in files)
+
+
+@pytest.mark.parametrize("name", CHECKSUMS)
+def test_checksums_are_those_of_the_data(name: str) -> None:
+    found = list(REAL.rglob(name))
+    if not found:
+        pytest.skip(f"needs the real data {name}")
+    assert hashlib.sha256(found[0].read_bytes()).hexdigest() == CHECKSUMS[name]
