@@ -116,7 +116,7 @@ def plot_errors(curves: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]], mo
         for axes, stage in zip(line, stages, strict=True):
             plot_error_curves(axes, parts[stage], model)
         line[0].set_ylim(bottom=0)  # after the last curve, because it ends the automatic scaling of the whole line
-        line[0].set_ylabel(shorten(f"MAE of {channel}", LABEL_LENGTH), fontsize=FONT_SIZE)
+        line[0].set_ylabel(shorten(channel, LABEL_LENGTH), fontsize=FONT_SIZE)
     for top, bottom, stage in zip(grid[0], grid[-1], stages, strict=True):
         top.set_title(stage, fontsize=FONT_SIZE, loc="left")
         bottom.set_xlabel("steps ahead", fontsize=FONT_SIZE)
