@@ -27,6 +27,7 @@ MISSING = (
 
 MOST_TITLES = 40  # lines in which the header must be
 MOST_SAMPLED, MOST_CELLS = 1_000, 200_000  # columns and cells that tell the decimal marks of a table
+NO_TIME = "data.time=none to take the rows in file order as the steps"  # the way out of most messages on times
 
 
 def clean(cells: pl.Series) -> pl.Series:
@@ -180,6 +181,9 @@ class Frame(Source):
             self.frame = self.data.lazy().select([*texts, *numbers]).collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise read_error(self.name, error) from error
+
+    def scan(self) -> pl.LazyFrame:
+        return self.data.lazy()
 
     def place(self, row: int) -> str:
         return f"{self.where(row)} of {self.name}"

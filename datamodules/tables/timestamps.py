@@ -1,7 +1,7 @@
 """Timestamps of a table: detect their format, parse them and convert local times to UTC."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import NamedTuple
 
@@ -9,7 +9,10 @@ import numpy as np
 import polars as pl
 
 from datamodules.arrays import chunks
-from datamodules.tables.source import Source, clean
+from datamodules.frequency import DAY, HOUR
+from datamodules.tables.source import NO_TIME, Source, clean, plural
+from datamodules.tables.time_numbers import COMPACT_DATES, read_fractions, read_integers
+from datamodules.tables.time_texts import INTERVAL_END, NO_OFFSET, read_spelled
 from datamodules.timezones import are_dates, format_time, local_to_utc
 from seqmodels.errors import InputError
 
@@ -27,7 +30,7 @@ def read_timestamps(
 ) -> Timestamps:
     """Read the timestamps in one column, or those whose parts several columns hold, see ``parse_timestamps``.
 
-    Columns with the names in ``_PARTS`` hold numbers: either all parts of a time from the year on, or hour, minute
+    Columns with the names in ``PARTS`` hold numbers: either all parts of a time from the year on, or hour, minute
     and second beside a date in another column, which ``time_format`` then describes. Other columns, and a ``day``
     without a year, are texts such as date and time of day, joined by a blank. Raises ``InputError`` for columns that
     do not form a time.
@@ -55,6 +58,8 @@ def parse_timestamps(
         cells = cells.cast(pl.String)
     if cells.dtype == pl.String:
         cells = clean(cells)
+    if cells.dtype.is_float():
+        cells = cells.fill_nan(None)
     if cells.null_count():
         row = int(cells.is_null().arg_true()[0])
         raise InputError(
@@ -80,23 +85,72 @@ def parse_timestamps(
     return Timestamps(time, time_zone, notes + more)
 
 
+_TIME_NAME = re.compile("time|date|unix|epoch|stamp|^ts$|^t$", re.IGNORECASE)
+
+
+def holds_times(cells: pl.Series, spelled_only: bool = False) -> bool:
+    """True if all cells read as times with a calendar; numbers do only if not ``spelled_only``."""
+    if cells.dtype == pl.Date or isinstance(cells.dtype, pl.Datetime):
+        return True
+    if not (cells.dtype.is_integer() or cells.dtype in (pl.String, pl.Categorical, pl.Enum)):
+        return False
+    text = clean(cells.cast(pl.String)).drop_nulls()
+    if text.is_empty():
+        return False
+    numbers = text.cast(pl.Int64, strict=False)
+    if not numbers.null_count():
+        named = numbers.is_between(*COMPACT_DATES).all() or bool(_TIME_NAME.search(cells.name))
+        return not spelled_only and named and read_integers(numbers, str) is not None
+    reading = None if _NUMBER.fullmatch(text[0]) else read_spelled(text)
+    return reading is not None and reading.time.dt.year().is_between(1700, 2199).fill_null(False).all()
+
+
 def _convert_to_utc(
     table: Source, cells: pl.Series, parsed: pl.Series, time_zone: str | None, notes: list[str]
 ) -> Timestamps:
     """Timestamps with an offset or zone."""
-    own = parsed.dtype.time_zone if isinstance(parsed.dtype, pl.Datetime) else None
-    zone = time_zone or (_offset_zone(cells) if cells.dtype == pl.String else own) or "UTC"
-    if own not in (None, "UTC"):
-        notes = [*notes, f"{table.name}: time converted from {own} to UTC."]
-    return Timestamps(parsed.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy(), zone, notes)
+    zone = parsed.dtype.time_zone if isinstance(parsed.dtype, pl.Datetime) else None
+    if zone not in (None, "UTC"):
+        notes = [*notes, f"{table.name}: time converted from {zone} to UTC."]
+    instants = parsed.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    if cells.dtype == pl.String:
+        offsets = cells.str.extract(r"([+-]\d{2}:?\d{2})$", 1)
+        different = offsets.unique(maintain_order=True)
+        if len(different) > 1 and time_zone is None:
+            return _read_changing_offsets(table, instants, offsets, notes)
+        zone = _offset_zone(different[0])
+    return Timestamps(instants.to_numpy(), time_zone or zone or "UTC", notes)
 
 
-def _offset_zone(cells: pl.Series) -> str | None:
-    """Zone of the offset that all timestamps share, if it is in whole hours: Etc/GMT-2 for +02:00."""
-    hours = cells.str.extract(r"([+-]\d{2}):?00$", 1).unique()
-    if len(hours) != 1 or hours[0] is None or int(hours[0]) == 0:
-        return None
-    return f"Etc/GMT{-int(hours[0]):+d}"
+def _offset_zone(offset: str | None) -> str | None:
+    """Zone of an offset in whole hours: Etc/GMT-2 for +02:00."""
+    hours = 0 if offset is None or not offset.endswith("00") else int(offset[:3])
+    return f"Etc/GMT{-hours:+d}" if hours else None
+
+
+def _read_changing_offsets(table: Source, instants: pl.Series, offsets: pl.Series, notes: list[str]) -> Timestamps:
+    """Times as the cells show them, if the clock on the wall sets the steps, otherwise instants.
+
+    It does where times of day on the wall, two hours or more apart, are fewer than those in UTC: in days, for example.
+    """
+    sign = pl.when(offsets.str.starts_with("-")).then(-1).otherwise(1)
+    minutes = offsets.str.slice(1, 2).cast(pl.Int64) * 60 + offsets.str.slice(-2).cast(pl.Int64)
+    shift = pl.select((pl.lit(minutes.fill_null(0)) * sign * 60_000_000).cast(pl.Duration("us"))).to_series()
+    wall = (instants + shift).to_numpy()
+    on_wall, in_utc = (np.unique(_time_of_day(times)) for times in (wall, instants.to_numpy()))
+    apart = np.diff(np.append(on_wall, on_wall[0] + DAY)).min()
+    by_wall = len(on_wall) < len(in_utc) and apart >= 2 * HOUR
+    row = int(offsets.eq_missing(offsets[0]).not_().arg_true()[0])
+    changed = f"{table.name}: offsets change from {offsets[0]} to {offsets[row]} (first: {table.where(row)})"
+    what = "dates" if are_dates(wall) else "local times"
+    told = f"the times of day do not, so they are read as {what}" if by_wall else "times are shown in UTC"
+    note = f"{changed}; {told} (data.time_zone)."
+    return Timestamps(wall if by_wall else instants.to_numpy(), "" if by_wall else "UTC", [*notes, note])
+
+
+def _time_of_day(times: np.ndarray) -> np.ndarray:
+    """Microseconds since midnight, (n,) int64."""
+    return times.astype(np.int64) % DAY
 
 
 # Formats
@@ -104,78 +158,90 @@ def _offset_zone(cells: pl.Series) -> str | None:
 _TIME = r"(?:([ T])\d{1,2}:\d{2}(:\d{2}(?:[.]\d+)?)?( ?[APap][Mm])?( ?(?:Z|[+-]\d{2}:?\d{2}))?)?"
 _ISO = re.compile(r"\d{4}([-/])\d{1,2}(?:\1\d{1,2}" + _TIME + ")?")
 _DAY_OR_MONTH_FIRST = re.compile(r"\d{1,2}([-/.])\d{1,2}\1\d{4}" + _TIME)
-_INTEGER = re.compile(r"[+-]?\d+")
-_COMPACT_DATES = (1700_01_01, 2199_12_31)  # integers within this range that are all valid dates are not an index
-_COMPACT_MONTHS = (1700_01, 2199_12)
-_EPOCH_YEARS = (315_532_800, 4_102_444_800)  # 1980 and 2100 in seconds since 1970
-_EPOCH_UNITS = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}
+_NUMBER = re.compile(r"[+-]?\d+(?:[.]\d*)?(?:[eE][+-]?\d+)?")
 
 
 def _parse(table: Source, cells: pl.Series, time_format: str | None) -> tuple[pl.Series, list[str]]:
     """Datetime[us], with a zone if the cells have one, or Int64; and a note on a detected format."""
     if cells.dtype.is_integer():
-        return _parse_integers(table, cells, time_format)
+        return _parse_numbers(table, cells, time_format)
     if cells.dtype == pl.String:
         return _parse_text(table, cells, time_format)
     if cells.dtype == pl.Date:
         return cells.cast(pl.Datetime("us")), []
     if isinstance(cells.dtype, pl.Datetime):
         return cells.dt.cast_time_unit("us"), []
+    if cells.dtype.is_float():
+        return _parse_numbers(table, cells, time_format)
     raise InputError(
-        f"{table.name}: time column {cells.name!r} holds {cells.dtype}, but dates, whole numbers or text are needed."
+        f"{table.name}: time column {cells.name!r} holds {cells.dtype}, but dates, numbers or text are needed;"
+        f" or set {NO_TIME}."
     )
 
 
-def _parse_integers(table: Source, cells: pl.Series, time_format: str | None) -> tuple[pl.Series, list[str]]:
+def _parse_numbers(table: Source, cells: pl.Series, time_format: str | None) -> tuple[pl.Series, list[str]]:
+    """Numbers as times, or as an index if they are whole."""
+    numbers = cells.cast(pl.Int64, strict=False)  # a shorter type cannot be compared with bounds
+    whole = cells.dtype.is_integer() or bool((numbers == cells).all())
     if time_format is not None:
-        return _parse_format(table, cells.cast(pl.String), time_format), []
-    numbers = cells.cast(pl.Int64, strict=False)  # a shorter type cannot be compared with the bounds
-    _refuse_null(table, cells, numbers, "within the range of 64-bit integers")
-    if numbers.is_between(*_COMPACT_DATES).all():
-        dates = _try_format(numbers.cast(pl.String), "%Y%m%d")
-        if not dates.null_count():
-            return dates, [f"{table.name}: time format detected: %Y%m%d."]
-    if _are_months(numbers):
-        return _try_format(numbers.cast(pl.String), "%Y%m"), [f"{table.name}: time format detected: %Y%m."]
-    first, last = _EPOCH_YEARS
-    for unit, size in _EPOCH_UNITS.items():
-        if numbers.is_between(size * first, size * last).all():
-            return _from_epoch(numbers, size), [f"{table.name}: time format detected: {unit} since 1970 (UTC)."]
-    return numbers, []
+        return _parse_format(table, (numbers if whole else cells).cast(pl.String), time_format)
+    if not whole:
+        reading = read_fractions(cells.cast(pl.Float64))
+        if reading is None:
+            row = int((numbers != cells).fill_null(True).arg_true()[0])
+            raise InputError(
+                f"{table.place(row)}: {cells[row]} in column {cells.name!r} is neither a whole number nor a time in a"
+                f" known form; name another column in data.time, or set {NO_TIME}."
+            )
+    else:
+        _refuse_null(table, cells, numbers, "within the range of 64-bit integers")
+        reading = read_integers(numbers, table.where)
+    return (numbers, []) if reading is None else (reading.time, [_detected(table, *reading.remarks)])
 
 
-def _are_months(numbers: pl.Series) -> bool:
-    """True if all are like 201912 and 202001 follows it somewhere: an index would continue with 201913."""
-    if not numbers.is_between(*_COMPACT_MONTHS).all() or not (numbers % 100).is_between(1, 12).all():
-        return False
-    return bool((numbers.unique().sort().diff() == 1_01 - 12).any())
-
-
-def _from_epoch(numbers: pl.Series, size: int) -> pl.Series:
-    """Instants from numbers of which ``size`` are a second."""
-    second = _EPOCH_UNITS["microseconds"]
-    instants = numbers * (second // size) if size <= second else numbers // (size // second)
-    return instants.cast(pl.Datetime("us", "UTC"))
+def _detected(table: Source, *remarks: str) -> str:
+    return f"{table.name}: time format detected: {'; '.join(remarks)}."
 
 
 def _parse_text(table: Source, cells: pl.Series, time_format: str | None) -> tuple[pl.Series, list[str]]:
-    first = cells[0]
     if time_format is not None:
-        return _parse_format(table, cells, time_format), []
-    if _INTEGER.fullmatch(first):
+        return _parse_format(table, cells, time_format)
+    if _NUMBER.fullmatch(cells[0]):
         numbers = cells.cast(pl.Int64, strict=False)
-        _refuse_null(table, cells, numbers, "a whole number like the first time")
-        return _parse_integers(table, numbers, None)
-    if match := _ISO.fullmatch(first):
-        day = f"%Y{match[1]}%m" + (f"{match[1]}%d" if re.match(r"\d{4}.\d{1,2}.\d", first) else "")
-        return _parse_format(table, cells, day + _time_format(match)), []
-    if match := _DAY_OR_MONTH_FIRST.fullmatch(first):
+        numbers = cells.cast(pl.Float64, strict=False) if numbers.null_count() else numbers
+        _refuse_null(table, cells, numbers, "a number like the first time")
+        return _parse_numbers(table, numbers, None)
+    found, notes = _usual_format(table, cells)
+    if found is not None and "-" in cells[0][-6:] and "%#z" in found and cells.str.contains(NO_OFFSET).any():
+        found = None  # the end of an interval, 05:00-06:00
+    parsed = None if found is None else _try_format(cells, found)
+    if parsed is not None and not parsed.null_count():
+        return parsed, notes
+    reading = read_spelled(cells, table.where)
+    if reading is None and found is None:
+        raise InputError(f"{table.place(0)}: {cells[0]!r} in column {cells.name!r} is not a date in a known format;"
+                         f" give its format in data.time_format, for example %m/%d/%Y, or set {NO_TIME}.")  # fmt: skip
+    if reading is None or (found is not None and reading.time.null_count()):
+        assert parsed is not None
+        _refuse_null(table, cells, parsed, f"a date of the format {found}, which others have")
+        return parsed, notes
+    _refuse_null(table, cells, reading.time, f"a time of the same form as {cells[0]!r}, the first one")
+    if reading.formats:
+        raise _either_order(table, cells, reading.formats)
+    first = format_time(reading.time.dt.replace_time_zone(None).to_numpy()[0])
+    example = [] if first == cells[0] else [f"{cells[0]!r} is {first}"]
+    return reading.time, [_detected(table, *example, *reading.remarks)]
+
+
+def _usual_format(table: Source, cells: pl.Series) -> tuple[str | None, list[str]]:
+    """Format of most files, and a note on it; None if the first cell is written in another way."""
+    if match := _ISO.fullmatch(cells[0]):
+        day = f"%Y{match[1]}%m" + (f"{match[1]}%d" if re.match(r"\d{4}.\d{1,2}.\d", cells[0]) else "")
+        return day + _time_format(match), []
+    if match := _DAY_OR_MONTH_FIRST.fullmatch(cells[0]):
         found = _month_or_day_first(table, cells, match[1], _time_format(match))
-        return _parse_format(table, cells, found), [f"{table.name}: time format detected: {found}."]
-    raise InputError(
-        f"{table.place(0)}: {first!r} in column {cells.name!r} is not a date in a known format; "
-        "give its format in data.time_format, for example %m/%d/%Y."
-    )
+        return found, [_detected(table, found)]
+    return None, []
 
 
 def _time_format(match: re.Match[str]) -> str:
@@ -194,17 +260,53 @@ def _month_or_day_first(table: Source, cells: pl.Series, separator: str, time: s
     formats = [separator.join(order) + time for order in (("%m", "%d", "%Y"), ("%d", "%m", "%Y"))]
     unread = [_try_format(cells, candidate).null_count() for candidate in formats]
     if unread == [0, 0]:
-        raise InputError(
-            f"{table.place(0)}: {cells[0]!r} in column {cells.name!r} may be month first or day first, "
-            f"like every other row: set data.time_format to {formats[0]} or {formats[1]}."
-        )
+        raise _either_order(table, cells, formats)
     return formats[0] if unread[0] <= unread[1] else formats[1]
 
 
-def _parse_format(table: Source, cells: pl.Series, time_format: str) -> pl.Series:
-    parsed = _try_format(cells, time_format)
+def _either_order(table: Source, cells: pl.Series, formats: Sequence[str]) -> InputError:
+    names = [{"m": "month", "d": "day"}.get(one[1], "year") for one in formats]
+    return InputError(
+        f"{table.place(0)}: {cells[0]!r} in column {cells.name!r} may be {' first or '.join(names)} first, "
+        f"like every other row: set data.time_format to {' or '.join(formats)}."
+    )
+
+
+def _parse_format(table: Source, cells: pl.Series, time_format: str) -> tuple[pl.Series, list[str]]:
+    """Read the cells in the given format; what it cannot say is read too: intervals, 24:00 and a missing midnight."""
+    parsed, notes = _try_format(cells, time_format), []
+    for words, change in _REPAIRS.items():
+        rows = parsed.is_null().arg_true()
+        if len(rows) == 0:
+            break
+        mended = change(cells[rows], time_format)
+        if mended is not None and mended.dtype == parsed.dtype and mended.null_count() < len(rows):
+            first = table.where(int(rows[mended.is_not_null().arg_true()[0]]))
+            notes.append(f"{table.name}: {plural(len(rows) - mended.null_count(), 'time')} (first: {first}) {words}.")
+            parsed = parsed.scatter(rows, mended)
     _refuse_null(table, cells, parsed, f"a date of the format {time_format} (data.time_format)")
-    return parsed
+    return parsed, notes
+
+
+def _start_of_interval(cells: pl.Series, time_format: str) -> pl.Series:
+    return _try_format(cells.str.replace(INTERVAL_END, ""), time_format)
+
+
+def _end_of_day(cells: pl.Series, time_format: str) -> pl.Series:
+    midnight = _try_format(cells.str.replace(r"\b24(:00)", "00$1"), time_format)
+    return midnight.dt.offset_by("1d") if "%H:%M" in time_format else midnight.clear().extend_constant(None, len(cells))
+
+
+def _missing_midnight(cells: pl.Series, time_format: str) -> pl.Series | None:
+    day = re.split("[ T,:]*%[HIklTR]", time_format)[0]
+    return None if day in ("", time_format) else _try_format(cells, day)
+
+
+_REPAIRS: dict[str, Callable[[pl.Series, str], pl.Series | None]] = {
+    "without a time of day read as midnight": _missing_midnight,
+    "of 24:00 read as midnight at the end of the day": _end_of_day,
+    "are intervals, of which the start is taken": _start_of_interval,
+}
 
 
 def _refuse_null(table: Source, cells: pl.Series, parsed: pl.Series, wanted: str) -> None:
@@ -231,7 +333,7 @@ def _try_format(cells: pl.Series, time_format: str) -> pl.Series:
 
 # Times in several columns
 
-_PARTS = {
+PARTS = {
     "year": ("year", "yr", "yyyy"),
     "month": ("month", "mnth", "mon"),
     "day": ("day", "mday", "day_of_month"),
@@ -239,12 +341,12 @@ _PARTS = {
     "minute": ("minute", "min", "minutes"),
     "second": ("second", "sec", "seconds"),
 }  # names of columns
-_DATE_PARTS, _TIME_PARTS = tuple(_PARTS)[:3], tuple(_PARTS)[3:]
+_DATE_PARTS, _TIME_PARTS = tuple(PARTS)[:3], tuple(PARTS)[3:]
 
 
 def _join_parts(table: Source, columns: Sequence[str], time_format: str | None) -> tuple[pl.Series, str | None]:
     """Join the columns to texts; also return their format, None if it is to be detected."""
-    parts = {column: part for column in columns for part, names in _PARTS.items() if column.lower() in names}
+    parts = {column: part for column in columns for part, names in PARTS.items() if column.lower() in names}
     if "year" not in parts.values():
         parts = {column: part for column, part in parts.items() if part in _TIME_PARTS}
     texts = [column for column in columns if column not in parts]
@@ -261,10 +363,10 @@ def _join_parts(table: Source, columns: Sequence[str], time_format: str | None) 
 
 def _check_parts(columns: Sequence[str], texts: list[str], parts: list[str], time_format: str | None) -> None:
     """Raise unless each part appears once and none is left out before a smaller one; dates in texts need no parts."""
-    order = _TIME_PARTS if texts else tuple(_PARTS)
+    order = _TIME_PARTS if texts else tuple(PARTS)
     if sorted(parts) != sorted(order[: len(parts)]):
         raise InputError(
-            f"data.time={','.join(columns)} does not form a time; it must name columns {', '.join(_PARTS)}, or a date"
+            f"data.time={','.join(columns)} does not form a time; it must name columns {', '.join(PARTS)}, or a date"
             f" and {', '.join(_TIME_PARTS)}, leaving out only the last ones."
         )
     if not texts and time_format is not None:
