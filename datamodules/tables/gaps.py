@@ -1,14 +1,16 @@
 """Gaps in a table: insert absent time steps as rows without values, and refuse irregular timestamps."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from datamodules.arrays import chunks
-from datamodules.frequency import Frequency, IntegerFrequency, infer_frequency
+from datamodules.frequency import DAY, HOUR, SECOND, FixedFrequency, Frequency, IntegerFrequency, infer_frequency
 from datamodules.tables.rows import Rows
-from datamodules.tables.source import Source, plural
+from datamodules.tables.source import NO_TIME, Source, plural
+from datamodules.timezones import are_dates, local_to_utc, utc_to_local
 from seqmodels.errors import InputError
 
 # Limits of inserted rows, so that a wrong year in one timestamp does not become millions of rows
@@ -30,26 +32,91 @@ class Gaps:
         return int((self.steps - 1).sum())
 
 
-def fill_gaps(table: Source, rows: Rows, frequency: Frequency | None = None) -> tuple[Frequency | None, list[str]]:
+def fill_gaps(
+    table: Source, rows: Rows, frequency: Frequency | None = None, drop: Callable[[], list[str]] = list
+) -> tuple[Frequency | None, list[str]]:
     """Insert a row for each absent time step of the sorted ``rows``, in place; return the frequency and notes.
 
     Inserted targets are unobserved zeros, inserted covariates repeat the row before. The frequency is inferred unless
-    it is given; it is None for rows without time and for series of one row each. Raises ``InputError`` for irregular
-    timestamps, series of different frequencies, and far more absent than present steps.
+    it is given; it is None for rows without time and for series of one row each. Times a little early or late are
+    rounded to the step; ``drop`` then drops the rows of equal times and returns notes. Raises ``InputError`` for
+    irregular timestamps, series of different frequencies, and far more absent than present steps.
     """
     if rows.time is not None:
+        given = frequency is not None
         frequency = frequency or infer_frequency(rows.time, rows.starts, rows.zone)
     if rows.time is None or frequency is None:
         return None, []
-    gaps = _find_gaps(rows.time, rows.starts, frequency)
+    gaps, notes = _find_gaps(rows.time, rows.starts, frequency), []
+    if (gaps.steps < 1).any() and (notes := _round_times(table, rows, frequency if given else None)):
+        notes += drop()
+        frequency = frequency if given else infer_frequency(rows.time, rows.starts, rows.zone)
+        assert frequency is not None
+        gaps = _find_gaps(rows.time, rows.starts, frequency)
     if len(gaps.rows) == 0:
-        return frequency, []
+        return frequency, notes
     _refuse_mixed_frequencies(table, rows, frequency, gaps)
     _refuse_irregular(table, rows, frequency, gaps)
     _refuse_too_many(table, rows, gaps)
     count = count_absent(frequency.name, gaps.absent)
     labels = preview(_insert(rows, frequency, gaps), count=gaps.absent)
-    return frequency, [f"{table.name}: {count} made explicit as missing: {labels}."]
+    return frequency, [*notes, f"{table.name}: {count} made explicit as missing: {labels}."]
+
+
+MOST_OFF = 0.1  # share of a step by which times are rounded
+NEAR = 0.01  # share of a step by which the mean of the differences may miss it
+UNITS = (DAY, HOUR, 60 * SECOND, SECOND, SECOND // 10, SECOND // 100, SECOND // 1000)  # of steps, in microseconds
+
+
+def _round_times(table: Source, rows: Rows, frequency: Frequency | None) -> list[str]:
+    """Round times that are all near multiples of a step, in place; return a note, none if there is no such step.
+
+    The step is that of ``frequency``, if given, or the coarsest one near the mean difference per step.
+    """
+    assert rows.time is not None and rows.offsets is not None
+    if rows.time.dtype.kind != "M" or are_dates(rows.time) or _has_two_clocks(rows.time):
+        return []
+    differences = np.diff(rows.time.astype(np.int64))
+    differences = differences[differences > 0]  # the others are between series
+    usual = float(differences.sum() / np.round(differences / np.median(differences)).sum())
+    steps = [round(usual / unit) * unit for unit in UNITS]
+    if frequency is not None:
+        steps = [frequency.step] if isinstance(frequency, FixedFrequency) else []
+    steps = [step for step in dict.fromkeys(steps) if abs(step - usual) <= NEAR * step and 0 < step <= 7 * DAY]
+    for step in steps:
+        local = utc_to_local(rows.time, rows.zone if step >= DAY else "")
+        rounded = _round_to_step(local.astype(np.int64), rows.offsets, step)
+        if rounded is not None:
+            off = rounded - local.astype(np.int64)
+            times = rounded.astype("datetime64[us]")
+            rows.time = times if local is rows.time else local_to_utc(times, rows.zone)
+            count = plural(int(np.count_nonzero(off)), "row")
+            return [f"{table.name}: times are about every {FixedFrequency(step).name}, up to"
+                    f" {float(f'{np.abs(off).max() / SECOND:.2g}'):g} s off: {count} rounded to the step."]  # fmt: skip
+    return []
+
+
+def _has_two_clocks(time: np.ndarray) -> bool:
+    """True if there are only two times of day, an hour apart: days of a zone whose clocks change."""
+    clocks = np.unique(time[: len(time)].astype(np.int64) % DAY)
+    return len(clocks) == 2 and int(np.diff(clocks)[0]) in (HOUR, DAY - HOUR)
+
+
+def _round_to_step(time: np.ndarray, offsets: np.ndarray, step: int) -> np.ndarray | None:
+    """Times (n,) int64 as multiples of the step after a round time of each series; None if one is too far from it."""
+    lengths = np.diff(offsets)
+    first = np.repeat(time[offsets[:-1]], lengths)
+    late = (time - first + step // 2) % step - step // 2
+    series = pl.DataFrame({"late": late, "series": np.repeat(np.arange(len(lengths)), lengths)})
+    usual = first + series.select(pl.col("late").median().over("series")).to_series().to_numpy()
+    for unit in (step, *UNITS, 1):
+        if unit > min(step, DAY):
+            continue
+        start = (np.round(usual / unit) * unit).astype(np.int64)
+        rounded = start + np.round((time - start) / step).astype(np.int64) * step
+        if np.abs(rounded - time).max() <= MOST_OFF * step:
+            return rounded
+    return None
 
 
 def _find_gaps(time: np.ndarray, starts: np.ndarray, frequency: Frequency) -> Gaps:
@@ -105,8 +172,17 @@ def _refuse_irregular(table: Source, rows: Rows, frequency: Frequency, gaps: Gap
     more = f"; {len(off):,} rows are not (also {preview(others, count=len(off) - 1)})" if others else ""
     raise InputError(
         f"{table.place(rows.source_row(row))}: time {rows.label(row)} is not a whole number of steps ({step}, the most"
-        f" common one) after {rows.label(row - 1)}: rows must be regularly spaced in time{more}."
+        f" common one) after {rows.label(row - 1)}: rows must be regularly spaced in time{more};"
+        f" mend the times{_zone_hint(rows, frequency)}, or set {NO_TIME}."
     )
+
+
+def _zone_hint(rows: Rows, frequency: Frequency) -> str:
+    """Instants that are days or parts of days of local time are regular only in its zone."""
+    assert rows.time is not None
+    moved = np.unique(rows.time.astype(np.int64) % HOUR) if rows.zone and rows.time.dtype.kind == "M" else ()
+    is_long = isinstance(frequency, FixedFrequency) and frequency.step >= DAY - HOUR
+    return ", set data.time_zone to the zone of these days" if len(moved) == 1 and is_long else ""
 
 
 def _refuse_too_many(table: Source, rows: Rows, gaps: Gaps) -> None:
@@ -117,7 +193,7 @@ def _refuse_too_many(table: Source, rows: Rows, gaps: Gaps) -> None:
         raise InputError(
             f"{table.place(rows.source_row(row))}: time {rows.label(row)} lies {steps:,} steps after"
             f" {rows.label(row - 1)}, and {absent:,} steps are absent in total, but only {present:,} rows present:"
-            " check the times, or leave out data.time to count rows."
+            f" check the times, or set {NO_TIME}."
         )
 
 
