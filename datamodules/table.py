@@ -24,7 +24,7 @@ class Table(WindowDataModule):
         path: str | PathLike[str] | Sequence[str | PathLike[str]] | Any,
         *,
         target: str | Sequence[str],
-        time: str | Sequence[str] | None = None,
+        time: str | Sequence[str] | None = "auto",
         time_format: str | None = None,
         time_zone: str | None = None,
         id: str | Sequence[str] | None = None,  # the config key is data.id

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import Any
 
 from datamodules.frequency import Frequency
 from datamodules.series import SeriesSet
 from datamodules.tables.files import append_future, check_same_columns, open_files
+from datamodules.tables.forgotten import find_missing_key, refuse_forgotten_time
 from datamodules.tables.gaps import fill_gaps
 from datamodules.tables.layouts import read_series_per_row, split_columns
-from datamodules.tables.roles import LAYOUTS, Names, Roles, find_layout, to_tuple
+from datamodules.tables.roles import LAYOUTS, Names, Roles, find_layout, to_times, to_tuple
 from datamodules.tables.rows import Rows, check_duplicates, drop_duplicates, sort_rows
 from datamodules.tables.source import Frame, Source, drop_footer, open_frame
 from datamodules.tables.timestamps import read_timestamps
@@ -23,7 +25,7 @@ def read_table(
     path: Any,
     *,
     target: str | Sequence[str],
-    time: Names = None,
+    time: Names = "auto",
     time_format: str | None = None,
     time_zone: str | None = None,
     series_id: Names = None,
@@ -53,10 +55,10 @@ def read_table(
     patterns with an id and without time, ``wide`` for others, except with an id and time, else ``long``.
 
     ``time`` holds dates, datetimes (``time_format`` in strptime notation, otherwise detected) or whole numbers, in one
-    column or in parts, see ``datamodules.tables.timestamps``, also for ``time_zone``; without it rows are steps in
-    file order. Rows are sorted, exact duplicates dropped, other duplicates treated by the rule ``duplicates`` (see
-    ``datamodules.tables.rows``), and absent steps inserted as unobserved; ``notes`` tell what was done. The
-    ``frequency`` is inferred unless it is given.
+    column or in parts, see ``datamodules.tables.timestamps``, also for ``time_zone``. With None or "none" rows are
+    steps in file order, and with "auto" too, but then no other column may hold times. Rows are sorted, exact duplicates
+    dropped, other duplicates treated by the rule ``duplicates`` (see ``datamodules.tables.rows``), and absent steps
+    inserted as unobserved; ``notes`` tell what was done. The ``frequency`` is inferred unless it is given.
 
     ``future``: a second table, of rows after those of ``path``, which may lack targets and past covariates.
     ``categorical`` names text columns that are categories whatever these rows hold. ``open_end`` keeps the rows after
@@ -69,7 +71,8 @@ def read_table(
 
     Raises ``InputError``, with file, line, column, value and rule, for everything that cannot be read without guessing.
     """
-    roles = Roles(*map(to_tuple, (target, time, series_id, past_covariates, known_covariates, statics)))
+    named = (target, to_times(time), series_id, past_covariates, known_covariates, statics)
+    roles = Roles(*map(to_tuple, named))
     _check_settings(roles, time_format, time_zone, duplicates, decimal)
     source = open_source(path)
     if future is not None:
@@ -78,10 +81,10 @@ def read_table(
     for part in (source, *source.parts):
         part.decimal = decimal
     reader = ColumnReader(missing_values, [*source.notes])
-    if isinstance(source, Frame) and source.index and not roles.time:
+    if isinstance(source, Frame) and source.index and time in ("auto", None):
         roles = replace(roles, time=(source.index,))
         reader.notes.append(f"{source.name}: its index {source.index!r} is used as data.time.")
-    roles, layout = _find_layout(source, roles, layout, reader)
+    roles, layout = _find_layout(source, roles, layout, reader, find_time=time == "auto")
     channels: tuple[str, ...] = ("value",)
     if layout == "rows":
         rows = read_series_per_row(source, roles, reader)
@@ -90,8 +93,10 @@ def read_table(
         rows = _read_rows(source, roles, reader, time_format, time_zone)
         columns = (*roles.target, *roles.past_covariates, *roles.known_covariates)
         reader.notes += sort_rows(source, rows)
-        reader.notes += drop_duplicates(source, rows, columns, duplicates)
-        frequency, notes = fill_gaps(source, rows, frequency)
+        find = None if source.is_shard else partial(find_missing_key, source, roles)
+        drop = partial(drop_duplicates, source, rows, columns, duplicates, find)
+        reader.notes += drop()
+        frequency, notes = fill_gaps(source, rows, frequency, drop)
         reader.notes += notes
         if layout == "wide":
             rows = split_columns(rows, roles.target, open_end)
@@ -122,15 +127,19 @@ def _check_settings(
         raise InputError(f"data.decimal={decimal} is unknown; it must be '.' or ','.")
 
 
-def _find_layout(source: Source, roles: Roles, layout: str, reader: ColumnReader) -> tuple[Roles, str]:
+def _find_layout(source: Source, roles: Roles, layout: str, reader: ColumnReader, find_time: bool) -> tuple[Roles, str]:
     """Find and note the layout; return also the roles, with existing columns unless each file must resolve them."""
-    found = find_layout(layout, roles)
+    found, given = find_layout(layout, roles), roles
+    everything = roles.target == ("*",)
+    find_time = find_time and not roles.time and not source.is_shard and (found != "rows" or everything)
     if layout == "auto":
         series = " and series" if found == "long" and roles.id else ""
         reader.notes.append(f"{source.name}: taken as {found}: {LAYOUTS[found]}{series} (data.layout).")
     if found != "rows":
         check_same_columns(source)
         roles = roles.resolve(source)
+    if find_time:
+        refuse_forgotten_time(source, given if everything else roles)
     named = reader.missing_values if isinstance(reader.missing_values, Mapping) and not roles.has_patterns else ()
     unknown = next((name for name in named if name not in roles.numbers), None)
     if unknown is not None:

@@ -23,6 +23,11 @@ def to_tuple(names: Names) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
+def to_times(names: Names) -> tuple[str, ...]:
+    """Columns of ``data.time``; none for auto, which is to find out that there are none, and for none."""
+    return () if names in ("auto", "none", "None") else to_tuple(names)
+
+
 @dataclass(frozen=True)
 class Roles:
     """Column names by the config key that assigns their role; every field is a tuple."""

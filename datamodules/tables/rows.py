@@ -94,9 +94,9 @@ def sort_rows(table: Source, rows: Rows) -> list[str]:
     needs little more memory than its largest array once more.
     """
     _group_by_series(rows)
-    if rows.time is None or not _sort_by_time(rows):
-        return []
-    return [f"{table.name}: {len(rows.values):,} rows were not in time order: sorted."]
+    early = 0 if rows.time is None else _sort_by_time(rows)
+    were = "1 row was" if early == 1 else f"{early:,} rows were"
+    return [f"{table.name}: {were} earlier than the row before: sorted by time."] if early else []
 
 
 def _group_by_series(rows: Rows) -> None:
@@ -137,18 +137,19 @@ def _overlapping_chunks(begin: int, end: int) -> Iterator[slice]:
         yield slice(begin + part.start, min(begin + part.stop + 1, end))
 
 
-def _sort_by_time(rows: Rows) -> bool:
-    """Sort each series by time, stably; True if any was unsorted."""
+def _sort_by_time(rows: Rows) -> int:
+    """Sort each series by time, stably; return the number of rows that were earlier than the row before."""
     time, offsets = rows.time, rows.offsets
     assert time is not None and offsets is not None
-    blocks = [block for block in _blocks(offsets) if _is_unsorted(time, offsets, block)]
+    counts = {(block.start, block.stop): _count_early(time, offsets, block) for block in _blocks(offsets)}
+    blocks = [slice(*block) for block, count in counts.items() if count]
     if not blocks:
-        return False
+        return 0
     order = np.arange(len(time), dtype=_index_type(len(time)))
     for block in blocks:
         order[block] = block.start + _time_order(time[block], offsets, block)
     rows.reorder(order)
-    return True
+    return sum(counts.values())
 
 
 def _blocks(offsets: np.ndarray) -> list[slice]:
@@ -158,13 +159,13 @@ def _blocks(offsets: np.ndarray) -> list[slice]:
     return [slice(int(begin), int(end)) for begin, end in zip(borders[:-1], borders[1:], strict=True)]
 
 
-def _is_unsorted(time: np.ndarray, offsets: np.ndarray, block: slice) -> bool:
-    """True if a row of the block is earlier than the previous one of its series."""
+def _count_early(time: np.ndarray, offsets: np.ndarray, block: slice) -> int:
+    """Number of rows of the block that are earlier than the previous one of their series."""
+    count = 0
     for part in _overlapping_chunks(block.start, block.stop):
-        earlier = part.start + 1 + np.flatnonzero(time[part][1:] < time[part][:-1])
-        if (offsets[np.searchsorted(offsets, earlier, side="right") - 1] != earlier).any():
-            return True
-    return False
+        early = part.start + 1 + np.flatnonzero(time[part][1:] < time[part][:-1])
+        count += int(np.count_nonzero(offsets[np.searchsorted(offsets, early, side="right") - 1] != early))
+    return count
 
 
 def _time_order(time: np.ndarray, offsets: np.ndarray, block: slice) -> np.ndarray:
@@ -187,18 +188,25 @@ def check_duplicates(duplicates: str) -> None:
         raise InputError(f"data.duplicates={duplicates} is unknown; it must be one of {', '.join(DUPLICATES)}.")
 
 
-def drop_duplicates(table: Source, rows: Rows, columns: tuple[str, ...], duplicates: str = "refuse") -> list[str]:
+def drop_duplicates(
+    table: Source,
+    rows: Rows,
+    columns: tuple[str, ...],
+    duplicates: str = "refuse",
+    find_key: Callable[[], str] | None = None,
+) -> list[str]:
     """Keep one row per series and time of the sorted ``rows``, in place; return a note if there were more.
 
-    ``columns`` are the names of targets, past and known covariates, for messages. Raises ``InputError`` for rows that
-    differ under the rule ``refuse``.
+    ``columns`` are the names of targets, past and known covariates, for messages; ``find_key`` looks for the setting
+    that tells such rows apart, such as data.id=city. Raises ``InputError`` for rows that differ under the rule
+    ``refuse``.
     """
     later = _find_repeated(rows)
     if len(later) == 0:
         return []
     conflict = None if duplicates in MERGED else _find_conflict(rows, later)
     if conflict is not None and duplicates == "refuse":
-        raise _refusal(table, rows, columns, conflict)
+        raise _refusal(table, rows, columns, conflict, find_key() if find_key else "")
     note = _note(table, rows, later, duplicates if duplicates in MERGED or conflict is not None else "refuse")
     if duplicates in MERGED:
         _merge(table, rows, later, mean=duplicates == "mean")
@@ -234,19 +242,21 @@ def _unequal(cells: np.ndarray, others: np.ndarray) -> np.ndarray:
     return (cells != others) & ((cells == cells) | (others == others))  # NaN is not equal to itself
 
 
-def _refusal(table: Source, rows: Rows, columns: tuple[str, ...], row: int) -> InputError:
+def _refusal(table: Source, rows: Rows, columns: tuple[str, ...], row: int, key: str) -> InputError:
     """Error for ``row`` and the previous one: their places, and a column in which they differ."""
     first, second = sorted((rows.source_row(row), rows.source_row(row - 1)))
     return InputError(
         f"{table.place(second)} and {table.where(first)} have the same time {rows.label(row)} but different values"
         f" ({_difference(table, rows, columns, row)}): only one row per series and time is allowed;"
-        f" {_hint(rows, row)}set data.duplicates to {', '.join(DUPLICATES[1:-1])} or {DUPLICATES[-1]}."
+        f" {_hint(rows, row, key)}set data.duplicates to {', '.join(DUPLICATES[1:-1])} or {DUPLICATES[-1]}."
     )
 
 
-def _hint(rows: Rows, row: int) -> str:
+def _hint(rows: Rows, row: int, key: str) -> str:
     """Settings whose absence may be the cause: of several series, or of an hour that clocks show twice."""
     assert rows.time is not None
+    if key:
+        return f"set {key}, which tells such rows apart, or "
     has_clock_time = rows.time.dtype.kind == "M" and not are_dates(rows.time[row : row + 1])
     absent = [] if rows.names else ["data.id"]
     absent += ["data.time_zone"] if has_clock_time and not rows.zone else []

@@ -18,9 +18,10 @@ import polars as pl
 from datamodules.frequency import Frequency, infer_frequency
 from datamodules.series import SeriesSet, Shard
 from datamodules.tables.files import Files, check_same_columns
+from datamodules.tables.forgotten import refuse_forgotten_time
 from datamodules.tables.numerals import NumberFormat
 from datamodules.tables.reader import open_source, read_table
-from datamodules.tables.roles import Roles, find_layout, to_tuple
+from datamodules.tables.roles import Roles, find_layout, to_times, to_tuple
 from datamodules.tables.source import CsvFile, ParquetFile, Source, read_error
 from datamodules.tables.values import text_kinds
 
@@ -39,7 +40,8 @@ def read_shards(path: Any, folder: Path, rows: int, done: int, **settings: Any) 
     single shard. All shards get the frequency of the first shard in which a series has two rows. Temporary files are
     written to ``folder``, which may be removed in the end.
     """
-    source, roles = open_source(path), Roles(*(to_tuple(settings[role]) for role in ROLES))
+    source = open_source(path)
+    roles = Roles(*(to_times(settings[role]) if role == "time" else to_tuple(settings[role]) for role in ROLES))
     is_long = find_layout(settings["layout"], roles) == "long"
     heights = _heights(source) if is_long and paths_of(source) else []
     if sum(heights) <= rows:
@@ -47,6 +49,8 @@ def read_shards(path: Any, folder: Path, rows: int, done: int, **settings: Any) 
             yield Shard(read_table(source, **settings))
         return
     check_same_columns(source)
+    if settings["time"] == "auto":
+        refuse_forgotten_time(source, roles)
     if isinstance(source, Files):
         source.heights = heights  # by which an error message finds the file of a row
     roles = roles.resolve(source)

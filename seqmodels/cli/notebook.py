@@ -74,7 +74,7 @@ def fit(
     data: Any,
     *,
     target: str | Sequence[str],
-    time: str | Sequence[str] | None = None,
+    time: str | Sequence[str] | None = "auto",
     horizon: int | None = None,
     model: str = "lstm",
     directory: str | PathLike[str] | None = None,
@@ -98,8 +98,8 @@ def fit(
     Raises InputError, with a message of one sentence, for every mistake that the user can correct. On Ctrl-C, which
     raises KeyboardInterrupt, the current step is finished and a checkpoint written: ``ckpt_path`` goes on from it.
     """
-    given = {"target": target, "time": time, "horizon": horizon, **overrides}
-    settings = {key: _plain(value) for key, value in given.items() if value is not None or key in overrides}
+    given = {"target": target, "horizon": horizon, **overrides} | ({} if time == "auto" else {"time": time})
+    settings = {key: _plain(value) for key, value in given.items() if value is not None or key in ("time", *overrides)}
     frame = not isinstance(data, (str, PathLike, list, tuple))
     folder = Path(directory) if directory is not None else _new_directory("frame" if frame else DATA, model)
     path = f"<{type(data).__module__.partition('.')[0]} data frame>" if frame else _plain(data)
