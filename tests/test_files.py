@@ -27,7 +27,7 @@ def test_a_list_of_files_is_one_table(tmp_path: Path) -> None:
     write(tmp_path, january=ROWS, february=MORE)
     series = read_table([tmp_path / "february.csv", str(tmp_path / "january.csv")], target="y", time="t")
     assert values(series) == [1, 2, 3, 4] and series.source == "february.csv and january.csv"
-    assert series.notes[1:] == ("february.csv and january.csv: 4 rows were not in time order: sorted.",)
+    assert series.notes[1:] == ("february.csv and january.csv: 1 row was earlier than the row before: sorted by time.",)
 
 
 def test_a_list_may_mix_csv_and_parquet(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_sorting_and_dropping_duplicates_are_noted(tmp_path: Path) -> None:
     series = read(tmp_path, text, target="y", time="t")
     assert series.values.tolist() == [[1], [0], [3]] and series.missing == 1
     assert series.notes[1:] == (
-        "data.csv: 5 rows were not in time order: sorted.",
+        "data.csv: 2 rows were earlier than the row before: sorted by time.",
         "data.csv: 2 exact duplicate rows dropped (first: line 4, 2020-01-03).",
     )
 

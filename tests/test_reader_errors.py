@@ -34,7 +34,7 @@ CELL_ERRORS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "ambiguous day and month": (
         "t,y\n01/02/2020,1\n02/02/2020,2\n", TIMED, ["'01/02/2020'", "%m/%d/%Y", "%d/%m/%Y", "data.time_format"]),
     "both orders at once": ("t,y\n13/01/2020,1\n01/14/2020,2\n01/15/2020,3\n", TIMED, ["line 2", "'13/01/2020'"]),
-    "date among whole numbers": ("t,y\n1,1\n2020-01-01,2\n", TIMED, ["line 3", "'2020-01-01'", "whole number"]),
+    "date among whole numbers": ("t,y\n1,1\n2020-01-01,2\n", TIMED, ["line 3", "'2020-01-01'", "like the first"]),
     "conflicting duplicates": (
         "t,y\n2020-01-01,1\n2020-01-02,2\n2020-01-01,9\n", TIMED, ["line 4 and line 2", "2020-01-01", "data.id"]),
     "conflict in a covariate": (
@@ -137,5 +137,5 @@ def test_errors_in_parquet_name_the_row(tmp_path: Path) -> None:
     assert contains_all(
         error_of(path, target="z", time="t"), ["data.parquet", "'z'", "List(Int64)", "numbers are needed"]
     )
-    assert contains_all(error_of(path, target="n", time="f"), ["data.parquet", "'f'", "Float64", "dates"])
+    assert contains_all(error_of(path, target="n", time="f"), ["data.parquet", "'f'", "whole number", "data.time=none"])
     assert contains_all(error_of(path, target="t", time="n"), ["data.parquet, row 2", "'n'", "no value"])

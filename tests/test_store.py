@@ -118,7 +118,7 @@ def test_a_series_of_several_shards_is_joined_again(part_rows: int, tmp_path: Pa
     frame = table(1, seed=3).drop("id").filter(pl.int_range(pl.len()) % 3 != 2)
     data = build_table(frame, tmp_path / "a.csv", **{**COLUMNS, "id": None})
     check_conversion(data, tmp_path / "a.store", part_rows)
-    plain = Table(path=tmp_path / "a.csv", target=["z"], past_covariates="load", **WINDOWS)
+    plain = Table(path=tmp_path / "a.csv", target=["z"], time=None, past_covariates="load", **WINDOWS)
     check_conversion(plain, tmp_path / "plain.store", part_rows)
 
 

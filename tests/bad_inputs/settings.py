@@ -62,7 +62,7 @@ CASES: dict[str, Case] = {
     ),
     "dates without a time column": Refused(
         GOOD,
-        ["data.split=['2020-01-20','2020-02-01']"],
+        ["data.time=none", "data.split=['2020-01-20','2020-02-01']"],
         r"which are dates, but there is no time column \(set data.time\)",
     ),
     "split by something else": refused(
@@ -107,7 +107,7 @@ CASES: dict[str, Case] = {
         "data.calendar=[weekdy]", pattern=r"data.calendar holds 'weekdy'.*nearest: weekday"
     ),
     "calendar without a time column": Refused(
-        GOOD, ["data.calendar=[weekday]"], r"data.calendar needs dates, but data.csv"
+        GOOD, ["data.time=null", "data.calendar=[weekday]"], r"data.calendar needs dates, but data.csv"
     ),
     "hour of days": refused(
         "data.calendar=[hour]", pattern=r"data.calendar: hour is 0 in every row of data.csv.*leave it out"

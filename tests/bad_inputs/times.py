@@ -1,5 +1,6 @@
 """Bad times: their format, time zone, order and steps."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -39,15 +40,53 @@ def duplicated(rule: str, words: str) -> Repaired:
                     rf"2 rows have the same time as another \(first: line 42, 2020-01-05\): {words}")  # fmt: skip
 
 
+def moments(form: str, step: timedelta = HOUR, first: str = "2020-01-01") -> str:
+    """Rows a step apart, written in a format of ``strftime``."""
+    return with_times((datetime.fromisoformat(first) + row * step for row in range(ROWS)), form)
+
+
+def read(text: Callable[[int], object], note: str = "time format detected", **counts: int) -> Repaired:
+    """Times that are read, with a note of what was taken for what."""
+    return Repaired(numbered(text), TIMED, note, **counts)
+
+
+def intervals(row: int, form: str = "%d.%m.%Y %H:%M") -> str:
+    start = datetime(2020, 1, 31, 12) + row * HOUR
+    return f"{start:{form}} - {start + HOUR:{form}}"
+
+
+def hour_of_day(row: int) -> str:
+    """24:00 ends a day, so that the hours of a day are 1 to 24."""
+    return f"2020-01-{1 + row // 24:02} {row % 24 + 1:02}:00"
+
+
+def month(row: int, form: str) -> str:
+    return f"{datetime(2020 + row // 12, row % 12 + 1, 1):{form}}"
+
+
+def local_days(form: str, zone: str, count: int = ROWS, step: str = "1d", first: str = "2021-03-08") -> list[str]:
+    """Days or longer steps of a zone, with its offsets, before and after the clocks change."""
+    start = datetime.fromisoformat(first)
+    moments = pl.datetime_range(start, start + timedelta(days=1000), step, time_zone=zone, eager=True).head(count)
+    return moments.dt.strftime(form).to_list()
+
+
+def jittered(seconds: float, step: float = 1200, share: float = 0.37) -> str:
+    """Rows about a step apart, up to some seconds early or late."""
+    off = [seconds * (2 * (share * row % 1) - 1) for row in range(ROWS)]
+    return lines([f"{datetime(2021, 1, 1, 0, 5) + timedelta(seconds=step * row + off[row])},{value(row)}"
+                  for row in range(ROWS)])  # fmt: skip
+
+
 CASES: dict[str, Case] = {
     "missing time": Refused(daily({9: ",1"}), TIMED, r"data.csv, line 9: time column 't' has no value here"),
     "month 13": unparsed(daily({9: "2020-13-08,1"}), 9, "2020-13-08", "%Y-%m-%d"),
     "30th of February": unparsed(daily({9: "2020-02-30,1"}), 9, "2020-02-30", "%Y-%m-%d"),
-    "24 o'clock": unparsed(hourly({9: "2020-01-01 24:00,1"}), 9, "2020-01-01 24:00"),
-    "two digits of a year": unparsed(days("%d/%m/%y"), 2, "01/01/20", "data.time_format"),
     "five digits of a year": unparsed(daily({2: "99999-01-01,1"}), 2, "99999-01-01", "data.time_format"),
     "format changes within the column": unparsed(daily({9: "8 Jan 2020,1"}), 9, "8 Jan 2020", "%Y-%m-%d"),
-    "date among numbers": unparsed(numbered(lambda row: row, {9: "2020-01-08,1"}), 9, "2020-01-08", "whole number"),
+    "date among numbers": unparsed(
+        numbered(lambda row: row, {9: "2020-01-08,1"}), 9, "2020-01-08", "number like the first"
+    ),
     "text instead of times": unparsed(numbered(lambda row: f"step {row}"), 2, "step 0", "data.time_format"),
     "day or month first": Refused(
         numbered(lambda row: f"{row % 12 + 1:02}/{row // 12 + 1:02}/2020"),
@@ -69,7 +108,7 @@ CASES: dict[str, Case] = {
     "numbers with a fraction": Refused(
         {"data.parquet": parquet(frame(z=[row + 0.5 for row in range(ROWS)]))},
         PARQUET,
-        r"data.parquet: time column 'z' holds Float64, but dates, whole numbers or text",
+        r"data.parquet, row 1: 0.5 in column 'z' is neither a whole number nor a time .*data.time=none",
     ),
     "seconds since 1970": epoch(1, "seconds"),
     "milliseconds since 1970": epoch(1000, "milliseconds"),
@@ -125,7 +164,7 @@ CASES: dict[str, Case] = {
             + [f"2020-03-29T{2 + row:02}:00+02:00,{value(row)}" for row in range(-1, 20)]
         ),
         TIMED,
-        "",
+        r"offsets change from \+01:00 to \+02:00 \(first: line 14\); times are shown in UTC \(data.time_zone",
         rows=33,
     ),
     "offset in some rows only": unparsed(
@@ -134,7 +173,7 @@ CASES: dict[str, Case] = {
     "descending times": Repaired(
         "t,y\n" + "".join(line + "\n" for line in daily().split()[:0:-1]),
         TIMED,
-        r"data.csv: 40 rows were not in time order: sorted",
+        r"data.csv: 39 rows were earlier than the row before: sorted by time",
     ),
     "same row twice": Repaired(
         daily() + "2020-01-05,5\n", TIMED, r"1 exact duplicate row dropped \(first: line 42, 2020-01-05\)"
@@ -147,7 +186,7 @@ CASES: dict[str, Case] = {
     "two series without an id": Refused(
         panel(("a", daily()), ("b", daily({3: "2020-01-02,9"}))),
         TIMED,
-        r"line 43 and line 3 have the same time 2020-01-02 .*data.id may be missing",
+        r"line 43 and line 3 have the same time 2020-01-02 .*set data.id=s, which tells such rows apart",
     ),
     "first of equal times": duplicated("first", "the first in the file is kept"),
     "last of equal times": duplicated("last", "the last in the file is kept"),
@@ -209,3 +248,142 @@ CASES: dict[str, Case] = {
         "",
     ),
 }
+
+MIDNIGHT = r"a date without a time of day is midnight"
+DAY = timedelta(days=1)
+
+
+def without_midnight(form: str, clock: str, first: str = "2021-01-13") -> str:
+    """Hours whose midnight is written as a date."""
+    return moments(form, first=first).replace(clock, "")
+
+
+def units(*sizes: int) -> Callable[[int], int]:
+    """Hours since 1970 in units that change from one part of the file to the next."""
+    return lambda row: (1_577_836_800 + 3600 * row) * sizes[row * len(sizes) // ROWS]
+
+
+def utc_days(row: int) -> str:
+    """Midnight in Berlin as an instant in UTC."""
+    return f"{datetime(2021, 3, 8, 23 - (row > 19)) + row * DAY}Z"
+
+
+def berlin(form: str, **settings: str) -> str:
+    return lines([f"{cell},1" for cell in local_days(form, "Europe/Berlin", **settings)])
+
+
+CASES |= {
+    "missing midnight of R": Repaired(
+        without_midnight("%Y-%m-%d %H:%M:%S", " 00:00:00"), TIMED, MIDNIGHT + r" \(2 rows, first: line 2\)"
+    ),
+    "missing midnight in the middle": Repaired(
+        without_midnight("%Y-%m-%d %H:%M:%S", " 00:00:00", "2021-01-13T05"), TIMED, MIDNIGHT + r" \(1 row, .* line 21"
+    ),
+    "missing midnight of a spreadsheet": Repaired(
+        without_midnight("%m/%d/%Y %I:%M %p", " 12:00 AM"), TIMED, MIDNIGHT + r" \(2 rows, first: line 2\)"
+    ),
+    "missing midnight in a given format": Repaired(
+        without_midnight("%d/%m/%Y %H:%M", " 00:00"),
+        [*TIMED, "data.time_format='%d/%m/%Y %H:%M'"],
+        r"2 times \(first: line 2\) without a time of day read as midnight",
+    ),
+    "seconds, then milliseconds": read(units(1, 1000), r"size: seconds from line 2 on, milliseconds from line 22 on"),
+    "microseconds, then seconds": read(units(10**6, 1), r"size: microseconds from line 2 on, seconds from line 22 on"),
+    "three units": read(units(1, 1000, 10**9), r"seconds from .*, milliseconds from .*, nanoseconds from line 29 on"),
+    "seconds since 1970 with a fraction": read(lambda row: 1_577_836_800.25 + row / 4, "seconds since 1970"),
+    "days of a spreadsheet": Repaired(
+        numbered(lambda row: 43_831 + row).replace("t,y", "date,y"), ["data.time=date"], "days of a spreadsheet"
+    ),
+    "hours of a spreadsheet": read(lambda row: round(43_831 + row / 24, 5), "days of a spreadsheet"),
+    "hours of a spreadsheet, in full": read(lambda row: 43_831 + row / 24, "days of a spreadsheet"),
+    "decimal years": Refused(
+        numbered(lambda row: f"{2000.042 + row / 12:.3f}"), TIMED, r"2000.042 in column 't' is neither .*data.time=none"
+    ),
+    "intervals of a grid operator": read(intervals, r"'31.01.2020 12:00 - 31.01.2020 13:00' is .* 12:00; the start of"),
+    "intervals whose day may be a month": Refused(
+        lines([f"{intervals(row - 719)},1" for row in range(9)]), TIMED, r"to %m.%d.%Y %H:%M or %d.%m.%Y %H:%M\."
+    ),
+    "intervals in a given format": Repaired(
+        numbered(intervals), [*TIMED, "data.time_format='%d.%m.%Y %H:%M'"], "40 times .* are intervals"
+    ),
+    "intervals of ISO 8601": read(lambda row: f"2020-01-01T00:{row:02}Z/2020-01-01T00:{row + 1:02}Z", "start"),
+    "intervals of a day": read(lambda row: f"31.12.2020 00:{row:02} - 00:{row + 1:02}", "the start of the interval"),
+    "intervals without blanks": read(lambda row: f"31.12.2020 00:{row:02}-00:{row + 1:02}", "the start"),
+    "24 o'clock": read(hour_of_day, r"24:00 is midnight at the end of the day \(1 row, first: line 25\)"),
+    "hour ending": read(lambda row: f"2020-01-0{1 + row // 24} HE{row % 24 + 1:02}", "the hour that ends then"),
+    "hours in a number": read(lambda row: 2020010100 + 100 * (row // 24) + row % 24, "%Y%m%d%H"),
+    "hours 1 to 24 in a number": read(lambda row: 2020010101 + 100 * (row // 24) + row % 24, "24:00 is midnight"),
+    "minutes in a number": read(lambda row: 202001010000 + row, "%Y%m%d%H%M"),
+    "compact time of day": Repaired(moments("%Y%m%dT%H%M"), TIMED, "'20200101T0000' is 2020-01-01"),
+    "compact date, clock apart": Repaired(moments("%Y%m%d %H:%M:%S"), TIMED, "'20200101 00:00:00' is 2020-01-01"),
+    "quarters": read(lambda row: f"{2001 + row // 4}Q{row % 4 + 1}", "'2001Q1' is 2001-01-01"),
+    "quarters of Eurostat": read(lambda row: f"{2001 + row // 4}-Q{row % 4 + 1}"),
+    "quarter before the year": read(lambda row: f"Q{row % 4 + 1} {2001 + row // 4}"),
+    "quarters in a number": read(lambda row: (2001 + row // 4) * 10 + row % 4 + 1, "year and quarter"),
+    "fifth quarter": unparsed(
+        numbered(lambda row: f"{2001 + row // 5}Q{row % 5 + 1}"), 6, "2001Q5", "same form as '2001Q1'"
+    ),
+    "months of Eurostat": read(lambda row: month(row, "%YM%m"), "'2020M01' is 2020-01-01"),
+    "months with a short year": read(lambda row: month(row, "%b-%y"), "'Jan-20' is 2020-01-01"),
+    "months in words": read(lambda row: month(row, "%B %Y"), "'January 2020' is"),
+    "month and year": read(lambda row: month(row, "%m/%Y"), "'01/2020' is 2020-01-01"),
+    "days without a year": unparsed(lines([f"Jan-{row:02},1" for row in range(1, 29)]), 2, "Jan-01", "data.time=none"),
+    "ISO weeks": read(lambda row: f"2020-W{row + 1:02}", "the Monday of the ISO week"),
+    "ISO weeks without a hyphen": read(lambda row: f"2020W{row + 1:02}", "'2020W01' is 2019-12-30"),
+    "weeks in a number": read(lambda row: 202030 + row if row < 24 else 202077 + row, "ISO week"),
+    "days of the year": read(lambda row: 2019350 + row if row < 16 else 2019985 + row, "%Y%j"),
+    "dates of SAS": Repaired(days("%d%b%Y"), TIMED, "'01Jan2020' is 2020-01-01"),
+    "times of SAS": Repaired(moments("%d%b%Y:%H:%M:%S"), TIMED, "is 2020-01-01"),
+    "times of a database": Repaired(moments("%d-%b-%y %I.%M.%S.000000 %p"), TIMED, "is 2020-01-01"),
+    "times of a mail": Repaired(moments('"%a, %d %b %Y %H:%M:%S GMT"'), TIMED, "is 2020-01-01"),
+    "times of a browser": Repaired(moments("%a %b %d %Y %H:%M:%S GMT+0100 (CET)"), TIMED, "is 2019-12-31 23:00"),
+    "12-hour clock with a no-break space": Repaired(
+        moments('"%m/%d/%Y, %I:%M:%S\u202f%p"', first="2020-01-31"), TIMED, "is 2020-01-31"
+    ),
+    "12-hour clock of hours": Repaired(moments("%m/%d/%Y %I %p", first="2020-01-31"), TIMED, "is 2020-01-31"),
+    "decimal comma of seconds": Repaired(moments('"%Y-%m-%d %H:%M:%S,500"'), TIMED, "is 2020-01-01 00:00:00.500"),
+    "blanks in the cells": Repaired(moments(" %Y-%m-%d\u00a0%H:%M \u00a0"), TIMED, "is 2020-01-01"),
+    "abbreviated zone": Repaired(moments("%Y-%m-%d %H:%M CET"), TIMED, "is 2019-12-31 23:00"),
+    "unknown zone in the cells": unparsed(moments("%Y-%m-%d %H:%M XYZ"), 2, "2020-01-01 00:00 XYZ"),
+    "two digits of a year": Repaired(days("%d/%m/%y"), TIMED, "'01/01/20' is 2020-01-01"),
+    "two digits of a year, with points": Repaired(days("%d.%m.%y"), TIMED, "'01.01.20' is 2020-01-01"),
+    "two digits of a year may be a day": Refused(days("%y-%m-%d"), TIMED, r"day first or year first.* %d-%m-%y or %y-"),
+    "two digits, month or day first": Refused(
+        numbered(lambda row: f"{row % 12 + 1:02}/{row // 12 + 1:02}/20"), TIMED, r"to %m/%d/%y or %d/%m/%y"
+    ),
+    "German months": Repaired(
+        lines([f"{row % 28 + 1}. {('Januar', 'Februar', 'März')[row // 28]} 2020,1" for row in (*range(28), 28, 56)]),
+        TIMED, "'1. Januar 2020' is", rows=61, missing=31,
+    ),
+    "French months": Repaired(
+        lines([f"{name} 20{year},1" for year in range(20, 30) for name in ("janv.", "avr.", "juil.", "oct.")]),
+        TIMED, "'janv. 2020' is 2020-01-01",
+    ),
+    "business days with summer and winter offsets": Repaired(
+        lines([f"{cell},1" for cell in local_days("%Y-%m-%d %H:%M:%S%:z", "America/New_York")]),
+        TIMED, r"from -05:00 to -04:00 \(first: line 9\); the times of day do not, so they are read as dates",
+    ),
+    "months with summer and winter offsets": Repaired(
+        berlin("%Y-%m-%dT%H:%M:%S%:z", step="1mo", first="2021-01-01"), TIMED, r"to \+02:00 \(first: line 5",
+        rows=33,
+    ),
+    "weeks at four, with offsets": Repaired(
+        berlin("%Y-%m-%dT%H:%M%z", step="1w", first="2021-01-04T16:00"), TIMED, "read as local times"
+    ),
+    "days with offsets in a zone": Repaired(berlin("%Y-%m-%dT%H:%M%z"), ZONE, ""),
+    "days in UTC of an unknown zone": Refused(
+        numbered(utc_days), TIMED, "mend the times, set data.time_zone to the zone of these days, or set data.time=none"
+    ),
+    "days in UTC of a zone": Repaired(numbered(utc_days), ZONE, ""),
+    "sensor early or late": Repaired(
+        jittered(0.9), TIMED, r"times are about every 20 minutes, up to 0.\d+ s off: \d+ rows rounded to the step"
+    ),
+    "sensor of milliseconds": Repaired(jittered(0.004, 0.1), TIMED, r"every 100 milliseconds, up to 0.00\d s off"),
+    "sensor of 90 seconds": Repaired(jittered(5, 90), TIMED, r"about every 90 seconds, up to \d s off"),
+    "readings at about the same time of day": Repaired(jittered(900, 86400), TIMED, r"every day, up to \d+ s off"),
+    "sensor with a gap": Repaired(
+        "".join(line + "\n" for number, line in enumerate(jittered(0.9).splitlines()) if number not in (9, 10)),
+        TIMED, "2 absent steps of 20 minutes", missing=2,
+    ),
+    "sensor far too early": Refused(jittered(400), TIMED, r"number of steps .*mend the times, or set data.time=none"),
+}  # fmt: skip
