@@ -182,9 +182,6 @@ class Frame(Source):
         except (pl.exceptions.PolarsError, OSError) as error:
             raise read_error(self.name, error) from error
 
-    def scan(self) -> pl.LazyFrame:
-        return self.data.lazy()
-
     def place(self, row: int) -> str:
         return f"{self.where(row)} of {self.name}"
 
