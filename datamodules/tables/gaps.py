@@ -78,7 +78,7 @@ def _round_times(table: Source, rows: Rows, frequency: Frequency | None) -> list
         return []
     differences = np.diff(rows.time.astype(np.int64))
     differences = differences[differences > 0]  # the others are between series
-    usual = float(differences.sum() / np.round(differences / np.median(differences)).sum())
+    usual = _usual_difference(differences)
     steps = [round(usual / unit) * unit for unit in UNITS]
     if frequency is not None:
         steps = [frequency.step] if isinstance(frequency, FixedFrequency) else []
@@ -94,6 +94,15 @@ def _round_times(table: Source, rows: Rows, frequency: Frequency | None) -> list
             return [f"{table.name}: times are about every {FixedFrequency(step).name}, up to"
                     f" {float(f'{np.abs(off).max() / SECOND:.2g}'):g} s off: {count} rounded to the step."]  # fmt: skip
     return []
+
+
+def _usual_difference(differences: np.ndarray) -> float:
+    """Mean difference per step, of small gaps too; a tenth of the differences may be shorter than a step."""
+    short = np.quantile(differences, 0.1)
+    step = float(np.median(differences[np.abs(differences - short) <= 3 * MOST_OFF * short]))
+    steps = np.round(differences / step)
+    near = (steps > 0) & (steps <= 5)
+    return float(differences[near].sum() / steps[near].sum())
 
 
 def _has_two_clocks(time: np.ndarray) -> bool:
