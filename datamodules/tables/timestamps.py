@@ -32,12 +32,13 @@ def read_timestamps(
 
     Columns with the names in ``PARTS`` hold numbers: either all parts of a time from the year on, or hour, minute
     and second beside a date in another column, which ``time_format`` then describes. Other columns, and a ``day``
-    without a year, are texts such as date and time of day, joined by a blank. Raises ``InputError`` for columns that
-    do not form a time.
+    without a year, are texts such as date and time of day, joined by a blank. Beside a date, numbers from 1 to 24, 48
+    or 96 count the parts of the day. Raises ``InputError`` for columns that do not form a time.
     """
     if len(columns) == 1:
         return parse_timestamps(table, table.column(columns[0]), time_format, time_zone, codes)
-    return parse_timestamps(table, *_join_parts(table, columns, time_format), time_zone, codes)
+    counted = _read_counted(table, columns, time_format, time_zone, codes) if len(columns) == 2 else None
+    return counted or parse_timestamps(table, *_join_parts(table, columns, time_format), time_zone, codes)
 
 
 def parse_timestamps(
@@ -342,6 +343,60 @@ PARTS = {
     "second": ("second", "sec", "seconds"),
 }  # names of columns
 _DATE_PARTS, _TIME_PARTS = tuple(PARTS)[:3], tuple(PARTS)[3:]
+
+
+_COUNTS = {24: 60, 25: 60, 48: 30, 50: 30, 96: 15, 100: 15}  # minutes by the largest number
+_COUNTED = {60: "hours", 30: "half hours", 15: "quarters of an hour"}
+
+
+def _read_counted(
+    table: Source, columns: Sequence[str], time_format: str | None, time_zone: str | None, codes: np.ndarray | None
+) -> Timestamps | None:
+    """Read a date and the number of an hour, a half or a quarter of an hour, from 1 on; None for other columns."""
+    found = [(name, numbers) for name in columns if (numbers := _count_parts(table, name)) is not None]
+    if len(found) != 1:
+        return None
+    (name, numbers), most = found[0], int(found[0][1].max())
+    other = next(column for column in columns if column != name)
+    dates = parse_timestamps(table, table.column(other), time_format)
+    if dates.time.dtype.kind != "M" or dates.zone or not are_dates(dates.time):
+        return None
+    minutes = _COUNTS[most]
+    if most * minutes > DAY // 60_000_000 and time_zone is None:
+        row = int(numbers.argmax())
+        raise InputError(
+            f"{table.place(row)}: {most} in column {name!r} (data.time) is beyond 24 hours, as on the day when clocks"
+            " are set back; set data.time_zone to the zone of these days, such as Europe/Berlin."
+        )
+    since = ((numbers - 1) * minutes * 60_000_000).astype("timedelta64[us]")
+    note = f"{table.name}: column {name!r} numbers the {_COUNTED[minutes]} of the day, 1 begins at midnight."
+    return _add_counted(table, name, dates, since, time_zone, codes, most, note)
+
+
+def _add_counted(
+    table: Source, column: str, dates: Timestamps, since: np.ndarray, zone: str | None, codes: np.ndarray | None,
+    most: int, note: str,
+) -> Timestamps:  # fmt: skip
+    """Times since midnight, which are those of the clock if there are 24 and all exist in the zone, else durations."""
+    local, notes = dates.time + since, [*dates.notes, note]
+    if zone is None:
+        return Timestamps(local, "", notes)
+    if most == 24 and not np.isnat(local_to_utc(local, zone)).any():
+        time, more = _localize(table, column, local, zone, codes)
+        return Timestamps(time, zone, notes + more)
+    midnight, one = (local_to_utc(dates.time + hour, zone) for hour in (np.timedelta64(0, "h"), np.timedelta64(1, "h")))
+    return Timestamps(np.where(np.isnat(midnight), one, midnight) + since, zone, notes)  # clocks may skip midnight
+
+
+def _count_parts(table: Source, column: str) -> np.ndarray | None:
+    """Whole numbers from 1 to one of ``_COUNTS``, such as 24 or HE24, (rows,) int64; None if there are others."""
+    if column.lower() in (name for part, names in PARTS.items() if part != "hour" for name in names):
+        return None
+    texts = table.column(column).cast(pl.String).str.strip_chars()
+    numbers = texts.str.extract(r"^(?i:HE|H|hour)? ?0*(\d{1,3})(?:\.0+)?$", 1).cast(pl.Int64, strict=False)
+    if numbers.null_count() or numbers.min() != 1 or numbers.max() not in _COUNTS:
+        return None
+    return numbers.to_numpy()
 
 
 def _join_parts(table: Source, columns: Sequence[str], time_format: str | None) -> tuple[pl.Series, str | None]:
