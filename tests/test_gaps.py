@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tables import FILE, make_rows
 
 from datamodules import arrays
-from datamodules.frequency import Frequency
+from datamodules.frequency import FixedFrequency, Frequency
 from datamodules.tables.gaps import count_absent, fill_gaps, preview
 from datamodules.tables.rows import Rows, sort_rows
 from seqmodels.errors import InputError
@@ -73,6 +73,30 @@ def test_a_note_names_only_the_first_absent_steps() -> None:
 
 def hours(*numbers: float) -> np.ndarray:
     return np.datetime64("2020-01-01", "us") + (np.array(numbers) * 3600e6).astype("timedelta64[us]")
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    step=st.sampled_from([1, 5, 60, 90, 420, 1200, 3600, 86400]),
+    present=st.lists(st.integers(1, 9), max_size=20).map(lambda gaps: np.cumsum([*gaps, *[1] * 25])),
+    seed=st.integers(0, 99),
+)
+def test_times_a_little_off_are_rounded(step: int, present: np.ndarray, seed: int) -> None:
+    """Up to 4 % of the step early or late, two series."""
+    random = np.random.default_rng(seed)
+    exact = np.datetime64("2020-01-01T12:00", "us") + present * np.timedelta64(step, "s")
+    off = (random.uniform(-0.04, 0.04, 2 * len(present)) * step * 1e6).astype("timedelta64[us]")
+    names = ["a"] * len(present) + ["b"] * len(present)
+    rows, frequency, notes = sort_and_fill(make_rows(np.ones(len(names)), np.tile(exact, 2) + off, names))
+    whole = exact[0] + np.arange(present[-1] - present[0] + 1) * np.timedelta64(step, "s")
+    assert rows.time is not None and rows.time.tolist() == [*whole.tolist(), *whole.tolist()]
+    assert isinstance(frequency, FixedFrequency) and frequency.step == step * 10**6
+    assert f"about every {frequency.name}, up to" in notes[0]
+
+
+def test_dates_are_never_rounded() -> None:
+    message = error_of(make_rows(range(7), hours(*(24 * day for day in (0, 14, 28, 43, 56, 70, 84)))))
+    assert "2020-02-13" in message and "mend the times" in message
 
 
 def test_irregular_timestamps_are_counted_and_located() -> None:

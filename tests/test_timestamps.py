@@ -193,6 +193,59 @@ def test_messages_show_local_time() -> None:
     assert rows.label(0) == "2020-07-01 12:00"
 
 
+# Forms of texts and numbers
+
+
+FORMS = {
+    "%d.%m.%Y %H:%M": "min", "%Y%m%dT%H%M%S": "s", "%d %b %Y %H:%M:%S": "s", "%A, %B %d, %Y %I:%M:%S %p": "s",
+    "%d%b%Y:%H:%M:%S.%f": "us", "%m/%d/%Y, %I:%M %p": "min", "%Y-%m-%d %H:%M:%S,%f": "us", "%d-%b-%y": "D",
+    "%b %Y": "M", "%YM%m": "M", "%m/%Y": "M", "%Y-%j": "D", "%G-W%V-%u": "D", "%Y%m%d%H%M": "min", "%Y%m%d%H": "h",
+    "%a %b %d %Y %H:%M:%S GMT+0000 (UTC)": "s", "%d/%m/%Y %H:%M - %d/%m/%Y %H:%M": "min", "%d.%m.%y": "D",
+}  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    form=st.sampled_from(sorted(FORMS)),
+    first=st.datetimes(datetime(1990, 1, 1), datetime(2049, 1, 1)),
+    hours=st.lists(st.integers(0, 20_000), max_size=6),
+)
+def test_what_strftime_writes_is_read(form: str, first: datetime, hours: list[int]) -> None:
+    """Day 31 tells day, month and year apart; what a format leaves out is cut off."""
+    unit = {"min": "m"}.get(FORMS[form], FORMS[form])
+    moments = [
+        datetime(2041, 1, 31, 13),
+        datetime(1998, 12, 31, 1),
+        first,
+        *(first + timedelta(hours=h) for h in hours),
+    ]
+    found = parse_timestamps(FILE, column([moment.strftime(form) for moment in moments]))
+    assert found.time.tolist() == np.array(moments, f"datetime64[{unit}]").astype("datetime64[us]").tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    first=st.datetimes(datetime(1995, 1, 1), datetime(2045, 1, 1)),
+    sizes=st.lists(st.sampled_from([1, 1000, 10**6, 10**9]), min_size=2, max_size=9),
+)
+def test_each_number_since_1970_has_the_unit_of_its_size(first: datetime, sizes: list[int]) -> None:
+    seconds = int(first.replace(tzinfo=ZoneInfo("UTC")).timestamp())
+    found = parse_timestamps(FILE, column([(seconds + 60 * row) * size for row, size in enumerate(sizes)]))
+    assert (found.time == np.datetime64(seconds, "s") + np.arange(len(sizes)) * np.timedelta64(60, "s")).all()
+    assert found.zone == "UTC" and ("told apart by size" in found.notes[0]) == (len(set(sizes)) > 1)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin", "Australia/Sydney"])
+@pytest.mark.parametrize(("step", "by_wall"), [("1d", True), ("1w", True), ("1mo", True), ("6h", True), ("1h", False)])
+def test_steps_of_two_hours_or_more_are_read_by_the_clock(zone: str, step: str, by_wall: bool) -> None:
+    local = pl.datetime_range(datetime(2020, 9, 1), datetime(2021, 6, 1), step, eager=True)
+    moments = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").drop_nulls()
+    found = parse_timestamps(FILE, moments.dt.strftime("%Y-%m-%d %H:%M:%S%:z").alias("t"))
+    expected = moments.dt.replace_time_zone(None) if by_wall else moments.dt.convert_time_zone("UTC")
+    assert (found.time == expected.dt.replace_time_zone(None).to_numpy()).all() and len(found.notes) == 1
+    assert (found.zone == "") == by_wall
+
+
 # Times in several columns
 
 

@@ -11,7 +11,7 @@ from bad_inputs.build import ROWS, daily, frame, hourly, lines, numbered, panel,
 ZONE = (*TIMED, "data.time_zone=Europe/Berlin")
 IDS = (*TIMED, "data.id=s")
 PARQUET = ("data.path=data.parquet", "data.time=z")
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 def local_hours(first: str, zone: str, count: int = ROWS) -> str:
@@ -249,8 +249,67 @@ CASES: dict[str, Case] = {
     ),
 }
 
+
+def counted(most: int, first: str = "2020-01-01", last: int = 0, cell: str = "{}") -> str:
+    """Numbered parts of three days, of which the second has ``last`` parts if that is given."""
+    numbers = [(day, part) for day in range(3) for part in range(1, (last if last and day == 1 else most) + 1)]
+    start = datetime.fromisoformat(first)
+    rows = [f"{start + day * DAY:%Y-%m-%d},{cell.format(part)},{(day + part) % 5}" for day, part in numbers]
+    return lines(rows, header="d,p,y")
+
+
+PARTS = ("data.time=[d,p]",)
+CITIES = panel(("Paris", daily()), ("Oslo", daily({3: "2020-01-02,9"}))).replace("t,y,s", "day,y,city")
+TWO_KEYS = lines(
+    [f"{datetime(2020, 1, 1) + row * DAY:%Y-%m-%d},{shop},{item},{row * shop + len(item)}"
+     for row in range(20) for shop in (1, 2) for item in ("tea", "bread")], header="t,shop,item,y",
+)  # fmt: skip
+WITHOUT = r"data.csv: column '\w+' holds times \('.*' in the first row\), but data.time names none: set "
+
+CASES |= {
+    "hours 1 to 24 beside a date": Repaired(counted(24), PARTS, "'p' numbers the hours of the day", rows=72),
+    "hour ending beside a date": Repaired(counted(24, cell="HE{:02}"), PARTS, "numbers the hours", rows=72),
+    "half hours 1 to 48": Repaired(counted(48), PARTS, "numbers the half hours of the day", rows=144),
+    "quarters of an hour 1 to 96": Repaired(counted(96), PARTS, "numbers the quarters of an hour", rows=288),
+    "50 half hours": Refused(
+        counted(48, "2020-10-24", 50), PARTS, r"line 99: 50 in column 'p' .* set data.time_zone to the zone of"
+    ),
+    "50 half hours in a zone": Repaired(
+        counted(48, "2020-10-24", 50), [*PARTS, "data.time_zone=Europe/London"], "half hours of the day", rows=146
+    ),
+    "23 hours in a zone": Repaired(
+        counted(24, "2020-03-28", 23), [*PARTS, "data.time_zone=Europe/Berlin"], "hours of the day", rows=71
+    ),
+    "forgotten time": Refused(daily(), [], WITHOUT + r"data.time=t, or data.time=none to take the rows in file order"),
+    "forgotten time in American order": Refused(days("%m/%d/%Y"), [], WITHOUT + "data.time=t, or data.time=none"),
+    "forgotten time in quarters": Refused(numbered(lambda row: f"{2001 + row // 4}Q{row % 4 + 1}"), [], WITHOUT),
+    "forgotten time since 1970": Refused(
+        numbered(lambda row: 1_600_000_000 + 3600 * row).replace("t,y", "unix,y"), [], WITHOUT + "data.time=unix"
+    ),
+    "forgotten times in parts": Refused(
+        lines([f"{2000 + row // 12},{row % 12 + 1},1" for row in range(ROWS)], header="year,month,y"), [],
+        r"columns 'year', 'month' hold times \('2000 1' in the first row\).* set data.time=\[year,month\], or",
+    ),
+    "forgotten time among all columns": Refused(
+        daily(), ["data.target='*'"], WITHOUT + "data.time=t, or name the other columns in data.target"
+    ),
+    "forgotten time and series": Refused(CITIES, [], WITHOUT + r"data.time=day and data.id=city, or data.time=none"),
+    "forgotten hour": Refused(
+        lines([f"2020-01-0{1 + row // 24},{row % 24},{row}" for row in range(ROWS)], header="day,hour,y"),
+        ["data.time=day"], r"same time 2020-01-01 .* set data.time=\[day,hour\], which tells such rows apart",
+    ),
+    "no time on purpose": Repaired(daily(), ["data.time=none"], ""),
+    "no time on purpose, null": Repaired(daily(), ["data.time=null"], ""),
+    "dates as a static": Repaired(
+        lines([f"2019-05-01,{value(row)}" for row in range(ROWS)], header="opened,y"), ["data.statics=[opened]"], ""
+    ),
+    "numbers that are no times": Repaired(numbered(lambda row: 5 * row), [], ""),
+    "codes that are no times": Repaired(numbered(lambda row: f"A-{row % 3}-2020"), [], ""),
+    "forgotten series": Refused(CITIES, ["data.time=day"], "set data.id=city, which tells such rows apart"),
+    "forgotten series of two columns": Refused(TWO_KEYS, TIMED, r"set data.id=\[shop,item\], which tells such rows"),
+    "forgotten second column of a series": Refused(TWO_KEYS, [*TIMED, "data.id=shop"], r"data.id=\[shop,item\], which"),
+}  # fmt: skip
 MIDNIGHT = r"a date without a time of day is midnight"
-DAY = timedelta(days=1)
 
 
 def without_midnight(form: str, clock: str, first: str = "2021-01-13") -> str:
