@@ -58,7 +58,10 @@ def _find_key(source: Source, roles: Roles) -> tuple[str, ...]:
     known = list(roles.texts)
     if frame.is_empty() or not _conflicts(frame, known, values):
         return ()
-    together = frame.group_by(known).len()["len"].max()
+    rows = frame.group_by(known).len()["len"]  # of each time
+    if 2 * int(rows.filter(rows > 1).sum()) < len(frame):  # an hour that clocks show twice, or single faults
+        return ()
+    together = rows.max()
     assert isinstance(together, int)
     distinct = {name: frame[name].n_unique() for name in others if _may_be_id(frame[name])}
     candidates = [name for name in sorted(distinct, key=distinct.__getitem__) if 1 < distinct[name] <= 3 * together]

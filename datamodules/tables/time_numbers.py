@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+import numpy as np
 import polars as pl
 
 from datamodules.tables.time_texts import Reading, read_spelled
@@ -31,9 +32,15 @@ def read_integers(numbers: pl.Series, where: Callable[[int], str]) -> Reading | 
     """Read whole numbers as times; None for an index, which has no calendar. ``where`` tells the place of a row."""
     if numbers.is_between(*COMPACT_DATES).all():
         dates = numbers.cast(pl.String).str.to_datetime("%Y%m%d", strict=False, time_unit="us")
-        if not dates.null_count():
+        if 2 * dates.null_count() < len(dates):  # few numbers of an index are dates
             return Reading(dates, ["%Y%m%d"])
-    return _read_periods(numbers) or _read_clocks(numbers, where) or _read_epoch(numbers, where) or _read_days(numbers)
+    return (
+        _read_periods(numbers)
+        or _read_short_dates(numbers)
+        or _read_clocks(numbers, where)
+        or _read_epoch(numbers, where)
+        or _read_days(numbers)
+    )
 
 
 def read_fractions(numbers: pl.Series) -> Reading | None:
@@ -66,6 +73,18 @@ def _read_periods(numbers: pl.Series) -> Reading | None:
             if reading is not None and not reading.time.null_count():
                 return Reading(reading.time, [words])
     return None
+
+
+def _read_short_dates(numbers: pl.Series) -> Reading | None:
+    """Read 200131 and 200201 as days, if they follow one another as the days of months do."""
+    if not numbers.is_between(10_101, 991_231).all() or not ((numbers % 100).is_between(1, 31)).all():
+        return None
+    dates = numbers.cast(pl.String).str.zfill(6).str.to_datetime("%y%m%d", strict=False, time_unit="us")
+    if dates.null_count():
+        return None
+    days, steps = (np.diff(np.unique(cells.to_physical().to_numpy())) for cells in (dates, numbers))
+    by_day = len(days) > 0 and np.mean(days == days.min()) > np.mean(steps == steps.min())
+    return Reading(dates, ["%y%m%d"]) if by_day else None
 
 
 def _read_clocks(numbers: pl.Series, where: Callable[[int], str]) -> Reading | None:

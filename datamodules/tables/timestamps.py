@@ -142,6 +142,11 @@ def _read_changing_offsets(table: Source, instants: pl.Series, offsets: pl.Serie
     apart = np.diff(np.append(on_wall, on_wall[0] + DAY)).min()
     by_wall = len(on_wall) < len(in_utc) and apart >= 2 * HOUR
     row = int(offsets.eq_missing(offsets[0]).not_().arg_true()[0])
+    if by_wall and table.is_shard:  # another shard may have a single offset
+        raise InputError(
+            f"{table.place(row)}: offsets change from {offsets[0]} to {offsets[row]}, but the times of day do not: set"
+            " data.time_zone, such as Europe/Berlin, to read them as times of a zone."
+        )
     changed = f"{table.name}: offsets change from {offsets[0]} to {offsets[row]} (first: {table.where(row)})"
     what = "dates" if are_dates(wall) else "local times"
     told = f"the times of day do not, so they are read as {what}" if by_wall else "times are shown in UTC"
@@ -159,6 +164,7 @@ def _time_of_day(times: np.ndarray) -> np.ndarray:
 _TIME = r"(?:([ T])\d{1,2}:\d{2}(:\d{2}(?:[.]\d+)?)?( ?[APap][Mm])?( ?(?:Z|[+-]\d{2}:?\d{2}))?)?"
 _ISO = re.compile(r"\d{4}([-/])\d{1,2}(?:\1\d{1,2}" + _TIME + ")?")
 _DAY_OR_MONTH_FIRST = re.compile(r"\d{1,2}([-/.])\d{1,2}\1\d{4}" + _TIME)
+_MONTH_AND_YEAR = re.compile(r"\d{1,2}[.]\d{4}")
 _NUMBER = re.compile(r"[+-]?\d+(?:[.]\d*)?(?:[eE][+-]?\d+)?")
 
 
@@ -197,6 +203,8 @@ def _parse_numbers(table: Source, cells: pl.Series, time_format: str | None) -> 
     else:
         _refuse_null(table, cells, numbers, "within the range of 64-bit integers")
         reading = read_integers(numbers, table.where)
+        if reading is not None:
+            _refuse_null(table, cells, reading.time, f"a time as the others are ({'; '.join(reading.remarks)})")
     return (numbers, []) if reading is None else (reading.time, [_detected(table, *reading.remarks)])
 
 
@@ -207,11 +215,12 @@ def _detected(table: Source, *remarks: str) -> str:
 def _parse_text(table: Source, cells: pl.Series, time_format: str | None) -> tuple[pl.Series, list[str]]:
     if time_format is not None:
         return _parse_format(table, cells, time_format)
-    if _NUMBER.fullmatch(cells[0]):
+    if _NUMBER.fullmatch(cells[0]) and not _MONTH_AND_YEAR.fullmatch(cells[0]):
         numbers = cells.cast(pl.Int64, strict=False)
         numbers = cells.cast(pl.Float64, strict=False) if numbers.null_count() else numbers
         _refuse_null(table, cells, numbers, "a number like the first time")
         return _parse_numbers(table, numbers, None)
+    _refuse_double_years(table, cells)
     found, notes = _usual_format(table, cells)
     if found is not None and "-" in cells[0][-6:] and "%#z" in found and cells.str.contains(NO_OFFSET).any():
         found = None  # the end of an interval, 05:00-06:00
@@ -232,6 +241,18 @@ def _parse_text(table: Source, cells: pl.Series, time_format: str | None) -> tup
     first = format_time(reading.time.dt.replace_time_zone(None).to_numpy()[0])
     example = [] if first == cells[0] else [f"{cells[0]!r} is {first}"]
     return reading.time, [_detected(table, *example, *reading.remarks)]
+
+
+def _refuse_double_years(table: Source, cells: pl.Series) -> None:
+    """Raise for years such as 2000/01 and 2001/02, which are no months."""
+    if len(cells) < 3 or not re.fullmatch(r"\d{4}[-/]\d{2}", cells[0]):
+        return
+    years = cells.str.extract_groups(r"^\d\d(\d\d)[-/](\d\d)$").struct.unnest().cast(pl.Int64)
+    if ((years["1"] + 1) % 100 == years["2"]).fill_null(False).all():
+        raise InputError(
+            f"{table.place(0)}: {cells[0]!r} in column {cells.name!r} is a year that ends in the next one, like every"
+            f" other row: name a column of single years in data.time, or set {NO_TIME}."
+        )
 
 
 def _usual_format(table: Source, cells: pl.Series) -> tuple[str | None, list[str]]:
