@@ -83,6 +83,15 @@ def test_frames_of_three_libraries_give_the_same_model(rides: pd.DataFrame, plac
     assert tables[0]["windows"].min() > 0
 
 
+def test_rows_without_time_on_purpose(rides: pd.DataFrame, place: Path) -> None:
+    """Else a column of times that is not named is asked for."""
+    for time in (None, "none"):
+        trained = sm.fit(rides, target="rides", time=time, model="naive", directory=f"{time}", **SHORT)
+        assert trained.run.data.series.time is None
+    with pytest.raises(InputError, match="column 'day' holds times .* set data.time=day, or data.time=none"):
+        sm.fit(rides, target="rides", model="naive", **SHORT)
+
+
 def test_a_trained_model_loads_in_another_process(rides: pd.DataFrame, place: Path) -> None:
     trained = sm.fit(rides, target="rides", time="day", **SHORT)
     assert trained.directory.parent == Path("runs") and trained.directory.name.endswith("_frame_lstm")

@@ -122,6 +122,23 @@ def test_a_series_of_several_shards_is_joined_again(part_rows: int, tmp_path: Pa
     check_conversion(plain, tmp_path / "plain.store", part_rows)
 
 
+def test_shards_refuse_what_needs_the_whole_table(tmp_path: Path) -> None:
+    """Times that no setting names, and days whose offsets change, which a shard in winter would not show."""
+    moments = pl.datetime_range(
+        datetime(2021, 3, 1), datetime(2021, 4, 29), "1d", time_zone="Europe/Berlin", eager=True
+    )
+    frame = pl.DataFrame({"t": moments.dt.strftime("%Y-%m-%d %H:%M%:z"), "y": np.arange(len(moments)) % 5})
+    frame.write_csv(tmp_path / "a.csv")
+    for time, rule in ((None, None), ("auto", "set data.time=t, or"), ("t", "set data.time_zone, such as")):
+        data = Table(path=tmp_path / "a.csv", target="y", time="t" if time is None else time,
+                     time_zone=None if time else "Europe/Berlin", **WINDOWS)  # fmt: skip
+        if rule is None:
+            check_conversion(data, tmp_path / "a.store", 40)
+            continue
+        with pytest.raises(InputError, match=rule):
+            convert(data, tmp_path / f"{time}.store", 40)
+
+
 def test_absent_steps_between_shards_repeat_the_last_category(tmp_path: Path) -> None:
     weather = ["sun"] * 10 + ["fog", "sun"] * 10 + ["rain"] * 10
     for cut in (10, 20, 30):  # where three days are absent
