@@ -441,7 +441,7 @@ def test_the_real_ridership_passes() -> None:
 
 def test_the_parts_of_a_real_sum_are_known_only_afterwards() -> None:
     path = str(real("bike_sharing/hour.csv"))
-    make = partial(Table, path=path, target="cnt", past_steps=24, horizon=6)
+    make = partial(Table, path=path, target="cnt", time=None, past_steps=24, horizon=6)
     for kind, verdict in (("past", {}), ("known", {"columns": "leak"})):
         found = run_checks(partial(make, **{f"{kind}_covariates": ["temp", "casual", "registered"]}))
         assert verdicts(found) == verdict
