@@ -1,5 +1,6 @@
 """Base of all DataModules: from series, with their covariates, to batches of windows."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from datamodules.precision import choose_precision
 from datamodules.series import STAGES, SeriesSet, Span
 from datamodules.split import Overlap, are_fractions, find_overlap, share_clock, split_spans
 from datamodules.statistics import check_winsorise, merge_ranges, winsorise_targets
+from datamodules.timezones import format_time
 from datamodules.windows.checks import (
     SHORT_SERIES_RULES,
     check_lengths,
@@ -175,6 +177,30 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     def find_overlap(self) -> Overlap | None:
         """Where the parts overlap in time, None if they do not."""
         return find_overlap(self.series, self.spans, self.split_by)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells these data from others, as primitives: columns, numbers, first and last time, and a hash."""
+        series = self.series
+        names = (series.channels, series.past_covariate_names, series.known_covariate_names, series.static_names)
+        start, stop = series.offsets[:-1], series.offsets[1:]
+        time = None if series.time is None else [series.time[start].min(), series.time[stop - 1].max()]
+        return {
+            "columns": [name for group in names for name in group],
+            "series": len(series),
+            "rows": len(series.values),
+            "times": None if time is None else [format_time(one) for one in time],
+            "content": self.hash_content(),
+        }
+
+    def hash_content(self) -> str:
+        """Hash of all numbers, times and series ids."""
+        series = self.series
+        arrays = (series.offsets, series.values, series.observed, series.time, series.past_covariates,
+                  series.known_covariates, series.static)  # fmt: skip
+        found = hashlib.blake2b("\0".join(series.names).encode(), digest_size=8)
+        for array in arrays:
+            found.update(b"" if array is None else np.ascontiguousarray(array).view(np.uint8).data)
+        return found.hexdigest()
 
     def state_dict(self) -> dict[str, int]:
         """Epoch and position of the training windows, whose order depends on nothing but the seed and the epoch."""

@@ -1,5 +1,7 @@
 """Windows from a store on the disk, in constant memory."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import torch
 from torch import Tensor
 
 from datamodules.base import WindowDataModule
-from datamodules.store.format import StoredSeries, open_store, verify
+from datamodules.store.format import StoredSeries, open_store, read_meta, verify
 from datamodules.windows.loader import SeriesTensors, map_tensors
 from datamodules.windows.samplers import BlockShuffleSampler, Sampler
 from seqmodels.errors import require_at_least
@@ -66,6 +68,10 @@ class Stored(WindowDataModule):
         if self.verify:
             verify(self.path)
         return open_store(self.path)
+
+    def hash_content(self) -> str:
+        """Hash of the checksums in the store, which need not be read for it."""
+        return hashlib.blake2b(json.dumps(read_meta(self.path)["checksums"]).encode(), digest_size=8).hexdigest()
 
     def training_sampler(self, windows: int) -> Sampler:
         if not self.shuffle:

@@ -220,7 +220,11 @@ def test_a_run_whose_directory_was_moved_keeps_its_best_checkpoint(parts: Path, 
 def test_training_beyond_the_planned_schedule_is_an_error(default: Done, place: Path) -> None:
     shutil.copytree(default.directory, place / "run")
     ended = forked(place, *SMALL[:3], "trainer.max_epochs=3", "ckpt_path=run/checkpoints/last.ckpt")
-    assert ended.code == 2 and ended.err.startswith("error: scheduler: ") and ended.err.count("\n") == 1
+    assert (
+        ended.code == 2
+        and ended.err.startswith("error: ckpt_path=run/checkpoints/last.ckpt: ")
+        and ended.err.count("\n") == 1
+    )
     assert "planned for 5 optimizer steps" in ended.err and "has 15" in ended.err
 
 

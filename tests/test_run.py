@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from small_runs import small_module, small_waves
 from torch import nn
 
-from seqmodels.checkpoint import describe
+from seqmodels.checkpoint import describe, read
 from seqmodels.cli import assemble, environment
 from seqmodels.cli.launch import mask_override
 from seqmodels.errors import InputError
@@ -18,11 +18,11 @@ from seqmodels.report import output
 from seqmodels.report.results import result_table
 from seqmodels.report.summary import summarise_data
 from seqmodels.training.module import ForecastModule
-from seqmodels.training.run import check_resume
+from seqmodels.training.run import check_weights
 
 SETTINGS = {
     "seed": 0, "threads": "auto", "optimizer_steps": 4400, "dropout_passes": 0, "monitor": "validation/mase",
-    "ckpt_path": None, "forecast": True,
+    "ckpt_path": None, "forecast": True, "resume_schedule": None,
     "trainer": {"precision": "32-true", "devices": 1, "gradient_clip_val": 1.0, "limit_val_batches": 1.0,
                 "max_epochs": None, "max_steps": -1, "limit_train_batches": 1.0, "accumulate_grad_batches": 1},
 }  # fmt: skip
@@ -133,9 +133,9 @@ def test_a_checkpoint_of_other_data_is_an_error(tmp_path):
     other = small_module(small_waves(data_seed=7))
     file = str(tmp_path / "last.ckpt")
     torch.save({"forecaster": describe({}, module.spec), "state_dict": module.state_dict()}, file)
-    check_resume(file, module)
+    check_weights(file, read(file), module)
     with pytest.raises(InputError, match="written on other data: target_statistics was"):
-        check_resume(file, other)
+        check_weights(file, read(file), other)
 
 
 def test_secrets_in_overrides_are_masked():

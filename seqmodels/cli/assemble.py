@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.base import WindowDataModule
-from seqmodels.cli import environment
+from seqmodels.cli import environment, resume
 from seqmodels.config.build import build
 from seqmodels.errors import InputError
 from seqmodels.inference.monte_carlo import dropout_on
@@ -20,7 +20,7 @@ from seqmodels.report.output import echo, show, warn_once
 from seqmodels.report.summary import summarise_data, summarise_model
 from seqmodels.training.callbacks.interrupt import StopOnSignal
 from seqmodels.training.module import ForecastModule
-from seqmodels.training.run import LAST, Plan, Run, check_resume
+from seqmodels.training.run import LAST, Plan, Run
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 500
@@ -102,7 +102,10 @@ def assemble(config: DictConfig, directory: Path, name: str, **data: Any) -> Run
     config = config.copy()
     config.monitor = module.monitor  # what callbacks refer to
     plan = read_plan(config)
-    check_resume(plan.ckpt_path, module)
+    if plan.ckpt_path is not None:
+        plan = replace(plan, ckpt_path=resume.checkpoint_of(plan.ckpt_path, directory))
+    module.recorded = {"settings": resume.decisive_settings(config), "data": datamodule.fingerprint()}
+    module.restarts_schedule = plan.ckpt_path is not None and plan.resume_schedule == "restart"
     callbacks = build_callbacks(config)
     batches = len(datamodule.train_dataloader())
     epochs = count_epochs(config, batches)
@@ -116,7 +119,9 @@ def assemble(config: DictConfig, directory: Path, name: str, **data: Any) -> Run
         logger=[build(node) for node in config.logger.values() if node is not None],
         enable_checkpointing=keeps,
     )
-    return Run(name, directory, datamodule, module, trainer, plan, started)
+    run = Run(name, directory, datamodule, module, trainer, plan, started)
+    resume.check_resume(run)
+    return run
 
 
 def build_trainer(config: DictConfig, directory: Path, **changes: Any) -> pl.Trainer:

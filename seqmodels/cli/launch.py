@@ -41,10 +41,29 @@ REFUSED = 2
 
 def run_dir(ckpt_path: str | None, new: str) -> str:
     """The run directory: that of the checkpoint if it lies in one (the run continues there), else ``new``."""
-    checkpoint = Path(ckpt_path or "")
-    folder = checkpoint.parent.parent
-    is_run = checkpoint.parent.name == "checkpoints" and checkpoint.is_file() and (folder / "config.yaml").is_file()
-    return str(folder) if is_run else new
+    folder = run_of(ckpt_path)
+    return new if folder is None else str(folder)
+
+
+def run_of(ckpt_path: str | None) -> Path | None:
+    """The run directory that ``ckpt_path`` names or lies in."""
+    path = Path(ckpt_path or "")
+    folder = path if path.is_dir() else path.parent.parent
+    is_checkpoint = path.is_dir() or (path.parent.name == "checkpoints" and path.is_file())
+    return folder if ckpt_path and is_checkpoint and (folder / "config.yaml").is_file() else None
+
+
+def refuse_used(folder: Path, ckpt_path: str | None) -> None:
+    """Raise InputError if the folder holds a run that would be overwritten; a run may go on in its own directory."""
+    used = [name for name in ("metrics.json", "checkpoints") if (folder / name).exists()]
+    own = run_of(ckpt_path)
+    if not used or ckpt_path == "auto" or (own is not None and own.resolve() == folder.resolve()):
+        return
+    place = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    raise InputError(
+        f"{place} holds a run already ({used[0]}), which would be overwritten; go on with it by ckpt_path={place},"
+        " choose another directory, or remove this one."
+    )
 
 
 def plain_path(name: str) -> str:
@@ -83,7 +102,8 @@ class Job(NamedTuple):
 
     def resume(self, checkpoint: Path) -> str:
         """The command line of the user, changed to go on from a checkpoint."""
-        kept = [override for override in self.overrides if not override.lstrip("+").startswith("ckpt_path=")]
+        left_out = ("ckpt_path=", "resume_schedule=")
+        kept = [override for override in self.overrides if not override.lstrip("+").startswith(left_out)]
         return shell_line(self.program, [*kept, f"ckpt_path={quote(str(checkpoint))}"])
 
     def train(self, without: Sequence[str] = (), more: Sequence[str] = ()) -> str:
@@ -149,6 +169,7 @@ def _guard(task: Task, program: str) -> Callable[[DictConfig], Any]:
 
             return run_job(task, config, job)
         try:
+            refuse_used(folder, config.get("ckpt_path"))
             return task(config, job)
         except (Exception, SystemExit) as error:
             _remove_empty(folder)

@@ -93,7 +93,8 @@ def fit(
     Classes of your own packages are named by mappings with a ``_target_``, and ``allow=["mypackage"]``; see
     ``docs/extending.md``.
 
-    Defaults, checks and files are those of ``seqmodels train``. ``directory`` is by default a new one under ``runs``.
+    Defaults, checks and files are those of ``seqmodels train``. ``directory`` is by default a new one under ``runs``,
+    or that of ``ckpt_path``.
 
     Raises InputError, with a message of one sentence, for every mistake that the user can correct. On Ctrl-C, which
     raises KeyboardInterrupt, the current step is finished and a checkpoint written: ``ckpt_path`` goes on from it.
@@ -101,7 +102,9 @@ def fit(
     given = {"target": target, "horizon": horizon, **overrides} | ({} if time == "auto" else {"time": time})
     settings = {key: _plain(value) for key, value in given.items() if value is not None or key in ("time", *overrides)}
     frame = not isinstance(data, (str, PathLike, list, tuple))
-    folder = Path(directory) if directory is not None else _new_directory("frame" if frame else DATA, model)
+    resumed = launch.run_of(settings.get("ckpt_path"))
+    folder = Path(directory) if directory else resumed or _new_directory("frame" if frame else DATA, model)
+    launch.refuse_used(folder, settings.get("ckpt_path"))
     path = f"<{type(data).__module__.partition('.')[0]} data frame>" if frame else _plain(data)
     config = _config(model, {**settings, "data.path": path}, folder)
     made = {"path": data} if frame else {}

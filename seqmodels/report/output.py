@@ -44,9 +44,12 @@ def warn_once(text: str) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file atomically: a reader finds the old or the new content at any time."""
+    """Write a file atomically: a reader finds the old or the new content at any time.
+
+    What a killed process left beside it is written over by the next one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.part")
     try:
         with open(temporary, "wb") as file:
             file.write(content)

@@ -21,6 +21,7 @@ from seqmodels.training.stateful import CarriedState, as_windows
 from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Output, Window, WindowSpec
 
 NEVER = 2**62  # more epochs than any run has
+RUN = "run"  # where a checkpoint keeps what a resumed run is compared with
 
 
 class IntervalSums:
@@ -84,6 +85,9 @@ class ForecastModule(pl.LightningModule):
         self.progresses = True  # True if ``forecaster.progress`` rises during training
         self.fit_seconds = 0.0  # training and validation, all epochs
         self.validation_loss, self.validation_count = torch.zeros(()), torch.zeros(())
+        self.recorded: dict[str, Any] = {}  # settings and data of the run, as primitives, for checkpoints
+        self.restarts_schedule = False  # True to begin the schedule anew in a resumed run
+        self.schedule_start = 0  # optimizer step
         self.gathered = IntervalSums()
 
     def interval(self) -> dict[str, float]:
@@ -219,10 +223,13 @@ class ForecastModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.new_optimizer()
+        if self.restarts_schedule:
+            optimizer.register_load_state_dict_pre_hook(keep_settings)
         if self.scheduler is None:
             return optimizer
         accepted = signature(self.scheduler).parameters
-        length = {name: self._all_steps() for name in ("total_steps", "T_max") if name in accepted}
+        planned = [name for name in ("total_steps", "T_max") if name in accepted]
+        length = {name: self._all_steps() - self.schedule_start for name in planned}
         try:
             scheduler = self.scheduler(optimizer, **length)
         except InputError:
@@ -266,20 +273,16 @@ class ForecastModule(pl.LightningModule):
                 f" {self.current_epoch + 1:,}, and no checkpoint of them is kept; {self._remedy()}."
             )
         checkpoint[KEY] = describe(self.config, self.spec, self.data)
+        if self.recorded:
+            checkpoint[RUN] = {**self.recorded, "schedule_start": self.schedule_start}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Raise InputError if a resumed run has another number of steps than its schedule was planned for."""
-        last = self.trainer.max_epochs
-        if self.trainer.state.fn != "fit" or (last is not None and 0 < last <= checkpoint["epoch"] + 1):
-            return
-        for state in checkpoint["lr_schedulers"]:
-            planned = state.get("total_steps", state.get("T_max"))
-            if planned is not None and planned != self._all_steps():
-                raise InputError(
-                    f"scheduler: the learning rate of the resumed run was planned for {planned:,} optimizer steps, and"
-                    f" this run has {self._all_steps():,}; keep trainer.max_epochs and optimizer_steps as they were"
-                    f" (only with scheduler=constant, warm_up or plateau may they change)."
-                )
+        """Called before the optimizer is made."""
+        if self.restarts_schedule:
+            self.schedule_start = checkpoint["global_step"]
+            checkpoint["lr_schedulers"] = []
+        else:
+            self.schedule_start = checkpoint.get(RUN, {}).get("schedule_start", 0)
 
     def _count(self, window: Window, output: Output) -> None:
         """Count the forecasts of the last origin, and the naive ones on exactly the same windows."""
@@ -330,3 +333,9 @@ def first_not_finite(scalars: list[Tensor], steps: int) -> int:
 def mean(scalars: list[Tensor]) -> float:
     """Mean of scalars on a device; 0 without any."""
     return float(torch.stack(scalars).mean()) if scalars else 0.0
+
+
+def keep_settings(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """The state of an optimizer with the settings, such as the learning rate, that ``optimizer`` has now."""
+    groups = zip(optimizer.state_dict()["param_groups"], state["param_groups"], strict=True)
+    return {**state, "param_groups": [{**now, "params": before["params"]} for now, before in groups]}

@@ -1,6 +1,7 @@
 """One training run: fit a model, restore its best weights, measure it beside naive forecasts, write the results."""
 
 import gc
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,9 +19,9 @@ from seqmodels.inference.forecast import TrainedModel, write_forecast
 from seqmodels.metrics import MEASURES, MODEL
 from seqmodels.report.output import echo, format_number, pluralise, show
 from seqmodels.report.results import result_rows, result_table, write_results
-from seqmodels.training import loop
+from seqmodels.training import files, loop
 from seqmodels.training.callbacks import figures, scalars
-from seqmodels.training.module import ForecastModule
+from seqmodels.training.module import RUN, ForecastModule
 
 LAST = "checkpoints/last.ckpt"  # in a run directory, to go on from
 
@@ -38,7 +39,8 @@ class Plan:
     ``monitor`` decides which checkpoint is the best, when to stop early, and what a sweep ranks by.
     ``optimizer_steps``: length of training where the trainer sets none. ``dropout_passes``: forecasts with dropout left
     on behind the error bars of figures; 0 for none. ``ckpt_path``: checkpoint to resume from. ``forecast``: if True, a
-    run on a table ends with a forecast of the steps after its last row.
+    run on a table ends with a forecast of the steps after its last row. ``resume_schedule``: "restart" begins the
+    schedule of the learning rate anew, from its own rate over the remaining steps.
     """
 
     seed: int = 0
@@ -48,6 +50,7 @@ class Plan:
     dropout_passes: int = 0
     ckpt_path: str | None = None
     forecast: bool = True
+    resume_schedule: str | None = None
 
     def __post_init__(self) -> None:
         if self.monitor not in monitors():
@@ -58,6 +61,8 @@ class Plan:
                 raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}.")
         if self.seed >= 2**32:
             raise InputError(f"seed is {self.seed}; it must be less than 2**32.")
+        if self.resume_schedule not in (None, "restart"):
+            raise InputError(f"resume_schedule is {self.resume_schedule!r}; it must be null or 'restart'.")
         if self.dropout_passes == 1:
             raise InputError("dropout_passes is 1; it must be 0, for none, or at least 2, for a deviation.")
 
@@ -99,10 +104,9 @@ class Run:
         """Train from the start or from a checkpoint, then put the best weights back, and say which they are."""
         trainer, module, ckpt_path = self.trainer, self.module, self.plan.ckpt_path
         if ckpt_path is not None:
-            done = read(ckpt_path)["epoch"] + 1
-            echo(f"Resuming from {ckpt_path}, epoch {done}.")
-            if trainer.max_epochs is not None and done >= trainer.max_epochs > 0:
-                echo(f"Nothing is left to train: trainer.max_epochs is {trainer.max_epochs}.")
+            self._announce(ckpt_path, read(ckpt_path))
+        files.check_writable(trainer)
+        trainer.strategy.checkpoint_io = files.WholeFiles()
         loop.install(trainer)
         if trainer.max_steps != -1:
             trainer.callbacks.insert(0, loop.ValidateLastStep())  # type: ignore[attr-defined]  # set by a connector
@@ -119,6 +123,28 @@ class Run:
             gc.unfreeze()
         module.fit_seconds = time.perf_counter() - started
         self._restore_best()
+
+    def _announce(self, path: str, checkpoint: Mapping[str, Any]) -> None:
+        steps, epochs = checkpoint["global_step"], count_epochs(checkpoint)
+        echo(f"Resuming from {path}, after {pluralise(steps, 'step')} and {pluralise(epochs, 'epoch')}.")
+        if self.is_finished(checkpoint):
+            limit = "max_steps" if steps >= self.trainer.max_steps > 0 else "max_epochs"
+            echo(f"Nothing is left to train: trainer.{limit} is {getattr(self.trainer, limit)}.")
+        elif self.module.restarts_schedule:
+            left = count_optimizer_steps(self.trainer, len(self.data.train_dataloader())) - steps
+            length = f" over the remaining {pluralise(int(left), 'step')}" if left < math.inf else ""
+            echo(f"The schedule of the learning rate begins anew{length}.")
+
+    @property
+    def nothing_left(self) -> bool:
+        """True if the run resumes from a checkpoint after which nothing is left to train."""
+        return self.plan.ckpt_path is not None and self.is_finished(read(self.plan.ckpt_path))
+
+    def is_finished(self, checkpoint: Mapping[str, Any]) -> bool:
+        """True if nothing is left to train after the checkpoint."""
+        epochs, steps = self.trainer.max_epochs, self.trainer.max_steps
+        ended = epochs is not None and count_epochs(checkpoint) >= epochs > 0
+        return ended or checkpoint["global_step"] >= steps > 0
 
     def _restore_best(self) -> None:
         kept = self.best_checkpoint
@@ -245,11 +271,8 @@ class Run:
         return self.module.results["validation"][MODEL].summary()[name.removeprefix("validation/")]
 
 
-def check_resume(ckpt_path: str | None, module: ForecastModule) -> None:
-    """Raise InputError unless the checkpoint, if any, can be read and has weights of the module's names and shapes."""
-    if ckpt_path is None:
-        return
-    checkpoint = read(ckpt_path)
+def check_weights(path: str, checkpoint: Mapping[str, Any], module: ForecastModule) -> None:
+    """Raise InputError unless the checkpoint has the module's names and shapes of weights, and its spec."""
     given, wanted = (
         {name: tuple(weight.shape) for name, weight in weights.items()}
         for weights in (checkpoint["state_dict"], module.state_dict())
@@ -258,16 +281,16 @@ def check_resume(ckpt_path: str | None, module: ForecastModule) -> None:
     if differing:
         name = differing[0]
         raise InputError(
-            f"ckpt_path={ckpt_path} does not fit the model: {name} has shape {given.get(name, 'none')} there and"
+            f"ckpt_path={path} does not fit the model: {name} has shape {given.get(name, 'none')} there and"
             f" {wanted.get(name, 'none')} here; resume with the model and data of the run that wrote it."
         )
     before, now = checkpoint[KEY]["spec"], module.spec.to_dict()
     if now.keys() - before.keys():
-        _check_scaler(ckpt_path, module)
+        _check_scaler(path, module)
     for name in before.keys() & now.keys():
         if before[name] != now[name]:
             raise InputError(
-                f"ckpt_path={ckpt_path} was written on other data: {name} was {before.get(name)} and is {now[name]};"
+                f"ckpt_path={path} was written on other data: {name} was {before[name]} and is {now[name]};"
                 " resume with the data of that run."
             )
 
@@ -280,6 +303,30 @@ def _check_scaler(ckpt_path: str, module: ForecastModule) -> None:
             f"ckpt_path={ckpt_path} was written by an earlier version, where model/scaler=auto was {then}; it is {now}"
             " now: set model/scaler to that of the run."
         )
+
+
+def count_epochs(checkpoint: Mapping[str, Any]) -> int:
+    """Epochs whose training steps were all done when the checkpoint was written."""
+    return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+
+
+def count_optimizer_steps(trainer: pl.Trainer, batches: int) -> float:
+    """Optimizer steps of a whole fit, infinite without a limit; the trainer itself can tell only during a fit."""
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * (1.0 if limit is None else limit))
+    epochs = trainer.max_epochs if trainer.max_epochs is not None else -1 if trainer.max_steps > 0 else 1000
+    steps = math.inf if epochs < 0 else math.ceil(batches / trainer.accumulate_grad_batches) * max(epochs, 1)
+    return min(steps, trainer.max_steps) if trainer.max_steps >= 0 else steps
+
+
+def planned_steps(checkpoint: Mapping[str, Any]) -> int | None:
+    """Last optimizer step of the schedule in a checkpoint; None if the schedule has no end."""
+    start = checkpoint.get(RUN, {}).get("schedule_start", 0)
+    for state in checkpoint["lr_schedulers"]:
+        length = state.get("total_steps", state.get("T_max"))
+        if length is not None:
+            return int(start + length)
+    return None
 
 
 def relative_to_here(path: Path) -> Path:

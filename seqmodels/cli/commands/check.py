@@ -16,7 +16,7 @@ from seqmodels.cli.launch import Job
 from seqmodels.config.build import build
 from seqmodels.leaks import finding
 from seqmodels.report import output
-from seqmodels.training.run import check_resume, relative_to_here
+from seqmodels.training.run import check_weights, relative_to_here
 
 
 def check(config: DictConfig, job: Job) -> float:
@@ -24,9 +24,10 @@ def check(config: DictConfig, job: Job) -> float:
     started = time.monotonic()
     checks = build(config.leaks)
     _, module = prepare(config, job.model)
-    check_resume(config.ckpt_path, module)
     if config.ckpt_path is not None:
-        module.load_state_dict(checkpoint.read(config.ckpt_path)["state_dict"])
+        trained = checkpoint.read(config.ckpt_path)
+        check_weights(config.ckpt_path, trained, module)
+        module.load_state_dict(trained["state_dict"])
     environment.record(config, job.command(), job.directory)
     findings = checks.run(partial(build, config.data), module.forecaster)
     leaks = finding.list_sentences(findings, "leaks")

@@ -41,8 +41,9 @@ def run_training(
     the message of ``Interrupted``, which a signal raises. ``chosen``: the settings of the user by key.
     """
     run = assemble(config, directory, name, **data)
-    recorded = environment.record(config, command, directory)
-    scalars.log_config(run.trainer.loggers, environment.to_yaml(config), recorded)
+    if not (run.nothing_left and (directory / "config.yaml").exists()):  # config.yaml tells what was trained
+        recorded = environment.record(config, command, directory)
+        scalars.log_config(run.trainer.loggers, environment.to_yaml(config), recorded)
     try:
         return run, run.complete(chosen)
     except Interrupted as stop:

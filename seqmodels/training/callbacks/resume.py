@@ -1,12 +1,16 @@
 """State of all random number generators in checkpoints, so that a resumed run ends with the same weights bit by bit."""
 
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+from seqmodels.report.output import echo
 
 
 class RandomState(pl.Callback):
@@ -15,8 +19,9 @@ class RandomState(pl.Callback):
     They are restored when training starts, because building and the sanity check may draw numbers. CUDA generators
     are restored only on as many devices as before.
 
-    If the run directory was moved, the paths that checkpoint callbacks remember are changed to the new one: otherwise
-    they would forget their best score.
+    Checkpoint callbacks go on with the best checkpoint that lies beside the one resumed from, wherever it was moved: a
+    run that continues in another directory gets a copy. If it is absent, the best is counted anew, which is said.
+    Early stopping has the patience of the resumed run.
 
     Checkpoints hold the state under the name of this class: do not rename it.
     """
@@ -38,10 +43,16 @@ class RandomState(pl.Callback):
         self.loaded = state_dict
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        directory = str(Path(str(trainer.ckpt_path)).resolve().parent)
-        for name, state in checkpoint["callbacks"].items():
-            if isinstance(state, dict) and state.get("dirpath"):
-                checkpoint["callbacks"][name] = replace_directory(state, state["dirpath"], directory)
+        source, states = Path(str(trainer.ckpt_path)).resolve().parent, checkpoint["callbacks"]
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
+            state = states.get(callback.state_key)
+            if isinstance(callback, EarlyStopping) and state:
+                state["patience"] = callback.patience
+            if isinstance(callback, ModelCheckpoint) and state and state.get("dirpath"):
+                moved = take_along(state, source, Path(str(callback.dirpath)))
+                states[callback.state_key] = moved
+                if state["best_model_path"] and not moved and callback.monitor:
+                    echo(f"{source} holds no best checkpoint: the best of {callback.monitor} is counted anew.")
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self.loaded is None:
@@ -54,6 +65,19 @@ class RandomState(pl.Callback):
         np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))
         version, internal, gauss = state["python"]
         random.setstate((version, tuple(internal.tolist()), gauss))
+
+
+def take_along(state: dict[str, Any], source: Path, target: Path) -> dict[str, Any]:
+    """The state of a checkpoint callback, its files copied from ``source`` to ``target``; {} if the best is absent."""
+    best = Path(state["best_model_path"]).name
+    if not best or not (source / best).is_file():
+        return {}
+    if source != target.resolve():
+        target.mkdir(parents=True, exist_ok=True)
+        for name in {best, *(Path(path).name for path in state["best_k_models"])}:
+            if (source / name).is_file():
+                shutil.copy2(source / name, target / name)
+    return replace_directory(state, state["dirpath"], str(target))
 
 
 def replace_directory(value: Any, old: str, new: str) -> Any:
