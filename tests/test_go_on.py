@@ -171,12 +171,12 @@ def test_a_planned_schedule_begins_anew_on_demand(scheduler: str, tmp_path: Path
 
 def test_a_restart_takes_the_rate_and_keeps_the_moments(run: Path) -> None:
     before = read(run / "checkpoints/last.ckpt")["optimizer_states"][0]
-    more = fit(3, ckpt_path="run", optimizer__lr=0.0, optimizer__weight_decay=0.0, resume_schedule="restart")
+    more = fit(3, ckpt_path="run", optimizer__lr=1e-15, optimizer__weight_decay=0.0, resume_schedule="restart")
     after = read(run / "checkpoints/last.ckpt")
-    assert after["optimizer_states"][0]["param_groups"][0]["lr"] == 0
+    assert after["optimizer_states"][0]["param_groups"][0]["lr"] == 1e-15
     assert after["optimizer_states"][0]["state"][0]["step"] == before["state"][0]["step"] + 4
     old = read(run / "checkpoints/best.ckpt")["state_dict"]
-    assert more.run.trainer.global_step == 12 and all(map(torch.equal, old.values(), after["state_dict"].values()))
+    assert more.run.trainer.global_step == 12 and all(map(torch.allclose, old.values(), after["state_dict"].values()))
 
 
 def test_a_copied_last_checkpoint_goes_on_without_its_best(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
