@@ -9,7 +9,8 @@ from datamodules.series import SeriesSet
 
 # A float32 is a multiple of its spacing, 64 at 1e9. Forecasts and values are rounded by half of it.
 FEWEST_SPACINGS = 500  # in a typical change from step to step; fewer, and rounding takes more than a thousandth of it
-LOST_SHARE, LOST_CHANGES = 0.1, 0.01  # a change is lost if rounding takes so much of it; a hundredth may be lost
+LOST_SHARE = 0.1  # a change is lost if rounding takes so much of it
+MOST_LOST, MOST_LOST_SHARE = 2, 0.01  # changes of a series that may be lost
 NOISE = 16  # spacings of float64 that a change must exceed
 FEWEST_IN_DEVIATION = 1000  # spacings in the standard deviation of a covariate
 CHANNELS_NAMED = 5  # in notes
@@ -50,7 +51,7 @@ class Changes:
     @property
     def large(self) -> np.ndarray:
         """True for each series whose values are too large for their changes: (series,)."""
-        return (2 * self.small > self.moved) | (self.lost > LOST_CHANGES * self.moved)
+        return (2 * self.small > self.moved) | (self.lost > np.maximum(MOST_LOST, MOST_LOST_SHARE * self.moved))
 
 
 def count_changes(series: SeriesSet) -> list[Changes]:
@@ -80,7 +81,7 @@ def choose_precision(series: SeriesSet) -> SeriesSet:
     notes = [_note(series, name, one) for name, one in found[:CHANNELS_NAMED]]
     if len(found) > CHANNELS_NAMED:
         notes.append(f"{series.source}: likewise {len(found) - CHANNELS_NAMED:,} more channels.")
-    return replace(series, notes=(*series.notes, *notes))
+    return replace(series, values=series.values.astype(np.float64, copy=False), notes=(*series.notes, *notes))
 
 
 def _note(series: SeriesSet, name: str, changes: Changes) -> str:

@@ -209,7 +209,7 @@ class ColumnReader:
 
         They are float32, or float64 if a column is too large for its deviation.
         """
-        values = np.empty((rows, len(columns)), np.float32)
+        values = np.zeros((rows, len(columns)), np.float32)
         for index, name in enumerate(columns):
             column, masked = self._read_covariate(table, name, MOST_DIFFERENT)
             values = values.astype(np.float64) if float32_may_lose(column.values) else values
@@ -227,7 +227,7 @@ class ColumnReader:
         ``codes`` (rows,) and ``names`` are those of ``read_series_ids``. Raises ``InputError`` for a static that
         changes within a series.
         """
-        values = np.empty((max(1, len(names)), len(columns)), np.float32)
+        values = np.zeros((max(1, len(names)), len(columns)), np.float32)
         for index, name in enumerate(columns):
             column, _ = self._read_covariate(table, name)
             codes = np.zeros(len(column.values), np.int32) if codes is None else codes

@@ -7,7 +7,7 @@ import numpy as np
 
 from datamodules.series import SeriesSet, Span
 
-ROUNDING = 1e-9  # of the largest value
+ROUNDING = 1e-12  # of the largest value
 SAMPLED_VALUES, LEAST_PER_CURVE = 4_000_000, 20_000  # of all curves together; of one, even where that makes more
 
 

@@ -79,8 +79,7 @@ class RunningSummary:
     """Statistics by channel, updated block by block; counts, minima and maxima also by series."""
 
     def __init__(self, series: int, channels: int, share: float, seed: int):
-        self.least = np.full((series, channels), np.inf, np.float32)
-        self.greatest = np.full((series, channels), -np.inf, np.float32)
+        self.least, self.greatest = np.full((2, series, channels), [[[np.inf]], [[-np.inf]]])
         self.counts = np.zeros((series, channels), np.int64)
         self.mean, self.squares = np.zeros(channels), np.zeros(channels)
         self.zeros, self.negative = np.zeros(channels, np.int64), np.zeros(channels, np.int64)
@@ -113,7 +112,7 @@ class RunningSummary:
 
     def fields(self, channel: int) -> dict[str, Any]:
         """Fields of ``ChannelSummary`` about the training span."""
-        counts, sample = self.counts[:, channel], np.concatenate(self.samples[channel] or [np.zeros(0, np.float32)])
+        counts, sample = self.counts[:, channel], np.concatenate(self.samples[channel] or [np.zeros(0)])
         values, nan = int(counts.sum()), float("nan")
         return {
             "values": values,
