@@ -129,10 +129,10 @@ def test_summaries_of_numbers_and_categories() -> None:
         static_names=("size",),
         categories={"sky": ("rain", "sun", "snow")},
     )
-    sky, wind, size = summarise_columns(series)
+    sky, wind, size = summarise_columns(series, {"wind": 1e9})
     assert (sky.role, sky.missing, sky.categories) == ("known up to now", 1, 3)
     assert sky.most == (("sun", 0.5), ("rain", pytest.approx(1 / 3)))
-    assert (wind.missing, wind.least, wind.mean, wind.greatest, wind.categories) == (2, 0, 3, 6, 0)
+    assert (wind.missing, wind.least, wind.mean, wind.greatest, wind.categories) == (2, 1e9, 1e9 + 3, 1e9 + 6, 0)
     assert (size.role, size.least, size.greatest) == ("static", 3, 5)
 
 

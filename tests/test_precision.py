@@ -1,5 +1,6 @@
 """Values that float32 cannot hold: naive errors, statistics, windows, stores and models are those of float64."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 import zoo
 from data import SeriesData
+from matplotlib.figure import Figure
 
 from datamodules.encoder import RowEncoder
 from datamodules.precision import choose_precision
@@ -26,6 +28,8 @@ from seqmodels.heads.point import Point
 from seqmodels.leaks.check import LeakCheck
 from seqmodels.metrics import ErrorTable, ForecastErrors
 from seqmodels.readouts.direct import SeqToVector
+from seqmodels.report.output import format_among
+from seqmodels.report.plotting import style_axes
 from seqmodels.scalers.affine import StandardScaler
 from seqmodels.window import check
 
@@ -313,3 +317,35 @@ def test_series_of_float64_from_python_are_narrowed_or_kept() -> None:
         data = SeriesData(given, **WINDOWS)
         data.setup()
         assert data.series.values.dtype == dtype and choose_precision(data.series).values.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("written", "noted"),
+    [("9007199254740993", True), ("-12345678901234567891", True), ("9007199254740000", False), ("1e20", False)],
+)
+def test_numbers_beyond_float64_are_noted(tmp_path: Path, written: str, noted: bool) -> None:
+    (tmp_path / "a.csv").write_text(f"y,x\n1,2\n{written},3\n5,4\n")
+    notes = read_table(str(tmp_path / "a.csv"), target="y", layout="long").notes
+    (note,) = notes if noted else ("a.csv: 1 number in column 'y' beyond 2^53",)
+    assert "column 'y' beyond 2^53" in note and len(notes) == noted
+    assert not noted or f"first: '{written}' in line 3" in note
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(7e5, 8e5, "750k"), (1e9 + 70, 1e9 + 130, "105"), (0, 130, "120")],
+)
+def test_ticks_of_large_values_differ(low: float, high: float, ticks: str) -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([low, high])
+    style_axes(axes)
+    figure.draw_without_rendering()
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert ticks in labels and len(set(labels)) == len(labels)
+
+
+def test_summaries_tell_close_values_apart() -> None:
+    values = ((52.500033, 5.7e-5), (1e9 + 78, 10.9), (1013.25, 8.0), (1e9 + 0.25, 0.1), (math.nan, 1.0), (5.0, 0.0))
+    expected = ["52.500033", "1,000,000,078", "1,013.2", "1,000,000,000.25", "-", "5"]
+    assert [format_among(*pair) for pair in values] == expected

@@ -1,6 +1,7 @@
 """Columns of cells as numbers: missing values, categories, covariates, statics, and the codes of the series."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from seqmodels.errors import InputError
 BOOLEANS, CATEGORIES = "booleans", "categories"  # kinds of text columns; a NumberFormat is the third
 FEW = 20  # categories that any table may have
 MOST_DIFFERENT = 0.5  # share of the rows of a table that may have different categories
+DIGITS = 15  # of any number, that float64 holds
 MOST_NUMBERS = 100_000  # distinct numbers of a text column that are counted; hardly any has as many other texts
 
 Markers = Sequence[str | float]  # cells that mean "no value" in a certain table, such as -999
@@ -202,6 +204,7 @@ class ColumnReader:
                 observed[:, index] = ~missing
                 values[missing, index] = 0
                 self._note_missing(table, name, missing, masked)
+            self._note_long_numbers(table, name, numbers)
         return values, observed
 
     def read_covariates(self, table: Source, columns: Sequence[str], rows: int) -> np.ndarray:
@@ -214,6 +217,7 @@ class ColumnReader:
             column, masked = self._read_covariate(table, name, MOST_DIFFERENT)
             values = values.astype(np.float64) if float32_may_lose(column.values) else values
             values[:, index] = column.values
+            self._note_long_numbers(table, name, column.values)
             self._note_missing(table, name, _is_missing(column), masked)
         return values
 
@@ -266,6 +270,19 @@ class ColumnReader:
             first = table.where(int(missing.argmax()))
             count = plural(int(np.count_nonzero(missing)), "missing value")
             self.notes.append(f"{table.name}: {count} in column {column!r} (first: {first}{by_setting}).")
+
+    def _note_long_numbers(self, table: Source, column: str, numbers: np.ndarray) -> None:
+        """Add a note if a number has more digits than float64 holds."""
+        beyond = np.abs(numbers) >= 2**53
+        if beyond.any():
+            row = int(beyond.argmax())
+            text = table.cell(row, column)
+            if len(re.sub(r"[eE].*|\D", "", text).strip("0")) > DIGITS:
+                count = plural(int(np.count_nonzero(beyond)), "number")
+                self.notes.append(
+                    f"{table.name}: {count} in column {column!r} beyond 2^53 kept to {DIGITS} digits, which is what"
+                    f" float64 holds (first: {text!r} in {table.where(row)}); subtract a constant if the others matter."
+                )
 
     def note_unused(self, table: Source) -> None:
         """Add a note if ``missing_values`` name no cell at all; a shard cannot tell."""

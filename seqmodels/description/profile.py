@@ -123,7 +123,7 @@ def describe_data(
     return Description(
         data=data,
         channels=tuple(summarise_channels(series, span, seed)),
-        columns=tuple(summarise_columns(series)),
+        columns=tuple(summarise_columns(series, data.spec.shifts)),
         curves=tuple(tuple(channel) for channel in curves),
         behaviours=tuple(behaviours),
         correlograms=tuple(correlograms),

@@ -1,6 +1,6 @@
 """Summary statistics of channels, covariates and static columns, computed in blocks of rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -174,8 +174,8 @@ def find_gaps(observed: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np
     return first, np.concatenate(stops) - first
 
 
-def summarise_columns(series: SeriesSet) -> list[ColumnSummary]:
-    """Summary of each covariate and static column, in the order of the data."""
+def summarise_columns(series: SeriesSet, shifts: Mapping[str, float]) -> list[ColumnSummary]:
+    """Summary of each covariate and static column, in the order of the data; ``shifts`` as in ``WindowSpec``."""
     parts = (
         ("known up to now", series.past_covariate_names, series.past_covariates),
         ("known ahead", series.known_covariate_names, series.known_covariates),
@@ -188,15 +188,15 @@ def summarise_columns(series: SeriesSet) -> list[ColumnSummary]:
         for name, column in zip(names, cells.T, strict=True):
             categories = series.categories.get(name)
             found.append(
-                _summarise_numbers(name, role, column)
+                _summarise_numbers(name, role, column, shifts.get(name, 0.0))
                 if categories is None
                 else _summarise_categories(name, role, column, categories)
             )
     return found
 
 
-def _summarise_numbers(name: str, role: str, cells: np.ndarray) -> ColumnSummary:
-    """Summary of numbers, NaN where missing."""
+def _summarise_numbers(name: str, role: str, cells: np.ndarray, shift: float) -> ColumnSummary:
+    """Summary of numbers less ``shift``, NaN where missing."""
     total, count, least, greatest = 0.0, 0, np.inf, -np.inf
     for block in blocks(len(cells), 1):
         known = cells[block][~np.isnan(cells[block])]
@@ -205,7 +205,8 @@ def _summarise_numbers(name: str, role: str, cells: np.ndarray) -> ColumnSummary
             least, greatest = min(least, float(known.min())), max(greatest, float(known.max()))
     if not count:
         total = least = greatest = float("nan")
-    return ColumnSummary(name, role, len(cells) - count, least, total / max(1, count), greatest, 0, ())
+    least, mean, greatest = (value + shift for value in (least, total / max(1, count), greatest))
+    return ColumnSummary(name, role, len(cells) - count, least, mean, greatest, 0, ())
 
 
 def _summarise_categories(name: str, role: str, cells: np.ndarray, categories: tuple[str, ...]) -> ColumnSummary:

@@ -10,7 +10,7 @@ from seqmodels.description.decomposition import NEWEST_STEPS
 from seqmodels.description.profile import Description
 from seqmodels.description.seasons import Correlogram
 from seqmodels.description.summaries import ColumnSummary
-from seqmodels.report.output import format_number, format_time
+from seqmodels.report.output import format_among, format_number, format_time
 
 LISTED_OUTLIERS = 5
 
@@ -37,8 +37,8 @@ def value_table(description: Description) -> TextTable:
     """Distribution of the values of each channel."""
     channels, rows = description.channels, []
     for one in channels:
-        figures = (one.mean, one.deviation, one.least, one.median, one.greatest)
-        rows.append((one.channel, *map(format_number, figures), f"{one.zeros:,}", f"{one.negative:,}"))
+        mean, *others = (format_among(x, one.deviation) for x in (one.mean, one.least, one.median, one.greatest))
+        rows.append((one.channel, mean, format_number(one.deviation), *others, f"{one.zeros:,}", f"{one.negative:,}"))
     header = ("channel", "mean", "deviation", "smallest", "median", "largest", "zeros", "negative")
     least, most = min(one.values for one in channels), max(one.values for one in channels)
     count = f"{least:,}" if least == most else f"{least:,} to {most:,}"
@@ -111,7 +111,11 @@ def outlier_table(description: Description) -> TextTable:
     deviation = [one.deviation or 1.0 for one in description.channels]
     found.sort(key=lambda one: -abs(one.value - one.expected) / deviation[one.channel])
     rows = tuple(
-        (series.channels[one.channel], describe_row(series, one.row), *map(format_number, (one.value, one.expected)))
+        (
+            series.channels[one.channel],
+            describe_row(series, one.row),
+            *(format_among(value, abs(one.value - one.expected)) for value in (one.value, one.expected)),
+        )
         for one in found[:LISTED_OUTLIERS]
     )
     checked = sum(behaviour.checked for behaviour in description.behaviours)
@@ -129,7 +133,8 @@ def covariate_table(description: Description) -> TextTable:
 
 def _column_cells(column: ColumnSummary) -> Sequence[str]:
     if not column.categories:
-        return (*map(format_number, (column.least, column.mean, column.greatest)), "")
+        spread = column.greatest - column.least
+        return (*(format_among(value, spread) for value in (column.least, column.mean, column.greatest)), "")
     named = ", ".join(f"{name} {share:.0%}" for name, share in column.most)
     more = ", ..." if column.categories > len(column.most) else ""
     return ("", "", "", f"{column.categories:,}: {named}{more}")

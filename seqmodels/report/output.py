@@ -113,6 +113,13 @@ def format_number(value: float) -> str:
     return f"{value:,.1f}" if abs(value) >= 999.95 else f"{value:.4g}"
 
 
+def format_among(value: float, spread: float) -> str:
+    """``format_number``, with more decimals if it takes them to tell apart values that differ by about ``spread``."""
+    if not 0 < spread < abs(value) / 1000 < math.inf:
+        return format_number(value)
+    return f"{value:,.{max(0, 1 - math.floor(math.log10(spread)))}f}"
+
+
 def pluralise(count: int, singular: str, plural: str = "") -> str:
     """``1 window`` or ``2,000 windows``; the plural adds an s unless given."""
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"

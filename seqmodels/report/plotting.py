@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
@@ -23,6 +24,7 @@ MARKER_LIMIT = 60  # up to this number of points each has a marker, which shows 
 FONT_SIZE = 11
 ROW_HEIGHT = HEIGHT / 2
 LABEL_LENGTH = 26  # characters of a name along the height of a row
+SHORT_NUMBERS = 1e-2  # share of the largest number that an axis shows, from which a few digits tell ticks apart
 GRID = "#e6eaee"
 PAGE_WIDTH, PAGE_DOTS_PER_INCH = 8.0, 150  # figures of an HTML page: 1200 pixels
 PAGE_FONT_SIZE = 10
@@ -142,10 +144,18 @@ def style_axes(axes: Axes) -> None:
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    low, high = axes.get_ylim()
-    if max(abs(low), abs(high)) >= 1000 and high - low > 1e-2 * max(abs(low), abs(high)):
-        axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 750k: about the same width for all magnitudes
+    format_large_numbers(axes.yaxis, axes.get_ylim(), 1000)
     axes.tick_params(labelsize=FONT_SIZE - 1)
+
+
+def format_large_numbers(axis: Axis, limits: tuple[float, float], least: float) -> None:
+    """Write numbers from ``least`` on as 750k, about the same width for all magnitudes.
+
+    Those that differ in later digits stay as matplotlib writes them: 70, 80, ... with "+1e9" at the end of the axis.
+    """
+    largest = max(map(abs, limits))
+    if largest >= least and abs(limits[1] - limits[0]) > SHORT_NUMBERS * largest:
+        axis.set_major_formatter(EngFormatter(sep=""))
 
 
 def add_title_and_legend(figure: Figure, heading: str, axes: Axes) -> None:
@@ -189,8 +199,7 @@ def page_figure(height: float, theme: Theme) -> Figure:
 def apply_theme(axes: Axes, theme: Theme, title: str = "", x_label: str = "", y_label: str = "") -> None:
     """Set title and labels, and the ticks, grid and colours of a theme."""
     style_axes(axes)
-    if max(map(abs, axes.get_xlim())) >= 10_000:  # axes of dates get a format of their own afterwards
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    format_large_numbers(axes.xaxis, axes.get_xlim(), 10_000)  # axes of dates get a format of their own afterwards
     axes.set_facecolor(theme.background)
     axes.grid(axis="y", color=theme.grid, linewidth=0.8)
     axes.spines[["left", "bottom"]].set_color(theme.aside)
