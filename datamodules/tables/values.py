@@ -88,7 +88,7 @@ def text_kinds(
     rows: Counter[str] = Counter()
     for cells in (cells for batch in batches for cells in batch if _is_text(cells)):
         values = clean(mask_missing_values(cells, missing_values)[0].cast(pl.String)).drop_nulls()
-        is_number = values.cast(pl.Float32, strict=False).is_not_null()
+        is_number = values.cast(pl.Float64, strict=False).is_not_null()
         types[cells.name], nothing = cells.dtype, values.clear()
         rows[cells.name] += len(values)
         texts[cells.name] = pl.concat([texts.get(cells.name, nothing), values.filter(~is_number)]).unique()

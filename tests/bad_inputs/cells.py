@@ -45,6 +45,13 @@ def missing(cell: str) -> Repaired:
     return Repaired(with_cell(cell), TIMED, r"data.csv: 1 missing value in column 'y' \(first: line 12\)", missing=1)
 
 
+def large(value: Callable[[int], object]) -> Repaired:
+    """Values that float32 would round."""
+    rows = "".join(f"2020-01-{day:02d},{value(day)}\n" for day in range(1, 32))
+    pattern = r"data.csv: values of 'y' around .* change by about .* kept in float64"
+    return Repaired(f"t,y\n{rows}", TIMED, pattern, rows=31)
+
+
 CASES: dict[str, Case] = {
     "text": not_a_number("abc"),
     "one decimal comma": Repaired(
@@ -151,6 +158,20 @@ CASES: dict[str, Case] = {
         {"data.parquet": parquet(frame(z=[1.0] * 39 + [float("inf")]))},
         [*PARQUET, "data.target=z"],
         r"data.parquet, row 40: 'inf' in column 'z' is not a finite number",
+    ),
+    "meter in watt-hours": large(lambda i: 1_234_568_665 + 700 * i + i * i % 97),
+    "small changes at a billion": large(lambda i: 1_000_000_070 + 17 * i % 60),
+    "degrees of a position": large(lambda i: f"{52.5 + 1e-5 * (7 * i % 10):.6f}"),
+    "unix seconds as values": large(lambda i: 1_700_000_000 + 3600 * i + i % 7),
+    "more digits than float64": Repaired(
+        with_cell("9007199254740993"),
+        TIMED,
+        r"1 number in column 'y' beyond 2\^53 .* \(first: '9007199254740993' in line 12\)",
+    ),
+    "covariate around a billion": Repaired(
+        {"data.parquet": parquet(frame(c=[1e9 + i % 7 for i in range(40)]))},
+        [*PARQUET, "data.past_covariates=[c]"],
+        r"column 'c': values around 1,000,000,00\d.* have a deviation of .*, too little for float32",
     ),
     "blank": missing(""),
     "NA": missing("NA"),
