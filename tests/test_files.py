@@ -1,8 +1,12 @@
 """Files, directories and data frames are opened as one table without any preparation."""
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import date
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -121,6 +125,50 @@ def test_a_directory_must_not_mix_kinds_of_files_or_types_of_columns(tmp_path: P
 def test_a_list_must_not_repeat_a_file(tmp_path: Path) -> None:
     write(tmp_path, a=ROWS)
     assert "a.csv more than once" in error_of([tmp_path / "a.csv"] * 2, target="y", time="t")
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Address of a web server for the files in ``tmp_path``."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *given: Any):
+            super().__init__(*given, directory=str(tmp_path))
+
+        def log_message(self, *given: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_files_of_the_web_are_downloaded_once(tmp_path: Path, address: str) -> None:
+    write(tmp_path, **{"a b": ROWS})
+    (tmp_path / "c.csv.gz").write_bytes(gzip.compress(MORE.encode()))
+    pl.DataFrame({"t": [1, 2], "y": [1.5, 2.5]}).write_parquet(tmp_path / "d.parquet")
+    both = [f"{address}/a%20b.csv?token=1", f"{address}/c.csv.gz"]
+    series = read_table(both, target="y", time="t")
+    assert values(series) == [1, 2, 3, 4] and series.source == "a b.csv and c.csv.gz"
+    assert values(read_table(f"{address}/d.parquet", target="y", time="t")) == [1.5, 2.5]
+    (tmp_path / "c.csv.gz").unlink()
+    assert values(read_table(both, target="y", time="t")) == [1, 2, 3, 4]
+    message = error_of(f"{address}/e.csv", target="y", time="t")
+    assert contains_all(message, [f"data.path={address}/e.csv", "cannot be downloaded (File not found)"])
+
+
+def test_spreadsheets_are_read_by_polars_where_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.xlsx").write_bytes(b"PK")
+    if find_spec("fastexcel") is None:
+        message = error_of(tmp_path / "a.xlsx", target="y", time="t")
+        assert contains_all(message, ["a.xlsx", "fastexcel", "pip install 'seqmodels[excel]'", "CSV"])
+    frame = pl.DataFrame({"t": [date(2020, 1, 1), date(2020, 1, 2)], "y": ["1,5", "x"]})
+    monkeypatch.setattr(pl, "read_excel", lambda path: frame.head(1 if "one" in path.name else 2))
+    assert error_of(tmp_path / "a.xlsx", target="y", time="t").startswith("row 2 of a.xlsx: 'x' in column 'y' is not")
+    (tmp_path / "one.xlsx").write_bytes(b"PK")
+    series = read_table(tmp_path / "one.xlsx", target="y", time="t")
+    assert values(series) == [1.5] and series.notes[0] == "one.xlsx: the first sheet is read."
 
 
 # Data frames

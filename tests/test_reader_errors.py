@@ -90,14 +90,15 @@ SETTING_ERRORS: dict[str, tuple[dict[str, Any], list[str]]] = {
 }
 
 PATH_ERRORS: dict[str, tuple[Any, bytes | None, list[str]]] = {
-    "URL": ("https://example.org/data.csv", None, ["https://example.org/data.csv", "URL", "local"]),
+    "URL": ("http://127.0.0.1:9/data.csv", None, ["http://127.0.0.1:9/data.csv", "cannot be downloaded"]),
+    "other URL": ("ftp://example.org/data.csv", None, ["ftp://example.org/data.csv", "URL", "http(s)"]),
     "missing file": ("absent.csv", None, ["absent.csv", "does not exist"]),
     "empty directory": (".", None, ["data.path=.", "directory", ".parquet"]),
     "nothing": ([], None, ["data.path", "no file"]),
     "directory in a list": (["."], None, ["data.path=.", "directory", "list"]),
     "no path": (7, None, ["data.path", "int", "data frame"]),
     "number in a list": ([7], None, ["data.path", "int", "list of files"]),
-    "suffix": ("data.xlsx", b"x", ["data.xlsx", ".csv, .csv.gz, .parquet"]),
+    "suffix": ("data.txt", b"x", ["data.txt", ".csv, .csv.gz, .parquet, .xlsx"]),
     "not Parquet": ("data.parquet", b"PAR1 nonsense PAR1", ["data.parquet", "cannot be read as Parquet"]),
     "not UTF-8": ("data.csv", b"t,y\n1,2\n3,\xff\n", ["data.csv", "UTF-8"]),
     "UTF-16 header": ("data.csv", "t,y\n1,2\n".encode("utf-16"), ["data.csv", "UTF-8"]),

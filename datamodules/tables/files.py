@@ -1,16 +1,22 @@
 """Opening the files that a path names as one table: a single file, a list, or a directory with Hive partitions."""
 
+import atexit
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from http.client import HTTPException
 from os import PathLike, fspath
-from pathlib import Path
-from urllib.parse import unquote
+from pathlib import Path, PurePosixPath
+from tempfile import mkdtemp
+from urllib.parse import unquote, urlsplit
+from urllib.request import urlopen
 
 import numpy as np
 import polars as pl
 
-from datamodules.tables.source import CsvFile, Frame, Source, open_csv, open_parquet
+from datamodules.tables.source import CsvFile, Frame, Source, open_csv, open_parquet, read_error
 from seqmodels.errors import InputError
 
 
@@ -105,24 +111,28 @@ def _compatible(one: pl.DataType, other: pl.DataType) -> bool:
 def check_same_columns(source: Source) -> None:
     """Raise ``InputError`` for the first file whose columns differ from those of the first file."""
     first, *others = source.parts
+    expected = set(first.columns)
     for part in others:
+        names = set(part.columns)
         for column in part.columns:
-            if column not in first.columns:
+            if column not in expected:
                 raise InputError(f"{part.name} has a column {column!r} that {first.name} lacks; all files must agree.")
         for column in first.columns:
-            if column not in part.columns:
+            if column not in names:
                 raise InputError(f"{part.name} lacks column {column!r} of {first.name}; all files must agree.")
 
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
+SPREADSHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls")
+TIMEOUT = 30  # seconds without an answer from the web
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # how Hive, Spark and others write the partition of null
 
 
 def open_files(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> Source:
-    """Open a file, a directory, or a list of files in their given order.
+    """Open a file, a directory, or a list of files in their given order; http addresses are downloaded.
 
-    Raises ``InputError`` for a URL, a missing, empty or damaged file, an unknown suffix, repeated column names, and a
-    directory without tables or with both CSV and Parquet files.
+    Raises ``InputError`` for another URL, a missing, empty or damaged file, an unknown suffix, and a directory without
+    tables or with both CSV and Parquet files.
     """
     if not isinstance(path, (str, PathLike)):
         return _open_list(path)
@@ -137,23 +147,57 @@ def _is_url(path: str) -> bool:
 
 
 def _check_file(path: str) -> Path:
-    """Check that ``path`` is a local file of a known kind."""
+    """Check that ``path`` is a file of a known kind; one of the web is downloaded first."""
+    place = urlsplit(path).path if _is_url(path) else path
+    if not place.lower().endswith((*SUFFIXES, *SPREADSHEETS)):
+        kinds = ", ".join((*SUFFIXES, *SPREADSHEETS))
+        if _is_url(path) or Path(path).expanduser().is_file():
+            raise InputError(f"data.path={path} has an unknown suffix; accepted are {kinds}.")
     if _is_url(path):
-        raise InputError(f"data.path={path} is a URL, but only local files are read: download it first.")
+        return _download(path)
     file = Path(path).expanduser()
     if file.is_dir():
         raise InputError(f"data.path={path} is a directory; a list may only hold files, so give the directory alone.")
     if not file.is_file():
         raise InputError(f"data.path={path} does not exist as a file (relative paths start at {Path.cwd()}).")
-    if not file.name.lower().endswith(SUFFIXES):
-        raise InputError(f"data.path={path} has an unknown suffix; accepted are {', '.join(SUFFIXES)}.")
+    return file
+
+
+@cache
+def _download(url: str) -> Path:
+    """Copy a file of the web to a temporary folder, which is removed at the end of the process."""
+    if not re.match("https?://", url, re.IGNORECASE):
+        raise InputError(f"data.path={url} is a URL, but only files and http(s) addresses are read: download it first.")
+    folder = Path(mkdtemp(prefix="seqmodels-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    file = folder / unquote(PurePosixPath(urlsplit(url).path).name)
+    try:
+        with urlopen(url, timeout=TIMEOUT) as response, file.open("wb") as copy:
+            shutil.copyfileobj(response, copy)
+    except (OSError, ValueError, HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise InputError(f"data.path={url} cannot be downloaded ({reason}): download it yourself.") from error
     return file
 
 
 def _open_file(file: Path, name: str) -> Source:
     if file.stat().st_size == 0:
         raise InputError(f"{name} is empty: the first line must name the columns.")
+    if file.name.lower().endswith(SPREADSHEETS):
+        return _open_spreadsheet(file, name)
     return open_parquet(file, name) if _is_parquet(file) else open_csv(file, name)
+
+
+def _open_spreadsheet(file: Path, name: str) -> Source:
+    try:
+        data = pl.read_excel(file)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{name}: spreadsheets need the package fastexcel: pip install 'seqmodels[excel]', or save it as CSV."
+        ) from error
+    except Exception as error:  # the reader of fastexcel has errors of its own
+        raise read_error(name, error) from error
+    return Frame(name, tuple(data.columns), (f"{name}: the first sheet is read.",), data=data)
 
 
 def _is_parquet(file: Path) -> bool:

@@ -274,7 +274,8 @@ class CsvFile(Source):
 
     @cached_property
     def decimal_marks(self) -> set[str]:
-        if not any(cells.str.contains(COMMA, literal=True).any() for cells in self._sample_texts()):
+        commas = pl.DataFrame(self._sample_texts()).select(pl.all().str.contains(COMMA, literal=True).any())
+        if not any(commas.row(0) if commas.width else ()):
             return set()  # nothing to decide
         return super().decimal_marks
 
@@ -311,7 +312,7 @@ class CsvFile(Source):
         if self.renamed:
             self.refuse_long_rows()
             return self.scan().select(wanted).collect()
-        types = {name: pl.Float64 if name in numbers else pl.String for name in wanted}
+        types = dict.fromkeys(wanted, pl.String) | dict.fromkeys(numbers, pl.Float64)
         read = partial(
             pl.read_csv, self.path, columns=wanted, separator=self.separator, infer_schema_length=0, glob=False,
             skip_lines=self.titles, skip_rows_after_header=self.units,

@@ -13,12 +13,19 @@ THREE = with_column("z", value)
 
 CASES: dict[str, Case] = {
     "no such file": Refused(GOOD, ["data.path=absent.csv"], r"data.path=absent.csv does not exist as a file"),
-    "URL": Refused(GOOD, ["data.path='https://example.org/d.csv'"], r"https://example.org/d.csv is a URL, .*local"),
+    "URL": Refused(GOOD, ["data.path='http://127.0.0.1:9/d.csv'"], r"http://127.0.0.1:9/d.csv cannot be downloaded"),
+    "URL of a page": Refused(
+        GOOD, ["data.path='https://example.org/d'"], r"https://example.org/d has an unknown suffix"
+    ),
+    "FTP": Refused(GOOD, ["data.path='ftp://example.org/d.csv'"], r"ftp://example.org/d.csv is a URL, .*download it"),
     "bucket": Refused(GOOD, ["data.path='s3://bucket/d.parquet'"], r"s3://bucket/d.parquet is a URL"),
     "file URL": Refused(GOOD, ["data.path='file:///etc/hosts.csv'"], r"file:///etc/hosts.csv is a URL"),
     "device": Refused(GOOD, ["data.path=/dev/zero"], r"data.path=/dev/zero does not exist as a file"),
     "password file": Refused(GOOD, ["data.path=/etc/passwd"], r"data.path=/etc/passwd has an unknown suffix; .*\.csv"),
-    "spreadsheet": Refused({"data.xlsx": b"PK"}, ["data.path=data.xlsx"], r"data.xlsx has an unknown suffix"),
+    "spreadsheet": Refused(
+        {"data.xlsx": b"PK"}, ["data.path=data.xlsx"], r"data.xlsx(: spreadsheets need .*fastexcel| cannot)"
+    ),
+    "archive": Refused({"data.zip": b"PK"}, ["data.path=data.zip"], r"data.zip has an unknown suffix; accepted are"),
     "empty file": Refused("", TIMED, r"data.csv is empty: the first line must name the columns"),
     "blank first line": Repaired("\n" + GOOD, TIMED, ""),
     "only blank lines": Refused("\n\n", TIMED, r"data.csv, line 1 is empty"),
