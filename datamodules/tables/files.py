@@ -10,6 +10,7 @@ from http.client import HTTPException
 from os import PathLike, fspath
 from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
+from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
@@ -176,6 +177,8 @@ def _download(url: str) -> Path:
             shutil.copyfileobj(response, copy)
     except (OSError, ValueError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
+        if isinstance(error, HTTPError):
+            error.close()
         raise InputError(f"data.path={url} cannot be downloaded ({reason}): download it yourself.") from error
     return file
 
