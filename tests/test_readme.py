@@ -70,7 +70,7 @@ def test_code_runs_as_it_stands(workplace):
     shorter_code = code.replace('model="gru")', f'model="gru", {settings})')
     assert shorter_code != code
     done = python(workplace, "-c", shorter_code + "\nprint(type(model).__name__, model.spec.horizon)\n")
-    assert (done.code, done.err) == (0, "") and done.out.splitlines()[-1] == "Forecaster 14"
+    assert (done.code, done.err) == (0, "") and done.out.splitlines()[-1] == "TrainedModel 14"
     assert "seasonal naive" in done.out
 
 

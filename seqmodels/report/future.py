@@ -1,5 +1,6 @@
 """Forecasts of the future as a table for the terminal and as a picture."""
 
+from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -24,7 +25,8 @@ from seqmodels.report.plotting import (
     style_axes,
 )
 
-MOST_PANELS, MOST_ROWS = 6, 30
+MOST_PANELS = 6
+PRINTED, MOST_ROWS = 2, 16  # curves and rows of each in the terminal; a single curve has twice as many rows
 OUTER, INNER = (0.1, 0.9), (0.3, 0.7)  # levels of the two bands
 
 
@@ -94,10 +96,11 @@ def band(forecast: FutureForecast, level: float) -> np.ndarray:
 
 
 def future_table(forecast: FutureForecast) -> RenderableType:
-    """The forecast of the first curves: mean and bands by step, at most ``MOST_ROWS`` rows."""
-    curves = choose_curves(forecast)
+    """The forecast of a few curves: mean and bands of their first steps."""
+    curves = choose_curves(forecast, PRINTED)
     horizon = forecast.mean.shape[1]
-    shown = min(horizon, max(3, MOST_ROWS // len(curves)))
+    most = MOST_ROWS if len(curves) > 1 else 2 * MOST_ROWS
+    shown = horizon if horizon <= most else most - 1
     levels = [level for level in (*OUTER, 0.5) if np.isfinite(band(forecast, level)).any()]
     table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True, overflow="ellipsis", min_width=18)
@@ -111,7 +114,7 @@ def future_table(forecast: FutureForecast) -> RenderableType:
             row = int(forecast.stop[curve.series]) + lead
             place = (curve.series, lead, curve.channel)
             numbers = [forecast.mean[place], *(band(forecast, level)[place] for level in sorted(levels))]
-            table.add_row(f"   {forecast.times[row]}", *map(format_number, numbers))
+            table.add_row(f"   {time_label(forecast.times[row])}", *map(format_number, numbers))
         if shown < horizon:
             table.add_row(Text(f"   ... {pluralise(horizon - shown, 'more step')}", style="dim"))
     count, _, channels = forecast.mean.shape
@@ -120,6 +123,13 @@ def future_table(forecast: FutureForecast) -> RenderableType:
     if levels:
         parts.append(" Bands: split conformal prediction from the validation windows.")
     return Group(table, *(Text(part, style="dim") for part in parts if part))
+
+
+def time_label(time: Any) -> str:
+    """A date, a time without its seconds if these are 0, or a number; the zone is left out."""
+    if not isinstance(time, datetime):
+        return str(time)
+    return f"{time:%Y-%m-%d %H:%M}" if time.second == time.microsecond == 0 else str(time.replace(tzinfo=None))
 
 
 def curve_title(forecast: FutureForecast, curve: Curve) -> str:
