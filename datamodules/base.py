@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from datamodules.covariates.prepare import build_transforms, prepare_covariates
-from datamodules.encoder import RowEncoder, training_frequency
+from datamodules.encoder import RowEncoder, training_borders, training_frequency
 from datamodules.precision import choose_precision
 from datamodules.series import STAGES, SeriesSet, Span
 from datamodules.split import Overlap, are_fractions, find_overlap, share_clock, split_spans
@@ -212,6 +212,8 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     def encoder(self) -> RowEncoder:
         """What a checkpoint keeps of the data, so that the trained model can read other rows; after ``setup``."""
         single = isinstance(self.path, (str, PathLike))
+        test = self.indexes["test"]
+        assert isinstance(test, SlidingIndex)
         several = isinstance(self.path, (list, tuple))
         return RowEncoder(
             spec=self.spec,
@@ -223,6 +225,8 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             frequency=training_frequency(self.series),
             names=self.series.names,
             units=self.loaders["train"].tensors.seasonal_error.cpu(),
+            scalable=self.seasonal_errors.isfinite().cpu(),
+            borders=training_borders(self.series, self.spans, test, self.spec),
         )
 
     def examples(self, stage: str, count: int) -> Window:

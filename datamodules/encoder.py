@@ -15,12 +15,14 @@ from datamodules.frequency import Frequency, from_dict, infer_frequency, to_dict
 from datamodules.series import SeriesSet, Span
 from datamodules.tables.reader import read_table
 from datamodules.timezones import format_time, local_to_utc, utc_to_local
+from datamodules.windows.consecutive import ConsecutiveLoader
 from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader, map_tensors
 from datamodules.windows.spec import measure_seasonal_errors
 from seqmodels.errors import InputError
 from seqmodels.window import Window, WindowSpec
 
 ROWS_FOR_FREQUENCY = 10_000  # of the longest series; month ends and weekends show within so many
+NEVER = np.iinfo(np.int64).min + 1  # the time of a row that does not exist, before all others
 NAMES = "\0"  # separates series ids in a checkpoint, where one array is read much faster than a list
 
 
@@ -41,6 +43,8 @@ class RowEncoder:
     frequency: Frequency | None
     names: tuple[str, ...]
     units: Tensor  # (series, C) float32
+    scalable: Tensor | None = None  # (series, C) bool, True where a unit is the denominator of MASE; None: all are
+    borders: Tensor | None = None  # see ``training_borders``; None in checkpoints of earlier versions
 
     def to_dict(self) -> dict[str, Any]:
         """Tensors and primitives, for a checkpoint."""
@@ -54,6 +58,8 @@ class RowEncoder:
             "frequency": None if self.frequency is None else to_dict(self.frequency),
             "names": torch.from_numpy(names),
             "units": self.units,
+            "scalable": self.scalable,
+            "borders": self.borders,
         }
 
     @classmethod
@@ -70,6 +76,8 @@ class RowEncoder:
             frequency=None if plain["frequency"] is None else from_dict(plain["frequency"]),
             names=tuple(names.split(NAMES)) if names else (),
             units=plain["units"],
+            scalable=plain.get("scalable"),
+            borders=plain.get("borders"),
         )
 
     def read(self, rows: Any = None, future: Any = None) -> SeriesSet:
@@ -114,9 +122,8 @@ class RowEncoder:
         )
         spec = self.spec._replace(series=len(series))
         enough = _pad_rows(prepared, spec.past_steps + spec.horizon)
-        return EncodedRows(
-            prepared, stop, SeriesTensors(enough, spec, self._units(series, stop if history is None else history))
-        )
+        units, denominators = self._seasonal_errors(series, stop if history is None else history)
+        return EncodedRows(prepared, stop, SeriesTensors(enough, spec, units), denominators)
 
     def extend(
         self, series: SeriesSet, horizon: int, origin: np.datetime64 | int | None = None
@@ -138,15 +145,43 @@ class RowEncoder:
         self._check_known(extended, stop, horizon)
         return (extended if self.spec.missing else fill_targets(extended, stop, self.spec.past_steps)), stop
 
-    def _units(self, series: SeriesSet, stop: np.ndarray) -> Tensor:
-        known = {name: index for index, name in enumerate(self.names)}
+    def targets_after_training(self, series: SeriesSet, own: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """First row and end of the targets to evaluate in each series, and the end of what training used of it.
+
+        These are the rows up to the last target after those that training and validation used; all of a series that
+        training has not seen. ``own``: the test part of the run, of which ``series`` is the table.
+
+        Raises InputError for a checkpoint that does not know the parts of the run.
+        """
+        if self.borders is None:
+            raise InputError(
+                "the checkpoint was written by an earlier version, which did not keep where training ended: train the"
+                " model again, or name the rows to evaluate with last=2000."
+            )
+        places, begin = self._places(series), series.offsets[:-1]
+        borders = np.where((places >= 0)[:, None], self.borders.numpy()[places], NEVER)
+        used, first, last = (_rows_up_to(series, times) for times in (borders - [0, 1, 0]).T)
+        end = np.maximum(begin, _last_true(_any_observed(series), series.offsets) + 1)
+        return (first, np.maximum(first, last), used) if own else (used, np.maximum(used, end), used)
+
+    def _places(self, series: SeriesSet) -> np.ndarray:
+        """Number of each series in the training data, (series,) int64; -1 for one that training has not seen."""
         if not self.names and not series.names:
-            return self.units
-        places = np.array([known.get(name, -1) for name in series.names], np.int64)
+            return np.zeros(1, np.int64)
+        known = {name: index for index, name in enumerate(self.names)}
+        return np.array([known.get(name, -1) for name in series.names], np.int64)
+
+    def _seasonal_errors(self, series: SeriesSet, stop: np.ndarray) -> tuple[Tensor, Tensor]:
+        """``Inputs.seasonal_error`` and the denominators of MASE, (series, C) each."""
+        places = self._places(series)
+        known, chosen = places >= 0, places[places >= 0]
         history = Span(series.offsets[:-1], stop)
-        units = measure_seasonal_errors(series, history, np.zeros(len(series), bool), self.spec).units
-        units[places >= 0] = self.units[places[places >= 0]]
-        return units
+        errors = measure_seasonal_errors(series, history, np.zeros(len(series), bool), self.spec)
+        units, denominators = errors.units, errors.denominators
+        units[known] = denominators[known] = self.units[chosen]
+        if self.scalable is not None:
+            denominators[known] = units[known].masked_fill(~self.scalable[chosen], torch.nan)
+        return units, denominators
 
     def _check_known(self, series: SeriesSet, stop: np.ndarray, horizon: int) -> None:
         """Raise InputError for a known covariate of the table without a value in the first ``horizon`` future steps.
@@ -177,15 +212,23 @@ class EncodedRows(NamedTuple):
     series: SeriesSet
     stop: np.ndarray  # (series,) int64
     tensors: SeriesTensors
+    denominators: Tensor  # (series, C) of MASE, NaN where the series has none
 
-    def windows(self, start: np.ndarray, stop: np.ndarray, batch_size: int = 1024) -> WindowLoader:
-        """Batches of the windows whose targets lie in rows ``start[i]:stop[i]`` of series i.
+    def windows(self, start: np.ndarray, stop: np.ndarray, batch_size: int = 1024, stride: int = 1) -> WindowLoader:
+        """Batches of the windows whose targets lie in rows ``start[i]:stop[i]`` of series i, every ``stride`` rows.
 
         A past that begins before the first row of its series is padded on the left.
         """
         spec, every = self.tensors.spec, np.ones(len(self.series), bool)
-        index = SlidingIndex.from_span(self.series, start, stop, spec.past_steps, spec.horizon, "across", every)
+        steps = spec.past_steps, spec.horizon
+        index = SlidingIndex.from_span(self.series, start, stop, *steps, "across", every, stride)
         return WindowLoader(self.tensors, index, batch_size)
+
+    def consecutive(self, start: np.ndarray, stop: np.ndarray, batch_size: int = 1024) -> ConsecutiveLoader:
+        """All origins of these windows in blocks that continue one another, each after the whole past of its series."""
+        index = self.windows(start, stop).index
+        assert isinstance(index, SlidingIndex)
+        return ConsecutiveLoader(self.tensors, index, self.series.offsets[:-1], batch_size)
 
     def last_windows(self, batch_size: int = 1024) -> Iterator[Window]:
         """Batches of one window for each series, whose horizon begins at ``stop``.
@@ -246,8 +289,7 @@ def _last_past_rows(series: SeriesSet, origin: np.datetime64 | int | None) -> np
 
     It is -1 for a series without a target up to there.
     """
-    observed = series.observed
-    seen: np.ndarray = np.ones(len(series.values), bool) if observed is None else np.asarray(observed.any(axis=1))
+    seen = _any_observed(series)
     last = _last_true(seen, series.offsets)
     if origin is None:
         return last
@@ -256,6 +298,12 @@ def _last_past_rows(series: SeriesSet, origin: np.datetime64 | int | None) -> np
     return np.where(
         _last_true(seen & before, series.offsets) < 0, -1, np.minimum(last, _last_true(before, series.offsets))
     )
+
+
+def _any_observed(series: SeriesSet) -> np.ndarray:
+    """True for each row with an observed target, (rows,)."""
+    observed = series.observed
+    return np.ones(len(series.values), bool) if observed is None else np.asarray(observed.any(axis=1))
 
 
 def _last_true(mask: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -362,6 +410,37 @@ def training_frequency(series: SeriesSet) -> Frequency | None:
     begin = int(series.offsets[longest])
     rows = slice(begin, min(begin + ROWS_FOR_FREQUENCY, int(series.offsets[longest + 1])))
     return infer_frequency(np.asarray(series.time[rows]), np.zeros(1, np.int64), series.zone)
+
+
+def training_borders(series: SeriesSet, spans: Mapping[str, Span], test: SlidingIndex, spec: WindowSpec) -> Tensor:
+    """What training used of each series: (series, 3) int64.
+
+    The times of the last row of training and validation, and of the first and the last target of the test windows;
+    the numbers of these rows within the series if there are no times. NEVER where there is none.
+    """
+    begin, counts = series.offsets[:-1], test.counts.numpy()
+    ends = [np.where(spans[stage].lengths > 0, spans[stage].stop, begin) for stage in ("train", "validation")]
+    first = test.first.numpy() + spec.past_steps
+    rows = np.stack([np.maximum(*ends) - 1, first, first + counts + spec.horizon - 2], axis=1)
+    exists = np.stack([rows[:, 0] >= begin, counts > 0, counts > 0], axis=1)
+    times = rows - begin[:, None] if series.time is None else _as_numbers(series.time[np.where(exists, rows, 0)])
+    return torch.from_numpy(np.where(exists, times, NEVER))
+
+
+def _as_numbers(times: np.ndarray) -> np.ndarray:
+    return times.astype("datetime64[us]").astype(np.int64) if times.dtype.kind == "M" else times.astype(np.int64)
+
+
+def _rows_up_to(series: SeriesSet, times: np.ndarray) -> np.ndarray:
+    """First row of each series after a time, as in ``training_borders``, (series,) int64."""
+    begin, lengths = series.offsets[:-1], series.lengths
+    if series.time is None:
+        return begin + np.clip(times + 1, 0, lengths)
+    counts = [
+        np.searchsorted(_as_numbers(series.time[start : start + length]), time, side="right")
+        for start, length, time in zip(begin, lengths, times, strict=True)
+    ]
+    return begin + np.array(counts, np.int64)
 
 
 def parse_origin(text: str, series: SeriesSet) -> np.datetime64 | int:

@@ -24,7 +24,7 @@ from seqmodels.errors import InputError
 CONF = Path(__file__).parent.parent / "conf"
 FILES = {path.relative_to(CONF).with_suffix("").as_posix(): path for path in sorted(CONF.rglob("*.yaml"))}
 EXPERIMENTS = [name for name in FILES if name.startswith("experiment/")]
-COMMANDS = ("train", "find_lr", "describe", "check", "convert", "forecast")
+COMMANDS = ("train", "find_lr", "describe", "check", "convert", "forecast", "evaluate")
 BASES = ["windows"]  # what the options of a group share, no option itself
 OPTIONS = [name for name in FILES if name not in (*COMMANDS, *BASES, *EXPERIMENTS)]
 MANDATORY = {

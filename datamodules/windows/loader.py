@@ -38,18 +38,20 @@ class WindowIndex(ABC):
 
 
 class SlidingIndex(WindowIndex):
-    """All windows of one split at a stride of one row, series by series.
+    """All windows of one split, series by series, at a ``stride`` of one row unless given.
 
     ``first`` (series,): row at which the first window of a series starts. ``counts`` (series,): its windows.
     ``earliest`` (series,): first row that a past may contain; a window that starts before it is padded on the left.
     """
 
-    def __init__(self, first: np.ndarray, counts: np.ndarray, earliest: np.ndarray):
+    def __init__(self, first: np.ndarray, counts: np.ndarray, earliest: np.ndarray, stride: int = 1):
+        self.stride = stride
         self.first = torch.from_numpy(first.astype(np.int64))
         self.offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
         self.common_count = int(counts[0]) if (counts == counts[0]).all() else 0  # windows of every series, if equal
         self.earliest = torch.from_numpy(earliest.astype(np.int64))
-        self.padded = (self.earliest - self.first).clamp(min=0).minimum(self.counts)  # (series,) windows
+        before = (self.earliest - self.first).clamp(min=0) + stride - 1
+        self.padded = torch.div(before, stride, rounding_mode="floor").minimum(self.counts)  # (series,) windows
         self.any_padded = bool(self.padded.any())
 
     @classmethod
@@ -62,8 +64,9 @@ class SlidingIndex(WindowIndex):
         horizon: int,
         context: str,
         short: np.ndarray | None = None,
+        stride: int = 1,
     ) -> "SlidingIndex":
-        """Windows whose targets lie in rows ``start[i]:stop[i]`` of series i.
+        """Windows whose targets lie in rows ``start[i]:stop[i]`` of series i, the first one and every ``stride`` rows.
 
         ``context="inside"``: the past lies in these rows too. ``context="across"``: it may reach back over the border,
         but not over the first row of the series.
@@ -81,7 +84,7 @@ class SlidingIndex(WindowIndex):
             target = start + (available == 0)
             first = np.where(padded, target - past_steps, first)
             counts = np.where(padded, np.maximum(0, stop - horizon - target + 1), counts)
-        return cls(first, counts, earliest)
+        return cls(first, -(-counts // stride), earliest, stride)
 
     def __len__(self) -> int:
         return int(self.offsets[-1])
@@ -103,7 +106,7 @@ class SlidingIndex(WindowIndex):
             series = torch.div(indices, self.common_count, rounding_mode="floor")
         else:
             series = torch.searchsorted(self.offsets, indices, right=True) - 1
-        return series, self.first[series] + indices - self.offsets[series]
+        return series, self.first[series] + (indices - self.offsets[series]) * self.stride
 
 
 class SeriesTensors:

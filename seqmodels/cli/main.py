@@ -27,6 +27,9 @@ COMMANDS = {
     "forecast": Command(
         "forecast:forecast", "forecast", "forecast the steps after the last row, with a trained model", positional="run"
     ),
+    "evaluate": Command(
+        "evaluate:evaluate", "evaluate", "measure a trained model at many origins of a table", positional="run"
+    ),
     "describe": Command("describe:describe", "describe", "look at data before training, and get a window suggested"),
     "check": Command("check:check", "check", "prove that nothing of the future leaks into training or inputs"),
     "find-lr": Command("find_lr:find_lr", "find_lr", "suggest a learning rate by training with rising ones"),

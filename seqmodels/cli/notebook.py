@@ -28,6 +28,7 @@ from seqmodels.config.check import check
 from seqmodels.config.compose import packaged_folder, private_hydra
 from seqmodels.config.targets import nearest
 from seqmodels.errors import InputError
+from seqmodels.inference.backtest import Evaluation
 from seqmodels.inference.forecast import Forecast, TrainedModel
 from seqmodels.report.output import echo, to_text
 from seqmodels.signals import Interrupted, handled_by, raise_at_once
@@ -61,6 +62,12 @@ class TrainedRun(TrainedModel):
     def forecast(self, rows: Any = None, **settings: Any) -> Forecast:
         """Forecast the steps after the last row, by default of the training data; see ``TrainedModel.forecast``."""
         return super().forecast(self.run.data.path if rows is None else rows, **settings)
+
+    def evaluate(self, rows: Any = None, **settings: Any) -> Evaluation:
+        """Measure the model at many origins, by default of the test part; see ``TrainedModel.evaluate``."""
+        if rows is not None:
+            return super().evaluate(rows, **settings)
+        return self.evaluate_series(self.run.data.source_series, own=True, **settings)
 
     def plot(self, stage: str = "test", windows: int = 6) -> Figure:
         """Forecasts on windows spread evenly over a stage, beside the truth and the naive forecast."""

@@ -1,6 +1,7 @@
 """Forecasts of the future: a trained model applied to the rows of a table."""
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -17,8 +18,10 @@ from datamodules.encoder import EncodedRows, RowEncoder, parse_origin
 from datamodules.series import SeriesSet
 from seqmodels import checkpoint
 from seqmodels.errors import InputError
+from seqmodels.inference.backtest import Evaluation, evaluate
 from seqmodels.inference.calibration import Calibration
-from seqmodels.report.future import future_table, plot_future
+from seqmodels.metrics import MODEL
+from seqmodels.report.future import future_table, plot_future, row_times
 from seqmodels.report.output import to_text, write_file
 from seqmodels.report.plotting import save_figure
 from seqmodels.window import AbstractForecaster, Inputs, Output, WindowSpec
@@ -51,17 +54,8 @@ class Forecast:
 
     @property
     def times(self) -> pl.Series:
-        """Timestamps of the rows of all series: dates, local times, times in their zone, or numbers of steps."""
-        series = self.series
-        if series.time is None:
-            return pl.Series("step", np.arange(len(series.values)) - np.repeat(series.offsets[:-1], series.lengths) + 1)
-        times = pl.Series("time", series.time)
-        if series.time.dtype.kind != "M":
-            return times
-        local = pl.Series("time", series.local_time(slice(None)))
-        if (local == local.dt.truncate("1d")).all():
-            return local.cast(pl.Date)
-        return times.dt.replace_time_zone("UTC").dt.convert_time_zone(series.zone) if series.zone else local
+        """Timestamps of the rows of all series, see ``row_times``."""
+        return row_times(self.series)
 
     @property
     def table(self) -> pl.DataFrame:
@@ -138,12 +132,61 @@ class TrainedModel:
 
         Raises InputError for rows that the model cannot read and for covariates that lack.
         """
+        series = self._encoder.read(rows, future)
+        return self.forecast_series(series, origin=origin, horizon=horizon, levels=levels)
+
+    @property
+    def _encoder(self) -> RowEncoder:
         if self.encoder is None:
             raise InputError(
                 f"{self.checkpoint or 'the model'} does not hold what is needed to read new rows, as an earlier"
                 " version wrote it: train the model again."
             )
-        return self.forecast_series(self.encoder.read(rows, future), origin=origin, horizon=horizon, levels=levels)
+        return self.encoder
+
+    def evaluate(self, rows: Any = None, **settings: Any) -> Evaluation:
+        """Measure the model and the naive forecasts at many origins, and the coverage of the bands.
+
+        ``rows``: a path or data frame with the columns of the training table, of which the rows after those that
+        training used are forecast, and all of a series that it has not seen; by default the test part of the run.
+        ``settings``: those of ``evaluate_series``.
+
+        Raises InputError for rows that the model cannot read, and if there is nothing to evaluate.
+        """
+        return self.evaluate_series(self._encoder.read(rows), own=rows is None, **settings)
+
+    def evaluate_series(
+        self,
+        series: SeriesSet,
+        *,
+        own: bool = False,
+        origins: str | int = "all",
+        last: int | None = None,
+        levels: Sequence[float] = LEVELS,
+        state: str = "auto",
+        output: str | PathLike[str] | None = None,
+    ) -> Evaluation:
+        """Like ``evaluate``, of series that are read already; ``own``: those of training, whose test part is meant.
+
+        ``origins``: "all", or a number of steps from one to the next. ``last``: instead, the last rows of each series.
+        ``levels``: quantiles of ``frame``. ``state``: "windows" reads past_steps for each origin; "carried" goes once
+        through each series, with all of its past; "auto" does so where the forecasts are the same, or training did.
+        ``output``: a Parquet file for all forecasts, written batch by batch.
+        """
+        file = None if output is None else Path(output).expanduser()
+        if file is not None and file.suffix != ".parquet":
+            raise InputError(f"output={output} must end in .parquet.")
+        settings: dict[str, Any] = {"origins": origins, "last": last, "levels": levels, "state": state, "output": file}
+        return evaluate(self.model, self._encoder, self.calibration, series, name=self.name, own=own, **settings)
+
+    @property
+    def name(self) -> str:
+        """What the user called the model, as its run directory says."""
+        file = None if self.checkpoint is None else self.checkpoint.absolute().parent.parent / "metrics.json"
+        try:
+            return str(json.loads(file.read_bytes())["model"]) if file else MODEL
+        except (OSError, ValueError, KeyError, TypeError):
+            return MODEL
 
     def forecast_series(
         self,

@@ -47,6 +47,19 @@ class FutureForecast(Protocol):
     def times(self) -> pl.Series: ...
 
 
+def row_times(series: SeriesSet) -> pl.Series:
+    """Timestamps of the rows of all series: dates, local times, times in their zone, or numbers of steps."""
+    if series.time is None:
+        return pl.Series("step", np.arange(len(series.values)) - np.repeat(series.offsets[:-1], series.lengths) + 1)
+    times = pl.Series("time", series.time)
+    if series.time.dtype.kind != "M":
+        return times
+    local = pl.Series("time", series.local_time(slice(None)))
+    if (local == local.dt.truncate("1d")).all():
+        return local.cast(pl.Date)
+    return times.dt.replace_time_zone("UTC").dt.convert_time_zone(series.zone) if series.zone else local
+
+
 class Curve(NamedTuple):
     """One channel of one series, and why it is shown."""
 
