@@ -1,6 +1,6 @@
 """Forecaster: scaler -> backbone -> readout -> head, wired into one model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from seqmodels.readouts.base import EncodedWindow, Readout
 from seqmodels.scalers.base import Scaler, Scaling
 from seqmodels.window import AbstractForecaster, Inputs, Origins, Output, Targets, WindowSpec, every_step
 
+Read = Callable[[Tensor], Tensor]  # parameters of a head (..., P) -> values (...)
 OVER_TIME = ("past_target", "past_observed", "past_covariates", "known_covariates")  # inputs with a value per step
 
 
@@ -94,14 +95,18 @@ class Forecaster(AbstractForecaster):
         encoded = self._encode(inputs, scaling, state)
         target = scaling.transform_targets(inputs, targets, self._supervised_in(inputs))
         forced = self.training and self.readout.teacher_forced
-        parameters = self.readout(encoded, scaling.as_past(target[:, -1]) * targets.observed if forced else None)
+        outputs = self.readout(encoded, scaling.as_past(target[:, -1]) * targets.observed if forced else None)
+        parameters = self.head(outputs)
+        if self.head.in_data_units:
+            parameters = scaling.inverse_transform(parameters, self.head)
+            target = every_step(inputs.past_target, targets.target, self._supervised_in(inputs))
         cost = self.head.loss(parameters, target[:, :, : self.readout.leads], self._magnitude(scaling, inputs, targets))
         cost = self.head.weigh(cost, scaling.unit, self.target_deviation)
         loss, count = self._mean(cost, inputs, targets, mask)
         forecasts = None
         if forecast:
             shared = not (self.readout.recursive or self.training)
-            forecasts = scaling.inverse_transform(parameters, self.head) if shared else self._forecast(encoded, scaling)
+            forecasts = self._raw(outputs, scaling) if shared else self._forecast(encoded, scaling)
         stateful = self.spec.stateful or state is not None
         return Output(forecasts, self._detach(encoded.state) if stateful else None, loss, count)
 
@@ -135,7 +140,9 @@ class Forecaster(AbstractForecaster):
             level=value.new_zeros((), dtype=torch.float64).expand(value.shape) if level is None else level,
             past_observed=(torch.ones_like(value, dtype=torch.bool) if observed is None else observed)[:, None],
             past_covariates=self._given("past_covariates", past_covariates, value)[:, None],
-            known_covariates=self._given("known_covariates", known_covariates, value[:, None]),
+            known_covariates=self._given(
+                "known_covariates", known_covariates, value[:, None].expand(-1, 1 + self.spec.horizon, -1)
+            ),
             static=self._given("static", static, value),
             seasonal_error=torch.ones_like(value) if seasonal_error is None else seasonal_error,
             series=value.new_zeros(len(value), dtype=torch.int64),
@@ -170,8 +177,11 @@ class Forecaster(AbstractForecaster):
             return self.supervised
         return Origins(inputs.past_target.shape[1] - 1, self.supervised.stride)
 
-    def _encode(self, inputs: Inputs, scaling: Scaling, state: Any = None) -> EncodedWindow:
-        """Everything that the readout may see; the backbone reads the past once."""
+    def _encode(self, inputs: Inputs, scaling: Scaling, state: Any = None, read: Read | None = None) -> EncodedWindow:
+        """Everything that the readout may see; the backbone reads the past once.
+
+        ``read``: parameters -> values that are fed back; None: the mean of the head.
+        """
         scaled, known = scaling.transform(inputs.past_target), self.describe.encode_known(inputs)
         features, after = self._read(self.describe(inputs, scaled, known), inputs.reset, state)
         first = (self.supervised.first - self.available.first) // self.available.stride
@@ -180,6 +190,7 @@ class Forecaster(AbstractForecaster):
             raise InputError(
                 f"a window of {inputs.past_target.shape[1]} past steps is too short for the model to forecast from."
             )
+        feeding = scaling.for_feedback() if self.readout.recursive else scaling
         return EncodedWindow(
             features=chosen,
             all_features=features,
@@ -188,8 +199,8 @@ class Forecaster(AbstractForecaster):
             known_covariates=known,
             origins=self._supervised_in(inputs),
             stepper=lambda: self._stepper(inputs, known),
-            feedback=(scaling.for_feedback() if self.readout.recursive else scaling).feedback,
-            mean=self.head.mean,
+            feedback=feeding.feedback,
+            value=lambda outputs, values: self._feed_back(outputs, values, feeding, read or self.head.mean),
             progress=self.progress,
         )
 
@@ -208,8 +219,20 @@ class Forecaster(AbstractForecaster):
     def _forecast(self, encoded: EncodedWindow, scaling: Scaling) -> Tensor:
         """Forecasts in the data's own units, (B, S, H, C, P), made without the truth."""
         if self.readout.recursive:
-            return scaling.for_feedback().inverse_transform(self.readout.forecast(encoded), self.head)
-        return scaling.inverse_transform(self.readout(encoded), self.head)
+            return self._raw(self.readout.forecast(encoded), scaling.for_feedback())
+        return self._raw(self.readout(encoded), scaling)
+
+    def _raw(self, outputs: Tensor, scaling: Scaling) -> Tensor:
+        """Outputs of the readout -> parameters in the data's own units."""
+        return scaling.inverse_transform(self.head(outputs), self.head)
+
+    def _feed_back(self, outputs: Tensor, values: Sequence[Tensor], scaling: Scaling, read: Read) -> Tensor:
+        """The scaled value (B, C) that ``read`` takes from the forecast after ``values``."""
+        parameters = self.head(outputs)
+        if not self.head.in_data_units:
+            return read(parameters)[:, 0, 0]
+        centre, unit = scaling.next_centre(values), scaling.unit[:, 0, 0]
+        return (read(self.head.rescale(parameters, centre[:, None, None], scaling.unit))[:, 0, 0] - centre) / unit
 
     def _detach(self, state: Any) -> Any:
         return detach(state) if torch.is_grad_enabled() else state
@@ -283,6 +306,10 @@ def refuse_what_does_not_fit(
     spec: WindowSpec, scaler: Scaler, backbone: Backbone, readout: Readout, head: Head
 ) -> None:
     """Raise InputError for two parts that do not fit together."""
+    if head.in_data_units and spec.levels:
+        raise InputError(
+            "model.head counts, and the counts of these data are too large for float32; use another model/head."
+        )
     if readout.recursive and backbone.stride > 1:
         raise InputError(
             f"model.backbone gives features every {backbone.stride} steps, and model.readout=iterated needs"
@@ -300,10 +327,11 @@ def refuse_what_does_not_fit(
             "model.head.loss=mape is relative to the data's own values, and model.scaler forecasts differences or"
             " an asinh; choose another loss or scaler."
         )
-    if head.parameters_per_value > 1:
+    if not (head.values_only and scaler.of_one_value) and head.parameters_per_value > 1:
         raise InputError(
-            f"model.head describes each value by {head.parameters_per_value} numbers, and model.scaler, which forecasts"
-            " differences or an asinh, can bring back one; use model/head=point or another scaler."
+            f"model.head describes each value by {head.parameters_per_value} numbers, which model.scaler cannot bring"
+            " back from differences at less than data.horizon steps or, unless they are quantiles, from an asinh; use"
+            " another scaler, model/head=point, or with asinh model/head=quantile."
         )
 
 

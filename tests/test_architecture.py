@@ -90,6 +90,8 @@ def forbidden(module: str, imported: str) -> str | None:
     if inside(imported, *LIGHTNING) and inside(module, *PACKAGES) and not inside(module, *LIGHTNING_USERS):
         return "lightning stays in seqmodels/training, cli/assemble.py and datamodules/base.py"
     top = imported.partition(".")[0]
+    if module == "seqmodels.heads.special" and top == "scipy":
+        return None  # distribution functions that torch lacks
     if inside(module, *TORCH_ONLY) and not ours and top != "torch" and top not in sys.stdlib_module_names:
         return "contract and models need torch and no other library"
     return None

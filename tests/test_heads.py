@@ -96,10 +96,14 @@ def test_a_point_forecast_has_neither_quantiles_nor_samples():
 PAIRS = [(backbone, readout) for backbone in zoo.BACKBONES for readout in zoo.READOUTS if zoo.fits(backbone, readout)]
 
 
-@pytest.mark.parametrize(("backbone", "readout"), PAIRS)
-def test_a_head_of_two_numbers_trains_with_every_backbone_and_readout(backbone, readout):
-    """Nothing else knows of it: its own loss, and means and deviations in the data's own units."""
-    model = zoo.forecaster(backbone, readout, "standard", "plain", head="normal").train()
+# Each head with every readout, and a sixth of the backbones.
+WITH_HEADS = [(*pair, zoo.DISTRIBUTIONS[number % len(zoo.DISTRIBUTIONS)]) for number, pair in enumerate(PAIRS)]
+
+
+@pytest.mark.parametrize(("backbone", "readout", "head"), WITH_HEADS)
+def test_a_distribution_trains_with_every_backbone_and_readout(backbone, readout, head):
+    """Nothing else knows of it: its own loss, and quantiles and samples in the data's own units."""
+    model = zoo.forecaster(backbone, readout, "standard", "plain", head=head).train()
     inputs, targets, _ = zoo.window(zoo.SPEC, batch=16)
     optimizer, losses = torch.optim.Adam(model.parameters(), lr=2e-3), []
     for _ in range(15):
@@ -112,7 +116,7 @@ def test_a_head_of_two_numbers_trains_with_every_backbone_and_readout(backbone, 
     assert losses[-1] < losses[0]
     origins = len(model.origins.of(20))
     forecast = model.eval()(inputs).forecast
-    assert forecast.shape == (16, origins, 3, 2, 2)
+    assert forecast.shape == (16, origins, 3, 2, model.head.parameters_per_value)
     assert model.head.quantiles(forecast, [0.1, 0.5, 0.9]).shape == (16, origins, 3, 2, 3)
     assert model.head.sample(forecast, 5).shape == (5, 16, origins, 3, 2)
 
@@ -121,7 +125,7 @@ def test_a_head_of_two_numbers_trains_with_every_backbone_and_readout(backbone, 
 @pytest.mark.parametrize("readout", ["seq_to_vector", "seq_to_seq", "encoder_decoder"])
 def test_the_loss_of_a_normal_head_is_the_likelihood_of_what_it_forecasts(readout, scaler):
     """In the data's own units by torch's own distribution; a change of unit adds its logarithm."""
-    model = zoo.forecaster("lstm", readout, scaler, "plain", head="normal")
+    model = zoo.forecaster("lstm", readout, scaler, "plain", head="own")
     inputs, targets, _ = zoo.window(zoo.SPEC)
     mean, log_deviation = model(inputs).forecast.unbind(-1)
     truth = every_step(inputs.past_target, targets.target, model.origins)
@@ -131,9 +135,9 @@ def test_the_loss_of_a_normal_head_is_the_likelihood_of_what_it_forecasts(readou
 
 
 def test_quantiles_and_samples_of_a_normal_head_follow_the_units_of_the_data():
-    model = zoo.forecaster("lstm", "seq_to_vector", "standard", "plain", head="normal")
+    model = zoo.forecaster("lstm", "seq_to_vector", "standard", "plain", head="own")
     inputs = zoo.window(zoo.SPEC).inputs
-    forecast, (centre, scale) = model(inputs).forecast, zoo.SPEC.target_statistics
+    forecast, (centre, scale, _) = model(inputs).forecast, zoo.SPEC.target_statistics
     scaled = model.readout(model._encode(inputs, model.scaler(inputs, model.supervised)))
     torch.testing.assert_close(
         model.head.mean(forecast), model.head.mean(scaled) * torch.tensor(scale) + torch.tensor(centre)

@@ -13,6 +13,7 @@ import torch
 from seqmodels import baselines
 from seqmodels.backbones import bidirectional, conv_front, mlp, recurrent, tcn, wavenet
 from seqmodels.forecaster import Forecaster
+from seqmodels.heads import distributions, negative_binomial, quantile
 from seqmodels.heads.base import Head
 from seqmodels.heads.point import LOSSES, Point
 from seqmodels.readouts import decoder, direct
@@ -21,7 +22,7 @@ from seqmodels.window import Category, Inputs, Statistics, Targets, Window, Wind
 
 
 class Normal(Head):
-    """Normal distribution: the mean and the logarithm of the deviation; the loss is the negative log-likelihood."""
+    """A head of a user: normal, by the mean and the logarithm of the deviation; the loss is the likelihood."""
 
     parameters_per_value = 2
 
@@ -112,8 +113,14 @@ READOUTS: dict[str, Callable[..., Any]] = {
 }
 HEADS: dict[str, Callable[..., Head]] = {
     **{loss: partial(Point, loss=loss) for loss in LOSSES},
-    "normal": Normal,
+    "own": Normal,
+    "quantile": quantile.Quantile,
+    "normal": distributions.Normal,
+    "laplace": distributions.Laplace,
+    "student_t": distributions.StudentT,
+    "negative_binomial": negative_binomial.NegativeBinomial,
 }
+DISTRIBUTIONS = [name for name in HEADS if name not in LOSSES]
 SCALERS: dict[str, Callable[..., Any]] = {
     "identity": affine.IdentityScaler,
     "standard": affine.StandardScaler,

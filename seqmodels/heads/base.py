@@ -3,18 +3,22 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import torch
 from torch import Generator, Tensor, nn
 
 from seqmodels.errors import InputError, require_choice
 
 SAMPLE_WEIGHTS = ("equal", "size")
+DECILES = tuple(step / 10 for step in range(1, 10))
+PERCENTILES = tuple(step / 100 for step in range(1, 100))
 
 
 class Head(nn.Module, ABC):
     """Reads ``parameters_per_value`` numbers for each predicted value; a head has no weights of its own.
 
-    The loss is taken in the scaler's units; ``rescale`` brings parameters to the data's own units, and ``mean``,
-    ``quantiles`` and ``sample`` read them in either.
+    Called with outputs of the network, it gives the parameters of a forecast in the scaler's units. The loss is taken
+    there; ``rescale`` brings parameters to the data's own units, and ``mean``, ``quantiles``, ``sample`` and ``crps``
+    read them in either.
 
     ``lead_weights``: H numbers, how much each lead counts (null: all alike). ``sample_weights``: "equal", a window
     counts the same whatever its size, or "size": in proportion to the scaler's unit, as if the loss were in the data's
@@ -23,6 +27,10 @@ class Head(nn.Module, ABC):
 
     parameters_per_value: int  # P
     relative: bool = False  # True if ``loss`` needs the magnitude of the truth
+    distribution: bool = True  # False if there are no quantiles and samples
+    values_only: bool = False  # True if parameters are values of the data, so that an increasing function of the data
+    # may be applied to each of them
+    in_data_units: bool = False  # True for counts: parameters exist only after ``rescale``, and the loss is taken there
 
     def __init__(self, lead_weights: Sequence[float] | None = None, sample_weights: str = "equal"):
         super().__init__()
@@ -34,6 +42,10 @@ class Head(nn.Module, ABC):
             )
         self.lead_weights = None if lead_weights is None else list(lead_weights)
         self.sample_weights = sample_weights
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """Any numbers -> parameters in the scaler's units, (..., P); by default the same."""
+        return outputs
 
     @abstractmethod
     def loss(self, parameters: Tensor, target: Tensor, magnitude: Tensor | None = None) -> Tensor:
@@ -53,6 +65,13 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def sample(self, parameters: Tensor, count: int, generator: Generator | None = None) -> Tensor:
         """Independent draws for each value: (..., P) -> (count, ...)."""
+
+    def crps(self, parameters: Tensor, target: Tensor) -> Tensor:
+        """Continuous ranked probability score: (..., P), (...) -> (...); by default from the 99 percentiles.
+
+        Source: Gneiting and Raftery 2007; the integral over quantile losses of Laio and Tamea 2007.
+        """
+        return quantile_loss(self.quantiles(parameters, PERCENTILES), target, PERCENTILES)
 
     @abstractmethod
     def rescale(self, parameters: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
@@ -75,3 +94,14 @@ class Head(nn.Module, ABC):
             weights = cost.new_tensor(self.lead_weights)
             cost = cost * (weights / weights.mean())[:, None]
         return cost * (unit / deviation) if self.sample_weights == "size" else cost
+
+
+def quantile_loss(quantiles: Tensor, target: Tensor, levels: Sequence[float]) -> Tensor:
+    """Twice the mean pinball loss over the levels: (..., Q), (...) -> (...); |error| for the median alone."""
+    error, level = target.unsqueeze(-1) - quantiles, quantiles.new_tensor(levels)
+    return 2 * torch.maximum(level * error, (level - 1) * error).mean(dim=-1)
+
+
+def positive(numbers: Tensor) -> Tensor:
+    """Softplus, shifted so that 0 gives 1."""
+    return nn.functional.softplus(numbers + 0.5413248546129181)  # log(e - 1)

@@ -23,6 +23,8 @@ class Point(Head):
     """
 
     parameters_per_value = 1  # P
+    distribution = False
+    values_only = True
 
     def __init__(
         self,
@@ -72,8 +74,11 @@ class Point(Head):
     def sample(self, parameters: Tensor, count: int, generator: Generator | None = None) -> NoReturn:
         self._refuse("samples")
 
+    def crps(self, parameters: Tensor, target: Tensor) -> NoReturn:
+        self._refuse("ranked probability score")
+
     def _refuse(self, what: str) -> NoReturn:
         raise InputError(
-            f"model.head is a point forecast, which has no {what}; train with a head that describes a distribution"
-            " (a subclass of seqmodels.heads.base.Head)."
+            f"model.head is a point forecast, which has no {what}; train with a head that describes a distribution,"
+            " such as model/head=quantile."
         )

@@ -21,12 +21,13 @@ class EncodedWindow(NamedTuple):
     stepper: Callable[[], Callable[[Tensor, int, Any], tuple[Tensor, Any]]]  # makes a function that advances the
     # backbone beyond the past: scaled value (B, C), its lead and a state -> features (B, D), next state
     feedback: Callable[[Sequence[Tensor]], Tensor]  # see ``seqmodels.scalers.base.Scaling``
-    mean: Callable[[Tensor], Tensor]  # of the head: (..., P) -> (...)
+    value: Callable[[Tensor, Sequence[Tensor]], Tensor]  # scaled value (B, C) that is fed back for a forecast
+    # (B, 1, 1, C, P), made after these values
     progress: float  # share of the training that is done
 
 
 class Readout(nn.Module, ABC):
-    """Features of each chosen origin -> parameters of the head for H leads: (B, S, D) -> (B, S, H, C, P).
+    """Features of each chosen origin -> inputs of the head for H leads: (B, S, D) -> (B, S, H, C, P).
 
     ``leads``: number of leads that the loss sees, one if forecasts are fed back.
     """
@@ -47,11 +48,11 @@ class Readout(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, encoded: EncodedWindow, teacher: Tensor | None = None) -> Tensor:
-        """Parameters for the loss, (B, S, leads, C, P).
+        """Inputs of the head for the loss, (B, S, leads, C, P).
 
         ``teacher`` (B, H, C): the scaled truth, given in training if the readout is ``teacher_forced``.
         """
 
     def forecast(self, encoded: EncodedWindow) -> Tensor:
-        """Parameters of all leads, made without the truth: (B, S, H, C, P)."""
+        """Inputs of the head for all leads, made without the truth: (B, S, H, C, P)."""
         return self(encoded)

@@ -105,7 +105,7 @@ class EncoderDecoder(Readout):
         for lead in range(self.leads):
             output, state = self.decoder.step(torch.cat([value, known[:, lead]], dim=-1), state)
             leads.append(self._read(output[:, None], encoded))
-            values.append(encoded.mean(leads[-1])[:, 0, 0])
+            values.append(encoded.value(leads[-1], values))
             value = encoded.feedback(values)
             if teacher is not None and true is not None:
                 value = torch.where(true[:, lead, None], teacher[:, lead], value)

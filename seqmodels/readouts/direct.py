@@ -106,9 +106,9 @@ class Iterated(Direct):
     def forecast(self, encoded: EncodedWindow) -> Tensor:
         """(B, 1, H, C, P): from the last origin only."""
         advance, state = encoded.stepper(), encoded.state
-        leads, values = [self.read(encoded.features[:, -1:])], []
+        leads, values = [self.read(encoded.features[:, -1:])], list[Tensor]()
         for lead in range(1, self.horizon):
-            values.append(encoded.mean(leads[-1])[:, 0, 0])
+            values.append(encoded.value(leads[-1], values))
             features, state = advance(encoded.feedback(values), lead, state)
             leads.append(self.read(features.unsqueeze(1)))
         return torch.cat(leads, dim=2)

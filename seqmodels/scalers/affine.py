@@ -40,6 +40,8 @@ class AffineScaling(NamedTuple):
         return self._compress((target - self.centre) / self.unit)
 
     def inverse_transform(self, parameters: Tensor, head: RescalingHead) -> Tensor:
+        if head.in_data_units and self.feedback_season:
+            return self._rescale_by_season(parameters, head)
         parameters = self._expand(parameters)
         centre = self.centre if self.centre.shape[2] == 1 else self.centre[:, :, : parameters.shape[2]]
         if self.feedback_season:
@@ -57,6 +59,19 @@ class AffineScaling(NamedTuple):
         total = sum(map(self._expand, values[lead - 1 :: -season]), torch.zeros_like(values[-1]))
         centre = self.centre[:, -1, min(lead, self.centre.shape[2]) - 1]
         return self._compress((total * self.unit[:, 0, 0] + centre - self.past_centre[:, 0]) / self.past_scale[:, 0])
+
+    def next_centre(self, values: Sequence[Tensor]) -> Tensor:
+        lead, season = len(values), self.feedback_season
+        centre = self.centre[:, -1, min(lead + 1, self.centre.shape[2]) - 1]
+        return centre + sum(values[lead - season :: -season]) * self.unit[:, 0, 0] if 0 < season <= lead else centre
+
+    def _rescale_by_season(self, parameters: Tensor, head: RescalingHead) -> Tensor:
+        """Season by season, each centred on the forecasts of the season before."""
+        centre, parts = self.centre, list[Tensor]()
+        for part in parameters.split(self.feedback_season, dim=2):
+            parts.append(head.rescale(part, centre[:, :, : part.shape[2]], self.unit))
+            centre = head.mean(parts[-1])
+        return torch.cat(parts, dim=2)
 
     def _compress(self, values: Tensor) -> Tensor:
         return values.asinh() if self.asinh else values
@@ -132,7 +147,7 @@ class WindowScaler(Scaler):
     ``season``: steps of the season of a centre, None for that of the data; with 1, it is the last value of each origin.
     ``scale``: "deviation", "mean_absolute" (of the centred past), or "seasonal_error" of the series, the unit of MASE.
     ``asinh``: the inverse hyperbolic sine of the scaled values, which keeps small values and takes the logarithm of
-    large ones; only for heads of one number per value.
+    large ones; only for heads whose parameters are values: point and quantile.
 
     With a forecast from every step, the statistics come from the first ``steps`` steps, and forecasts start after
     them; with one forecast, from the whole past. Default for ``steps``: a quarter of the window and at least one

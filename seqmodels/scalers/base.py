@@ -18,6 +18,8 @@ from seqmodels.window import Inputs, Origins, Targets, WindowSpec
 class RescalingHead(Protocol):
     """The part of a head that a scaling needs; see ``seqmodels.heads.base``."""
 
+    in_data_units: bool
+
     def rescale(self, parameters: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
         """Parameters (B, S, H, C, P) in scaled units -> in the data's own."""
 
@@ -50,12 +52,19 @@ class Scaling(Protocol):
     def feedback(self, values: Sequence[Tensor]) -> Tensor:
         """The newest of the scaled forecasts fed back so far, (B, C) each, on the scale of the past."""
 
+    def next_centre(self, values: Sequence[Tensor]) -> Tensor:
+        """What a scaled forecast of 0 after the ``values`` fed back so far stands for, in raw units, (B or 1, C).
+
+        Only where forecasts are ``in_own_units``.
+        """
+
 
 class Scaler(nn.Module, ABC):
     """Makes the ``Scaling`` of each batch of windows."""
 
     per_window: bool = False  # True if the same value is scaled differently in another window
     in_own_units: bool = True  # True if a scaled forecast is one value of the data, shifted and scaled
+    of_one_value: bool = True  # True if it is an increasing function of one value of the data
     levels: bool = False  # as in ``WindowSpec``
 
     def burn_in(self, spec: WindowSpec) -> int:

@@ -42,8 +42,10 @@ class DifferenceScaling(NamedTuple):
         return every_step(past, future, origins) / self.unit
 
     def inverse_transform(self, parameters: Tensor, head: RescalingHead) -> Tensor:
+        horizon = parameters.shape[2]
+        if parameters.shape[-1] > 1:  # of leads within the lag: only observed values are added
+            return head.rescale(parameters, torch.stack(self.levels).sum(dim=0)[:, :, :horizon], self.unit)
         values = head.rescale(parameters, torch.zeros_like(self.unit), self.unit)[..., 0]  # (B, S, H, C)
-        horizon = values.shape[2]
         for level in reversed(self.levels):
             padded = nn.functional.pad(values, (0, 0, 0, -horizon % self.lag))
             blocks = padded.unflatten(2, (-1, self.lag)).cumsum(dim=2) + level.unsqueeze(2)
@@ -58,6 +60,9 @@ class DifferenceScaling(NamedTuple):
 
     def feedback(self, values: Sequence[Tensor]) -> Tensor:
         return values[-1]
+
+    def next_centre(self, values: Sequence[Tensor]) -> Tensor:
+        return torch.stack(self.levels).sum(dim=0)[:, -1, len(values)]
 
 
 def forward_fill(values: Tensor, observed: Tensor | None, start: Tensor) -> Tensor:
@@ -84,13 +89,13 @@ class DifferenceScaler(Scaler):
     seasonal lag the season. In units of the training deviation; the first lag x order origins carry no forecast.
     A missing value is replaced by the newest value before it, because a gap would make two jumps of the size of the
     level. Before the first observed value that value stands in, and for forecasts from there the training mean.
-    Only for heads of one number per value.
+    Heads of several numbers per value need a lag of at least the horizon: a later lead is the sum of several
+    differences, whose distribution no lead describes.
 
     Source: Box & Jenkins 1970; the integration of ARIMA.
     """
 
     per_window = True  # the first steps of each window have no difference
-    in_own_units = False
     unit: Tensor
     mean: Tensor
 
@@ -99,6 +104,7 @@ class DifferenceScaler(Scaler):
         self.lag = spec.season if lag is None else lag
         self.order, self.missing, self.levels = order, spec.missing, spec.levels
         require_at_least(1, "model.scaler", lag=self.lag, order=order)
+        self.in_own_units = self.of_one_value = self.lag >= spec.horizon
         if self.lag * order >= spec.past_steps:
             raise InputError(
                 f"model.scaler.lag={self.lag} times model.scaler.order={order} is {self.lag * order} steps; it must be"
