@@ -20,6 +20,7 @@ class LocationScale(Head):
     location 0 and scale 1: ``shape`` (...) broadcasts against everything.
     """
 
+    kind = "negative log-likelihood"
     parameters_per_value = 2
 
     def forward(self, outputs: Tensor) -> Tensor:

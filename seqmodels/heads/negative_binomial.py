@@ -22,6 +22,7 @@ class NegativeBinomial(Head):
     ``lead_weights`` and ``sample_weights``: see ``Head``.
     """
 
+    kind = "negative log-likelihood"
     parameters_per_value = 2
     in_data_units = True
 

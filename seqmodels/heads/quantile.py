@@ -23,6 +23,7 @@ class Quantile(Head):
     ``lead_weights`` and ``sample_weights``: see ``Head``. Raises InputError for levels that are not in order.
     """
 
+    kind = "quantile loss"
     values_only = True
     known: Tensor
     gaps: Tensor

@@ -155,7 +155,8 @@ def summarise_model(model: AbstractForecaster, past_steps: int, name: str) -> Re
 def name_loss(model: AbstractForecaster) -> str:
     """The loss and the unit in which it is taken."""
     kind = getattr(model.head, "kind", type(model.head).__name__)
-    return f"{kind} of {'relative errors' if model.head.relative else 'scaled values'}"
+    of = "relative errors" if model.head.relative else "counts" if model.head.in_data_units else "scaled values"
+    return f"{kind} of {of}"
 
 
 def count_parameters(module: nn.Module) -> int:
