@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import Any
@@ -43,6 +43,7 @@ from datamodules.windows.spec import (
 from seqmodels.errors import InputError, require_at_least, require_choice
 from seqmodels.window import Window, WindowSpec
 
+VALUES_PER_BATCH = 2**21  # of a sample
 Loader = WindowLoader | ConsecutiveLoader
 
 
@@ -237,6 +238,16 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         loader = self.loaders[stage]
         indices = torch.linspace(0, loader.windows - 1, min(count, loader.windows), dtype=torch.float64).round().long()
         return loader.examples(indices)
+
+    def sample(self, stage: str, most: int) -> Iterator[Window]:
+        """At most ``most`` windows spread evenly over a stage, in batches: always the same ones, each by itself."""
+        index, tensors = self.indexes[stage], self.loaders[stage].tensors
+        if not len(index):
+            return
+        indices = torch.linspace(0, len(index) - 1, min(most, len(index)), dtype=torch.float64).round().long()
+        size = max(1, min(self.evaluation_batch_size, VALUES_PER_BATCH // tensors.values_per_window))
+        for part in indices.split(size):
+            yield tensors.gather(index, part)
 
     def has_mase(self, stage: str) -> bool:
         """True if any series with windows of a stage has a seasonal error, the unit of MASE."""

@@ -7,7 +7,8 @@ Layout is batch, time, channel everywhere. This file knows torch and nothing els
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -243,6 +244,17 @@ class AbstractForecaster(nn.Module, ABC):
 
         ``mask`` (B, S) bool: origins that count; None: all of them.
         """
+
+
+Sample = Callable[[str, int], Iterable[Window]]  # (stage, most) -> batches of at most so many windows of the stage
+
+
+@runtime_checkable
+class ClosedForm(Protocol):
+    """A forecaster without weights to train step by step, whose buffers one pass over training windows determines."""
+
+    def fit_closed_form(self, sample: Sample) -> None:
+        """Fit to windows of the stage "train"; those of "validation" may choose settings."""
 
 
 def every_step(past: Tensor, future: Tensor, origins: Origins) -> Tensor:

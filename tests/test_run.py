@@ -22,7 +22,7 @@ from seqmodels.training.run import check_weights
 
 SETTINGS = {
     "seed": 0, "threads": "auto", "optimizer_steps": 4400, "dropout_passes": 0, "monitor": "validation/mase",
-    "ckpt_path": None, "forecast": True, "resume_schedule": None,
+    "ckpt_path": None, "forecast": True, "resume_schedule": None, "rivals": ["ridge"],
     "trainer": {"precision": "32-true", "devices": 1, "gradient_clip_val": 1.0, "limit_val_batches": 1.0,
                 "max_epochs": None, "max_steps": -1, "limit_train_batches": 1.0, "accumulate_grad_batches": 1},
 }  # fmt: skip
@@ -47,6 +47,9 @@ def settings(**changes):
             {"monitor": "val_loss"},
             "monitor is 'val_loss'; it must be one of validation/mae, .*/mase, loss/validation",
         ),
+        ({"rivals": ["ridge", "arima"]}, r"rivals holds 'arima'; it may hold ridge, and \[\] is for none"),
+        ({"rivals": "lasso"}, "rivals holds 'lasso'"),
+        ({"rivals": 3}, "rivals is 3; it must be a list"),
         ({"trainer__precision": "16-mixed"}, "trainer.precision is 16-mixed; it must be one of 32-true"),
         ({"trainer__devices": 2}, "trainer.devices is 2"),
         ({"trainer__gradient_clip_val": -1}, "trainer.gradient_clip_val is -1"),

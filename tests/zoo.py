@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from seqmodels import baselines
+from seqmodels import baselines, ridge
 from seqmodels.backbones import bidirectional, conv_front, mlp, recurrent, tcn, wavenet
 from seqmodels.forecaster import Forecaster
 from seqmodels.heads import distributions, negative_binomial, quantile
@@ -138,6 +138,7 @@ BASELINES: dict[str, Callable[..., Any]] = {
     "seasonal_naive": baselines.SeasonalNaive,
     "moving_average": partial(baselines.MovingAverage, steps=4),
     "differenced_moving_average": partial(baselines.DifferencedMovingAverage, smooth=2),
+    "ridge": ridge.Ridge,
 }
 
 SPEC = WindowSpec(

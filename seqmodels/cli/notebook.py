@@ -51,7 +51,7 @@ class TrainedRun(TrainedModel):
 
     @property
     def table(self) -> pl.DataFrame:
-        """One row per stage, channel and forecast (the model, naive, seasonal naive), with measures and windows."""
+        """One row per stage, channel and forecast (the model, naive ones, ridge), with measures and windows."""
         return pl.DataFrame(self.run.rows)
 
     @property

@@ -131,7 +131,8 @@ def plot_error_curves(axes: Axes, rows: Mapping[str, np.ndarray], model: str) ->
     for row, errors in rows.items():
         style: dict[str, Any] = {"color": FORECAST, "linewidth": 2.2, "zorder": 3}
         if row != model:
-            style = {"color": OTHER if row == "naive" else REFERENCE, "linewidth": 1.5, "linestyle": "--"}
+            colour = {"naive": OTHER, "seasonal naive": REFERENCE}.get(row, PAST)
+            style = {"color": colour, "linewidth": 1.5, "linestyle": "--"}
         marker = "o" if len(errors) <= MARKER_LIMIT // 2 else ""
         axes.plot(np.arange(1, len(errors) + 1), errors, marker=marker, markersize=4, label=row, **style)
     style_axes(axes)

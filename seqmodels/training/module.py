@@ -90,6 +90,11 @@ class ForecastModule(pl.LightningModule):
         self.schedule_start = 0  # optimizer step
         self.gathered = IntervalSums()
 
+    def add_row(self, name: str, model: AbstractForecaster) -> None:
+        """Measure another model, too, from now on."""
+        self.rows[name] = model.eval()
+        self.errors[name] = ForecastErrors(self.spec, self.errors[MODEL].seasonal_errors)
+
     def interval(self) -> dict[str, float]:
         """Mean training loss and mean gradient norm before clipping since the last call.
 

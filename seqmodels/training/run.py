@@ -3,7 +3,7 @@
 import gc
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,13 @@ from seqmodels.inference.forecast import TrainedModel, write_forecast
 from seqmodels.metrics import MEASURES, MODEL
 from seqmodels.report.output import echo, format_number, pluralise, show
 from seqmodels.report.results import result_rows, result_table, write_results
+from seqmodels.ridge import Ridge
 from seqmodels.training import files, loop
 from seqmodels.training.callbacks import figures, scalars
 from seqmodels.training.module import RUN, ForecastModule
+from seqmodels.window import ClosedForm
 
+RIVALS = {"ridge": Ridge}  # rows beside a trained model and the naive forecasts
 LAST = "checkpoints/last.ckpt"  # in a run directory, to go on from
 
 
@@ -40,7 +43,8 @@ class Plan:
     ``optimizer_steps``: length of training where the trainer sets none. ``dropout_passes``: forecasts with dropout left
     on behind the error bars of figures; 0 for none. ``ckpt_path``: checkpoint to resume from. ``forecast``: if True, a
     run on a table ends with a forecast of the steps after its last row. ``resume_schedule``: "restart" begins the
-    schedule of the learning rate anew, from its own rate over the remaining steps.
+    schedule of the learning rate anew, from its own rate over the remaining steps. ``rivals``: simple models, fitted in
+    seconds, with a row of their own in the result table of a trained model.
     """
 
     seed: int = 0
@@ -51,6 +55,7 @@ class Plan:
     ckpt_path: str | None = None
     forecast: bool = True
     resume_schedule: str | None = None
+    rivals: Sequence[str] | str | None = ("ridge",)
 
     def __post_init__(self) -> None:
         if self.monitor not in monitors():
@@ -63,8 +68,18 @@ class Plan:
             raise InputError(f"seed is {self.seed}; it must be less than 2**32.")
         if self.resume_schedule not in (None, "restart"):
             raise InputError(f"resume_schedule is {self.resume_schedule!r}; it must be null or 'restart'.")
+        if not isinstance(self.rivals, (str, Sequence, type(None))):
+            raise InputError(f"rivals is {self.rivals}; it must be a list of names, such as [ridge], or [] for none.")
+        for rival in self.rival_names:
+            if rival not in RIVALS:
+                raise InputError(f"rivals holds {rival!r}; it may hold {', '.join(RIVALS)}, and [] is for none.")
         if self.dropout_passes == 1:
             raise InputError("dropout_passes is 1; it must be 0, for none, or at least 2, for a deviation.")
+
+    @property
+    def rival_names(self) -> tuple[str, ...]:
+        """The names in ``rivals``, which may be one name or None."""
+        return (self.rivals,) if isinstance(self.rivals, str) else tuple(self.rivals or ())
 
 
 @dataclass
@@ -90,6 +105,7 @@ class Run:
         """
         if self.module.trainable:
             self.fit()
+        self.fit_in_closed_form()
         self.evaluate()
         show(self.result_table())
         passes = self.plan.dropout_passes
@@ -123,6 +139,20 @@ class Run:
             gc.unfreeze()
         module.fit_seconds = time.perf_counter() - started
         self._restore_best()
+
+    def fit_in_closed_form(self) -> None:
+        """Fit a model that has a closed form; beside a trained one, fit the rivals that take seconds."""
+        model, device = self.module.forecaster, self.data.loaders["train"].tensors.device
+        started = time.perf_counter()
+        if isinstance(model, ClosedForm):
+            model.to(device).fit_closed_form(self.data.sample)
+            self.module.fit_seconds = time.perf_counter() - started
+        elif self.module.trainable:
+            for name in self.plan.rival_names:
+                rival = RIVALS[name](self.data.spec).to(device)
+                if rival.affordable:
+                    rival.fit_closed_form(self.data.sample)
+                    self.module.add_row(name, rival)
 
     def _announce(self, path: str, checkpoint: Mapping[str, Any]) -> None:
         steps, epochs = checkpoint["global_step"], count_epochs(checkpoint)
@@ -196,8 +226,9 @@ class Run:
         self.calibration = sample.calibrate()
 
     def keep_calibration(self) -> None:
-        """Add the calibration to the best checkpoint; a model of a table without weights gets its checkpoint now."""
-        if not self.module.trainable and self.data.columns is not None:
+        """Add the calibration to the best checkpoint; a model that is not trained by steps gets its checkpoint now."""
+        keeps = self.data.columns is not None or isinstance(self.module.forecaster, ClosedForm)
+        if keeps and not self.module.trainable:
             self.best_checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
             saved: dict[str, Any] = {"state_dict": self.module.state_dict(), "epoch": -1, "global_step": 0}
             self.module.on_save_checkpoint(saved)
