@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
@@ -45,6 +45,13 @@ from seqmodels.window import Window, WindowSpec
 
 VALUES_PER_BATCH = 2**21  # of a sample
 Loader = WindowLoader | ConsecutiveLoader
+SMALLEST_BATCH, LARGEST_BATCH, BATCHES = 32, 256, 32
+
+
+def choose_batch_size(windows: int) -> int:
+    """The largest power of two, from SMALLEST_BATCH to LARGEST_BATCH, with at least BATCHES batches of all windows."""
+    largest = min(LARGEST_BATCH, windows // BATCHES)
+    return max(SMALLEST_BATCH, 1 << max(0, largest.bit_length() - 1))
 
 
 class WindowDataModule(pl.LightningDataModule, ABC):
@@ -58,7 +65,8 @@ class WindowDataModule(pl.LightningDataModule, ABC):
 
     Parts: ``split``, ``split_by`` and ``fold`` are explained in ``datamodules.split.split_spans``.
 
-    Batches: training batches have ``batch_size`` windows, evaluation batches ``evaluation_batch_size``. ``shuffle``
+    Batches: training batches have ``batch_size`` windows, or as many as suit their number if "auto" (see
+    ``choose_batch_size``), evaluation batches ``evaluation_batch_size``. ``shuffle``
     draws a new order of the training windows, from ``seed``, in every epoch; otherwise they come in time order.
     ``sampling``: "window" takes every training window once per epoch; "series" and "length" draw windows with
     replacement, from all series equally often or in proportion to their training rows. ``epoch_windows`` is the number
@@ -89,7 +97,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         split_by: str = "time",
         context: str = "across",
         season: int | str = "auto",
-        batch_size: int = 32,
+        batch_size: int | Literal["auto"] = 32,
         evaluation_batch_size: int = 1024,
         shuffle: bool = True,
         lanes: int | None = None,
@@ -106,7 +114,9 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     ):
         super().__init__()
         require_at_least(1, "data", past_steps=past_steps, horizon=horizon)
-        require_at_least(1, "data", batch_size=batch_size, evaluation_batch_size=evaluation_batch_size)
+        require_at_least(1, "data", evaluation_batch_size=evaluation_batch_size)
+        if batch_size != "auto":
+            require_at_least(1, "data", batch_size=batch_size)
         require_at_least(0, "data", fold=fold)
         require_choice(("inside", "across"), "data", context=context)
         require_choice(SHORT_SERIES_RULES, "data", short_series=short_series)
@@ -343,7 +353,13 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         else:
             rows = self.spans["train"].lengths if self.sampling == "length" else None
             sampler = WeightedSampler(index.counts.numpy(), rows, self.epoch_windows or len(index), self.seed)
-        return WindowLoader(tensors, index, self.batch_size, sampler)
+        size = choose_batch_size(len(index)) if self.batch_size == "auto" else self.batch_size
+        return WindowLoader(tensors, index, size, sampler)
+
+    def cut_epochs(self, windows: int) -> None:
+        """Let an epoch have only so many windows, drawn at random, so that validations are not too far apart."""
+        self.epoch_windows = windows
+        self.loaders["train"] = self._build_training_loader(self.loaders["train"].tensors)
 
     def _set_device(self, device: torch.device) -> None:
         tensors = self.loaders["train"].tensors

@@ -1,6 +1,7 @@
 """Forecaster: scaler -> backbone -> readout -> head, wired into one model."""
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -26,8 +27,9 @@ class Forecaster(AbstractForecaster):
     Three ways in, with one type of result: ``forward`` (forecasts), ``loss`` (training) and ``step`` (one value).
 
     The parts are callables, because their sizes follow from the data: ``scaler(spec=)``,
-    ``backbone(features=, past_steps=)``, ``readout(spec=, size=, parameters=, state=)`` with an example of the
-    backbone's state for one window (None if it sees the future); the head has no sizes.
+    ``backbone(features=, past_steps=)``, also with ``season=`` if it takes one, ``readout(spec=, size=, parameters=,
+    state=)`` with an example of the backbone's state for one window (None if it sees the future); the head has no
+    sizes.
     ``initialisation``: see ``seqmodels.initialisation``. The loss is taken in the scaler's units.
 
     Windows may be longer or shorter than those of ``spec``, as far as the backbone reaches.
@@ -49,7 +51,8 @@ class Forecaster(AbstractForecaster):
         super().__init__()
         self.spec = spec
         self.scaler = scaler(spec=spec)
-        self.backbone = backbone(features=spec.features, past_steps=spec.past_steps)
+        known = {"season": spec.season} if "season" in signature(backbone).parameters else {}
+        self.backbone = backbone(features=spec.features, past_steps=spec.past_steps, **known)
         self.initial = initial_state(self.backbone, spec.features) if self.backbone.causal else None
         size, parameters = self.backbone.size, head.parameters_per_value
         self.readout = readout(spec=spec, size=size, parameters=parameters, state=self.initial)

@@ -44,6 +44,10 @@ PASSED_BY_CODE = {
 ABSENT = {
     ("callbacks/default", "directory"): "where figures go without TensorBoard, which the run decides",
     ("callbacks/default", "console"): "an object, only for tests",
+    **{
+        (f"model/backbone/{name}", "season"): "that of the data, which the forecaster passes"
+        for name in ("conv_gru", "conv_lstm", "patch_gru")
+    },
 }
 # Values that differ from the defaults of the code, and why: the file is a variant, or for certain data
 DIFFERENT = {
@@ -67,6 +71,10 @@ DIFFERENT = {
         ("model/backbone/conv_lstm", key): "the variant of the course, without striding"
         for key in ("filters", "kernel", "stride", "padding", "activation")
     },
+    **{
+        ("model/backbone/patch_gru", key): "the purpose of this variant" for key in ("filters", "kernel", "stride")
+    },
+    ("model/head/mae", "loss"): "the purpose of this variant",
     ("model/scaler/season", "centre"): "the purpose of this variant",
     ("model/scaler/season", "scale"): "the purpose of this variant",
 }  # fmt: skip
@@ -119,7 +127,8 @@ def load_with_defaults(name: str) -> Any:
     for entry in content.pop("defaults", []):
         for place, option in entry.items():
             group, _, key = place.rpartition("@")
-            content[key] = load_with_defaults(f"{group.removeprefix('/')}/{option}")
+            inserted = load_with_defaults(f"{group.removeprefix('/')}/{option}")
+            content[key] = inserted | content.get(key, {})
     return content
 
 
@@ -272,7 +281,7 @@ def build_and_forecast(model: dict[str, Any]) -> None:
     if readout in ("SeqToSeq", "Iterated") and not backbone.causal:
         reason = "sees the future"
     elif readout == "Iterated" and backbone.stride > 1:
-        reason = "features every 2 steps"
+        reason = f"features every {backbone.stride} steps"
     if reason:
         with pytest.raises(InputError, match=reason):
             build(model, "model", spec=zoo.SPEC)

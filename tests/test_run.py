@@ -77,24 +77,6 @@ def test_invalid_settings_are_errors(change, words):
 
 
 @pytest.mark.parametrize(
-    ("change", "batches", "epochs"),
-    [
-        ({}, 219, 20),
-        ({}, 33, 133),
-        ({}, 1, 500),
-        ({}, 100_000, 5),
-        ({"trainer__max_epochs": 7}, 219, 7),
-        ({"trainer__max_steps": 100}, 219, None),
-        ({"trainer__accumulate_grad_batches": 4}, 220, 80),
-        ({"trainer__limit_train_batches": 44}, 219, 100),
-        ({"trainer__limit_train_batches": 0.5}, 88, 100),
-    ],
-)
-def test_number_of_epochs_follows_the_optimizer_steps(change, batches, epochs):
-    assert assemble.count_epochs(settings(**change), batches) == epochs
-
-
-@pytest.mark.parametrize(
     ("change", "words"),
     [
         (

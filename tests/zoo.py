@@ -92,6 +92,14 @@ BACKBONES: dict[str, Callable[..., Any]] = {
         kernel=3,
         padding="causal",
     ),
+    "patch_gru": partial(
+        conv_front.Convolutional,
+        recurrent=partial(recurrent.Gru, hidden=7, layers=1),
+        filters=5,
+        kernel="auto",
+        stride=None,
+        season=4,  # as in the spec below
+    ),
     "tcn": partial(tcn.Tcn, filters=6, dilations=(1, 2)),
     "tcn_plain": partial(tcn.Tcn, filters=6, kernel=2, dilations=(1, 3), weight_norm=False),
     "wavenet": partial(wavenet.WaveNet, filters=6),

@@ -1,7 +1,7 @@
 """Convolutional front end: a convolution, possibly strided, before another backbone."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from seqmodels.errors import InputError, require_at_least, require_choice
 
 CONV_ACTIVATIONS = {"linear": nn.Identity, "relu": nn.ReLU}
 PADDINGS = ("valid", "causal")
+FEWEST_PATCHES = 4  # in a window, of one season each; where fewer fit, a patch is a part of a season
+PATCHES = 16  # at least so many in a window without a season
 
 
 class ConvolutionalState(NamedTuple):
@@ -31,10 +33,14 @@ class Convolutional(Backbone):
     kernel - 1. This gives the targets ``Y[:, 3::2]`` of the book for kernel 4 and stride 2. ``padding="causal"``:
     zeros before the window, so that its first steps have outputs too.
 
+    ``kernel="auto"``: see ``choose_patch``, with ``season`` steps. ``stride=None``: as ``kernel``, so that the outputs
+    belong to patches of the window that do not overlap.
+
     The last output always belongs to the last step of the window. If the window is not a whole number of strides, a
     valid convolution therefore gets zeros before the window too.
 
-    Source: Géron, chapter 15 (linear, 2nd ed.; ReLU, 3rd ed.); causal padding: Moroney 2019.
+    Source: Géron, chapter 15 (linear, 2nd ed.; ReLU, 3rd ed.); causal padding: Moroney 2019;
+    patches: Nie et al. 2023 (PatchTST), Lin et al. 2023 (SegRNN, a recurrent network on segments).
     """
 
     def __init__(
@@ -43,12 +49,15 @@ class Convolutional(Backbone):
         past_steps: int,
         recurrent: Callable[..., Backbone],
         filters: int = 20,
-        kernel: int = 4,
-        stride: int = 2,
+        kernel: int | Literal["auto"] = 4,
+        stride: int | None = 2,
         padding: str = "valid",
         activation: str = "linear",
+        season: int = 1,
     ):
         super().__init__()
+        kernel = choose_patch(season, past_steps) if kernel == "auto" else kernel
+        stride = kernel if stride is None else stride
         _check_options(past_steps, filters, kernel, stride, padding, activation)
         self.kernel, self.conv_stride = kernel, stride
         first = (past_steps - 1) % stride if padding == "causal" else kernel - 1 - (kernel - past_steps) % stride
@@ -98,6 +107,21 @@ class Convolutional(Backbone):
         patches = steps.unfold(1, self.kernel, self.conv_stride)  # (B, S, F, kernel)
         outputs = self.activation(self.convolution(patches.transpose(2, 3).flatten(2)))
         return outputs, steps[:, patches.shape[1] * self.conv_stride :]
+
+
+def choose_patch(season: int, past_steps: int) -> int:
+    """Steps of a patch: a season, if the window holds at least FEWEST_PATCHES, else the largest part that it holds so.
+
+    Without a season in the window, its PATCHES-th part. 1, which leaves the sequence as long as it is, if the window is
+    short.
+    """
+    if 1 < season <= past_steps:
+        return max(steps for steps in range(1, season + 1) if season % steps == 0 and _fits(steps, past_steps))
+    return max(1, past_steps // PATCHES)
+
+
+def _fits(steps: int, past_steps: int) -> bool:
+    return steps == 1 or steps * FEWEST_PATCHES <= past_steps
 
 
 def _check_options(past_steps: int, filters: int, kernel: int, stride: int, padding: str, activation: str) -> None:

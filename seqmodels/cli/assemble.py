@@ -1,6 +1,5 @@
 """Assembly of a run from a composed config; the code below works with built objects and never sees a config."""
 
-import math
 import time
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from datamodules.base import WindowDataModule
 from seqmodels.cli import environment, resume
+from seqmodels.cli.recipe import count_batches, plan_epochs, settle
 from seqmodels.config.build import build
 from seqmodels.errors import InputError
 from seqmodels.inference.monte_carlo import dropout_on
@@ -23,7 +23,6 @@ from seqmodels.training.module import ForecastModule
 from seqmodels.training.run import LAST, Plan, Run
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
-FEWEST_EPOCHS, MOST_EPOCHS = 5, 500
 RATES = ("optimizer.lr", "scheduler.max_lr")
 
 
@@ -75,8 +74,10 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
     if monitor == "validation/mase" and not datamodule.has_mase("validation"):
         monitor = "validation/mae"
         echo("MASE is undefined for all validation windows: monitor=validation/mae instead of validation/mase.")
+    forecaster = build(config.model, spec=datamodule.spec)
+    chosen = settle(config, datamodule, forecaster)
     module = ForecastModule(
-        forecaster=build(config.model, spec=datamodule.spec),
+        forecaster=forecaster,
         spec=datamodule.spec,
         config=to_plain(config.model),
         optimizer=build(config.optimizer),
@@ -86,6 +87,8 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
         data=datamodule.encoder().to_dict(),
     )
     show(summarise_model(module.forecaster, datamodule.spec.past_steps, name))
+    if chosen.row_count:
+        show(chosen)
     if plan.dropout_passes and module.trainable:
         with dropout_on(module.forecaster):  # raises for a model without dropout before training begins
             pass
@@ -99,6 +102,7 @@ def assemble(config: DictConfig, directory: Path, name: str, **data: Any) -> Run
     datamodule, module = prepare(config, name, **data)
     if module.trainable:
         module.new_optimizer()  # raises early for settings that the optimizer rejects
+    epochs = plan_epochs(config, datamodule)
     config = config.copy()
     config.monitor = module.monitor  # what callbacks refer to
     plan = read_plan(config)
@@ -108,7 +112,6 @@ def assemble(config: DictConfig, directory: Path, name: str, **data: Any) -> Run
     module.restarts_schedule = plan.ckpt_path is not None and plan.resume_schedule == "restart"
     callbacks = build_callbacks(config)
     batches = len(datamodule.train_dataloader())
-    epochs = count_epochs(config, batches)
     check_validation(config, batches, epochs)
     keeps = any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks)
     trainer = build_trainer(
@@ -167,20 +170,6 @@ def check_validation(config: DictConfig, batches: int, epochs: int | None) -> No
         raise InputError(
             f"trainer.val_check_interval is {interval}; it must be at most the {batches:,} batches of an epoch."
         )
-
-
-def count_batches(config: DictConfig, batches: int) -> int:
-    """Training batches of an epoch of at most ``batches``, as ``trainer.limit_train_batches`` limits them."""
-    limit = config.trainer.limit_train_batches
-    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-
-
-def count_epochs(config: DictConfig, batches: int) -> int | None:
-    """``trainer.max_epochs``; if neither it nor ``max_steps`` is set, the number that gives ``optimizer_steps``."""
-    if config.trainer.max_epochs is not None or config.trainer.max_steps != -1:
-        return config.trainer.max_epochs
-    steps = max(1, math.ceil(count_batches(config, batches) / config.trainer.accumulate_grad_batches))
-    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(config.optimizer_steps / steps)))
 
 
 def to_plain(config: Any) -> Any:

@@ -1,7 +1,7 @@
 """Scalers that shift and divide: by the training span, by nothing, or by the past of each window."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -257,6 +257,18 @@ SEASONAL = 0.95  # error of the last season, in units of that of the last value,
 DRIFTING = 0.95  # error of the training mean, in the same units, above which values do not come back to it
 
 
+class ScalerChoice(NamedTuple):
+    """A class of scalers with its arguments, and the reason."""
+
+    kind: type[Scaler]
+    arguments: dict[str, Any]
+    reason: str
+
+    def node(self) -> dict[str, Any]:
+        """As a config has it."""
+        return {"_target_": f"{self.kind.__module__}.{self.kind.__qualname__}", "_partial_": True, **self.arguments}
+
+
 def choose_scaler(spec: WindowSpec) -> Scaler:
     """The scaler that suits the data.
 
@@ -269,10 +281,21 @@ def choose_scaler(spec: WindowSpec) -> Scaler:
     learned the level of the training span does not. If a state is carried from window to window, values are always
     standardised by the training span, because the same value must mean the same in every window.
     """
+    chosen = suitable_scaler(spec)
+    return chosen.kind(spec, **chosen.arguments)
+
+
+def suitable_scaler(spec: WindowSpec) -> ScalerChoice:
+    """The choice of ``choose_scaler``."""
     if spec.stateful:
-        return StandardScaler(spec)
+        return ScalerChoice(StandardScaler, {}, "a state is kept from window to window")
     if 1 < spec.season < spec.past_steps and spec.season_error < SEASONAL:
-        return WindowScaler(spec, centre="season", scale="seasonal_error")
+        reason = f"the last season forecasts with {spec.season_error:.2f} of the error of the last value"
+        return ScalerChoice(WindowScaler, {"centre": "season", "scale": "seasonal_error"}, reason)
     if spec.mean_error > DRIFTING:
-        return WindowScaler(spec, centre="season", scale="seasonal_error", season=1)
-    return WindowScaler(spec, scale="mean_absolute") if spec.sizes_differ else StandardScaler(spec)
+        reason = f"the level drifts: the mean forecasts with {spec.mean_error:.2f} times the error of the last value"
+        return ScalerChoice(WindowScaler, {"centre": "season", "scale": "seasonal_error", "season": 1}, reason)
+    reason = f"values return to their mean, which forecasts with {spec.mean_error:.2f} of the error of the last value"
+    if spec.sizes_differ:
+        return ScalerChoice(WindowScaler, {"scale": "mean_absolute"}, f"{reason}, and the series differ in size")
+    return ScalerChoice(StandardScaler, {}, reason)
