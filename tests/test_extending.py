@@ -80,13 +80,13 @@ def test_a_run_with_own_classes_is_resumed_and_loaded_with_leave_only(place: Pat
     done = run(place, line.replace("allow=[mypackage] ", ""), *resume)
     assert done.code == 2 and "give allow=[mypackage]" in done.err
     done = run(place, line, *resume)
-    assert done.code == 0 and "Resuming from own/checkpoints/last.ckpt, epoch 1" in done.out
+    assert done.code == 0 and "Resuming from own/checkpoints/last.ckpt, after" in done.out
     path = place / "own/checkpoints/best.ckpt"
     with pytest.raises(InputError, match=r"best.ckpt: model.backbone._target_=mypackage.parts.Smooth: only .*allow=\["):
         load(path)
     monkeypatch.chdir(place)
     model = load(path, allow=["mypackage"])
-    assert type(model.backbone).__name__ == "Smooth" and model.backbone.size == 8
+    assert type(model.model.backbone).__name__ == "Smooth" and model.model.backbone.size == 8
 
 
 def test_python_runs_as_it_stands(place: Path) -> None:
@@ -95,7 +95,7 @@ def test_python_runs_as_it_stands(place: Path) -> None:
     done = python(
         place,
         "-c",
-        code.replace("    horizon=3,\n", f"    horizon=3,\n    {short},\n") + "\nprint(model.backbone.size)",
+        code.replace("    horizon=3,\n", f"    horizon=3,\n    {short},\n") + "\nprint(model.model.backbone.size)",
     )
     assert (done.code, done.err) == (0, "") and done.out.splitlines()[-1] == "8"
 

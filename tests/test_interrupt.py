@@ -141,7 +141,7 @@ def test_the_printed_command_goes_on_with_the_run(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "seqmodels", "train", *settings, 'hydra.run.dir="a=b"']
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=place, env=environment() | {"PYTHONUNBUFFERED": "1"}, **pipes) as process:
-        while (line := process.stdout.readline()) and "epoch 1/9" not in line:
+        while (line := process.stdout.readline()) and not line.split()[:1] == ["1/9"]:
             pass
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
