@@ -214,21 +214,21 @@ class EncodedRows(NamedTuple):
     tensors: SeriesTensors
     denominators: Tensor  # (series, C) of MASE, NaN where the series has none
 
-    def windows(self, start: np.ndarray, stop: np.ndarray, batch_size: int = 1024, stride: int = 1) -> WindowLoader:
-        """Batches of the windows whose targets lie in rows ``start[i]:stop[i]`` of series i, every ``stride`` rows.
+    def index_windows(self, start: np.ndarray, stop: np.ndarray, stride: int = 1) -> SlidingIndex:
+        """Windows whose targets lie in rows ``start[i]:stop[i]`` of series i, every ``stride`` rows.
 
         A past that begins before the first row of its series is padded on the left.
         """
         spec, every = self.tensors.spec, np.ones(len(self.series), bool)
-        steps = spec.past_steps, spec.horizon
-        index = SlidingIndex.from_span(self.series, start, stop, *steps, "across", every, stride)
-        return WindowLoader(self.tensors, index, batch_size)
+        return SlidingIndex.from_span(self.series, start, stop, spec.past_steps, spec.horizon, "across", every, stride)
+
+    def windows(self, start: np.ndarray, stop: np.ndarray, batch_size: int = 1024, stride: int = 1) -> WindowLoader:
+        """Batches of the windows of ``index_windows``."""
+        return WindowLoader(self.tensors, self.index_windows(start, stop, stride), batch_size)
 
     def consecutive(self, start: np.ndarray, stop: np.ndarray, batch_size: int = 1024) -> ConsecutiveLoader:
         """All origins of these windows in blocks that continue one another, each after the whole past of its series."""
-        index = self.windows(start, stop).index
-        assert isinstance(index, SlidingIndex)
-        return ConsecutiveLoader(self.tensors, index, self.series.offsets[:-1], batch_size)
+        return ConsecutiveLoader(self.tensors, self.index_windows(start, stop), self.series.offsets[:-1], batch_size)
 
     def last_windows(self, batch_size: int = 1024) -> Iterator[Window]:
         """Batches of one window for each series, whose horizon begins at ``stop``.

@@ -35,4 +35,6 @@ def require_choice(choices: Collection[str], place: str, **values: str) -> None:
     """Raise InputError for the first value that is not one of ``choices``."""
     for name, value in values.items():
         if value not in choices:
-            raise InputError(f"{place}.{name} is {value!r}; it must be one of {', '.join(choices)}.")
+            raise InputError(
+                f"{place}{'.' if place else ''}{name} is {value!r}; it must be one of {', '.join(choices)}."
+            )

@@ -10,9 +10,12 @@ import torch
 
 import seqmodels as sm
 from datamodules.table import Table
+from seqmodels.inference.adaptive import AdaptiveBands
 from seqmodels.inference.backtest import Evaluation
 from seqmodels.inference.calibration import LEVELS, Calibration
 from seqmodels.inference.forecast import TrainedModel
+from seqmodels.metrics import ForecastErrors
+from seqmodels.window import Output
 from tests import zoo
 from tests.command_line import forked
 from tests.test_encoder import COLUMNS, HORIZON, MADE, PAST, shops
@@ -66,22 +69,40 @@ def assert_close(one: pl.DataFrame, other: pl.DataFrame, tolerance: float = 1e-1
         {"split": ["2021-06-01", "2021-07-01"]},
         {"split": [100, 40, 30]},
         {"split": ["2021-03-01", "2021-06-01", "2021-07-01", "2021-08-01"], "context": "inside"},
-        {"split": [1, 0, 1], "split_by": "series"},
+        {"split": [2, 2, 2], "split_by": "series"},
+        {"split": [2, 2, 2], "split_by": "series", "past_steps": 60},
         {"fold": 1},
+        {"time": None},
     ],
 )
-def test_the_figures_are_those_of_the_test_table_of_training(changes: dict[str, Any], tmp_path: Path) -> None:
+def test_the_windows_are_those_of_the_test_part_of_training(changes: dict[str, Any]) -> None:
     frame = shops(200)
-    given: dict[str, Any] = {**SHORT, **COLUMNS, "past_covariates": [], "split": [0.6, 0.2, 0.2], **changes}
-    if given.get("split_by") == "series":
-        frame = pl.concat([frame, *(frame.with_columns(shop=pl.col("shop") + name) for name in "ab")])
-        given["split"] = [2, 2, 2]
-    run = sm.fit(frame, model="linear", directory=tmp_path / "run", optimizer_steps=5, **given)
-    wanted = run.table.filter(pl.col("stage") == "test")
+    frame = pl.concat([frame, *(frame.with_columns(shop=pl.col("shop") + name) for name in "ab")])
+    if "past_steps" in changes:  # one series has fewer rows, and its windows are padded
+        frame = frame.filter((pl.col("shop") != "southb") | (pl.col("day") >= pl.date(2021, 8, 10)))
+    given = {**COLUMNS, "past_steps": PAST, "horizon": HORIZON, "split": [0.6, 0.2, 0.2], **changes}
+    data = Table(frame, **given)
+    data.setup()
+    torch.manual_seed(0)
+    parts = zoo.SCALERS["standard"], zoo.BACKBONES["gru"], zoo.READOUTS["seq_to_vector"]
+    model = TrainedModel(sm.Forecaster(data.spec, *parts, sm.Point()).eval(), data.encoder())
+    errors = ForecastErrors(data.spec, data.seasonal_errors)
+    with torch.no_grad():
+        for window in data.loaders["test"]:
+            forecast = model.model.head.mean(model(window.inputs).forecast)[:, -1]
+            errors.update(forecast, window.inputs, window.targets)
+    made = own(model, frame)
+    assert made.windows == int(errors.windows) == data.windows["test"]
+    for wanted, found in zip(errors.compute(), made.results["model"], strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=0, equal_nan=True)
+
+
+def test_a_state_is_carried_where_training_did_and_the_figures_are_those_of_training(tmp_path: Path) -> None:
+    given: dict[str, Any] = {**SHORT, "target": "sales", "time": "day", "id": "shop"}
+    run = sm.fit(shops(), directory=tmp_path / "run", model="gru", lanes=2, **given)
     made = run.evaluate()
-    assert made.part == "test" and made.notes == run.run.data.source_series.notes
-    assert made.table["row"].to_list() == wanted["row"].to_list()
-    assert_close(made.table, wanted)
+    assert made.part == "test" and made.carried
+    assert_close(made.table, run.table.filter(pl.col("stage") == "test"))
 
 
 def test_command_line_and_python_agree_with_training_and_write_all_forecasts(run: Any) -> None:
@@ -169,6 +190,105 @@ def test_targets_missing_where_training_had_none_are_filled_for_the_model_and_no
     assert "filled with the value before" in made.notes[-2]
 
 
+STEPS = 70  # more than any bounded backbone reaches
+FINITE = [name for name, net in zoo.STATED.items() if (net.receptive_field or 99) <= STEPS and net.stride == 1]
+
+
+@pytest.mark.parametrize("readout", ["seq_to_seq", "seq_to_vector", "iterated", "encoder_decoder"])
+@pytest.mark.parametrize("backbone", FINITE)
+def test_one_pass_equals_windows(backbone: str, readout: str) -> None:
+    """Where the model reads no farther back than a window, and has a forecast at every step."""
+    frame = pl.concat([walk(300 - 40 * place, place).with_columns(id=pl.lit(name)) for place, name in enumerate("ab")])
+    model = trained(frame, backbone, readout, id="id", past_steps=STEPS, lags=[7], split=[120, 80, 50])
+    made, wanted = own(model, frame), own(model, frame, state="windows", origins=1)
+    every_step = readout == "seq_to_seq" and model.model.backbone.offset == 0
+    assert (made.carried, wanted.carried) == (every_step, False)
+    order = ["id", "origin", "lead"]
+    assert_close(made.frame.sort(order), wanted.frame.sort(order), 1e-5)
+    assert_close(made.table, wanted.table, 1e-5)
+    thinned = own(model, frame, origins=7).frame.sort(order)
+    assert_close(thinned, own(model, frame, origins=7, state="windows").frame.sort(order), 1e-5)
+
+
+def test_a_run_without_a_test_part_says_so() -> None:
+    with pytest.raises(sm.InputError, match="the run has no test part .data.split.; name the rows .* last=2000"):
+        own(trained(walk(), split=[150, 150]), walk())
+
+
+def test_some_models_read_a_series_in_one_pass() -> None:
+    assert {"wavenet", "tcn", "wavenet_gated"} <= set(FINITE) and "gru" not in FINITE
+
+
+def test_a_carried_state_has_seen_the_whole_series() -> None:
+    frame = walk()
+    model = trained(frame)
+    made = own(model, frame, state="carried")
+    assert made.carried and "saw more than past_steps" in made.notes[-1]
+    values = torch.tensor(frame["y"].to_list())[None, :, None]
+    first = (255 - PAST) // PAST * PAST + PAST
+    with torch.no_grad():
+        for origin in (255, 280, 295):
+            inputs = model.spec.zeros()._replace(past_target=values[:, 255 - first : origin])
+            inputs = inputs._replace(past_observed=torch.ones_like(inputs.past_target, dtype=torch.bool))
+            shape = (1, inputs.past_target.shape[1], 0)
+            wanted = model(inputs._replace(past_covariates=torch.zeros(shape), known_covariates=torch.zeros(shape)))
+            found = made.frame.filter(pl.col("origin") == origin)["mean"].to_numpy()
+            assert wanted.forecast is not None
+            np.testing.assert_allclose(found, wanted.forecast[0, -1, :, 0, 0].numpy(), rtol=1e-4, atol=1e-5)
+
+
+def broken(rows: int = 3000) -> pl.DataFrame:
+    """Noise whose deviation grows fivefold for good at two thirds."""
+    noise = np.random.default_rng(3).normal(size=rows)
+    noise[rows * 2 // 3 :] *= 5
+    return pl.DataFrame({"y": noise})
+
+
+def test_adaptive_bands_recover_after_a_break_where_split_bands_do_not() -> None:
+    frame = broken()
+    model = trained(frame, split=[1000, 500, 1500])
+    made = own(model, frame, bands="adaptive")
+    late = made.frame.filter(pl.col("origin") > 2150).with_columns(
+        ok=pl.col("truth").is_between(pl.col("q0.1"), pl.col("q0.9"))
+    )
+    by_lead = late.group_by("lead").agg(pl.col("ok").mean())["ok"].to_numpy()
+    assert len(by_lead) == HORIZON and np.abs(by_lead - 0.8).max() < 0.05, by_lead
+    split = own(model, frame).frame.filter(pl.col("origin") > 2150)
+    assert split["truth"].is_between(split["q0.1"], split["q0.9"]).mean() < 0.5
+    assert made.by_lead["adaptive_coverage_80"].to_numpy() == pytest.approx(0.8, abs=0.05)
+    quantiles = made.frame.select(pl.selectors.starts_with("q")).to_numpy()
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_adaptive_bands_see_no_error_before_it_is_known(stride: int) -> None:
+    """Changing the truth of one row changes only bands of origins from that row on, from the next one it reaches."""
+    frame = walk(400)
+    model = trained(frame, split=[150, 50, 200])
+    model.model.forward = lambda inputs, state=None: Output(torch.zeros(len(inputs.series), 1, HORIZON, 1, 1))
+    changed = frame.with_columns(y=pl.when(pl.int_range(pl.len()) == 299).then(pl.col("y") + 50).otherwise("y"))
+    made, other = (own(model, one, bands="adaptive", origins=stride, state="windows").frame for one in (frame, changed))
+    differs = made.filter((made["q0.9"] != other["q0.9"]) | (made["q0.1"] != other["q0.1"]))
+    assert differs["origin"].min() == next(origin for origin in made["origin"].unique().sort() if origin >= 300)
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 500])
+def test_adaptive_bands_are_the_same_for_any_batches_and_begin_with_the_split_bands(size: int) -> None:
+    errors = torch.randn(500, 4, 2, generator=torch.Generator().manual_seed(0))
+    errors[::13, 1] = torch.nan
+    offsets = torch.linspace(-2, 2, len(LEVELS))[:, None, None].expand(-1, 4, 2)
+    calibration, levels = Calibration(LEVELS, offsets, 99), [0.9, 0.1, 0.5]
+    series = torch.arange(5).repeat_interleave(100)
+    whole = AdaptiveBands(calibration, levels, 1).offsets(series, errors)
+    bands = AdaptiveBands(calibration, levels, 1)
+    parts = [bands.offsets(*both) for both in zip(series.split(size), errors.split(size), strict=True)]
+    assert torch.equal(torch.cat(parts), whole)
+    start = calibration.quantiles(torch.zeros(1, 4, 2), torch.ones(1, 2), levels)
+    torch.testing.assert_close(whole[::100][:, 0], start[0, 0].expand(5, 2, 3))
+    alone = AdaptiveBands(calibration, levels, 1).offsets(torch.zeros(100, dtype=torch.int64), errors[200:300])
+    assert torch.equal(alone, whole[200:300])
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -178,6 +298,7 @@ def test_targets_missing_where_training_had_none_are_filled_for_the_model_and_no
         ({"last": 3}, "last is 3"),
         ({"last": "year"}, "last is year"),
         ({"state": "kept"}, "state is 'kept'"),
+        ({"bands": "none"}, "bands is 'none'; it must be one of split, adaptive"),
         ({"output": "forecasts.csv"}, "must end in .parquet"),
         ({"levels": [0.5, 0.999]}, "between 0.025 and 0.975"),
     ],

@@ -17,8 +17,9 @@ from torch import Tensor
 from datamodules.encoder import EncodedRows, RowEncoder, fill_targets
 from datamodules.series import SeriesSet
 from seqmodels.baselines import Naive, SeasonalNaive
-from seqmodels.errors import InputError
+from seqmodels.errors import InputError, require_choice
 from seqmodels.forecaster import Forecaster
+from seqmodels.inference.adaptive import AdaptiveBands
 from seqmodels.inference.calibration import Calibration
 from seqmodels.metrics import MEASURES, MODEL, NAIVE, SEASONAL_NAIVE, ErrorTable, ForecastErrors, MeanErrors, naive_row
 from seqmodels.report.evaluation import evaluation_tables, plot_evaluation
@@ -38,6 +39,8 @@ BANDS = {
     95: (0.025, 0.975),
 }  # levels of the ends of the bands whose coverage is shown
 ENDS = tuple(level for ends in BANDS.values() for level in ends)
+SPLIT, ADAPTIVE = KINDS = ("split", "adaptive")  # of bands
+MOST_TURNS = 20_000  # of adaptive bands, one after the other, unless they are asked for
 STATES = ("auto", "windows", "carried")
 MOST_PERIODS = 48  # parts of the table over time
 PERIODS = {"1h": 3600, "6h": 21_600, "1d": 86_400, "1w": 604_800, "1mo": 2_629_746, "1q": 7_889_238}  # seconds
@@ -49,7 +52,7 @@ class Forecasts(NamedTuple):
 
     window: Window
     mean: Tensor  # (B, H, C), less ``Inputs.level``
-    quantiles: Tensor | None  # (B, H, C, Q) float64, in the data's own units
+    quantiles: dict[str, Tensor]  # by kind of bands, (B, H, C, Q) in the data's own units; none without calibration
 
 
 @dataclass(frozen=True)
@@ -68,15 +71,26 @@ class Backtest:
     carried: bool
     calibration: Calibration | None
     observed: Tensor | None
+    kinds: tuple[str, ...]  # of bands whose coverage is measured
+    kept: str  # kind of those of the forecasts that are written
 
     def forecasts(self, levels: Sequence[float]) -> Iterator[Forecasts]:
         """Forecasts batch by batch, with quantiles at ``levels`` if there is a calibration."""
+        adaptive = None
+        if self.calibration is not None and ADAPTIVE in self.kinds:
+            adaptive = AdaptiveBands(self.calibration, levels, self.stride)
         for window, mean in self._carried() if self.carried else map(self._apply, self._windows()):
-            quantiles, inputs = None, window.inputs
+            quantiles, inputs = {}, window.inputs
+            measured = self._measured(window)
             if self.calibration is not None:
-                known = mean.double() + inputs.level[:, None]
-                quantiles = self.calibration.quantiles(known, inputs.seasonal_error.double(), levels)
-            yield Forecasts(self._measured(window), mean, quantiles)
+                known, unit = mean.double() + inputs.level[:, None], inputs.seasonal_error.double()
+                quantiles[SPLIT] = self.calibration.quantiles(known, unit, levels)
+                if adaptive is not None:
+                    target, observed = measured.targets
+                    errors = ((target - mean) / unit[:, None]).masked_fill(~observed, torch.nan)
+                    offsets = adaptive.offsets(inputs.series, errors)
+                    quantiles[ADAPTIVE] = known[..., None] + unit[:, None, :, None] * offsets
+            yield Forecasts(measured, mean, quantiles)
 
     def _windows(self) -> Iterator[Window]:
         return iter(self.encoded.windows(self.start, self.stop, stride=self.stride))
@@ -193,7 +207,8 @@ class Totals:
         self.compared = (MODEL, naive_row(self.naive))
         self.groups = [GroupedErrors(grouping, self.compared) for grouping in groupings]
         self.denominators, self.lead = denominators, torch.arange(1, spec.horizon + 1)
-        self.coverage = Coverage((spec.horizon, len(spec.channels)))
+        kinds = backtest.kinds if backtest.calibration is not None else ()
+        self.coverage = {kind: Coverage((spec.horizon, len(spec.channels))) for kind in kinds}
 
     @torch.no_grad()
     def add(self, made: Forecasts) -> None:
@@ -205,9 +220,9 @@ class Totals:
             errors.update(given, inputs, targets)
             if row in self.compared and self.groups:
                 self._group(row, given, window)
-        if quantiles is not None:
-            truth = targets.target.double() + inputs.level[:, None]
-            self.coverage.add(quantiles[..., : len(ENDS)], truth, targets.observed)
+        truth = targets.target.double() + inputs.level[:, None]
+        for kind, coverage in self.coverage.items():
+            coverage.add(quantiles[kind][..., : len(ENDS)], truth, targets.observed)
 
     def _group(self, row: str, given: Tensor, window: Window) -> None:
         (target, observed), unit = window.targets, self.denominators[window.inputs.series][:, None]
@@ -302,13 +317,14 @@ def evaluate(
     last: int | None = None,
     levels: Sequence[float] = (),
     state: str = "auto",
+    bands: str = SPLIT,
     output: Path | None = None,
 ) -> Evaluation:
     """Evaluate a model on series that its encoder has read, see ``seqmodels.TrainedModel.evaluate``.
 
     ``own``: the series are those of training, and their test part is evaluated.
     """
-    backtest, notes = prepare(model, encoder, calibration, series, own, origins, last, state)
+    backtest, notes = prepare(model, encoder, calibration, series, own, origins, last, state, bands)
     totals = Totals(backtest, groupings(backtest))
     made = _watch(totals, backtest.forecasts((*ENDS, *levels)))
     if output is None:
@@ -323,7 +339,7 @@ def evaluate(
         results=results,
         windows=int(totals.errors[MODEL].windows),
         carried=backtest.carried,
-        by_lead=lead_frame(results, totals.coverage if calibration is not None else None),
+        by_lead=lead_frame(results, totals.coverage),
         by_origin=groups["origin"],
         by_series=groups.get("series"),
         by_target=next((groups[unit] for unit in ("hour", "weekday", "month") if unit in groups), None),
@@ -349,9 +365,12 @@ def prepare(
     origins: str | int,
     last: int | None,
     state: str,
+    bands: str,
 ) -> tuple[Backtest, tuple[str, ...]]:
     """What is to be forecast, checked, and notes about it."""
     stride, spec = parse_origins(origins), model.spec
+    require_choice(KINDS, "", bands=bands)
+    require_choice(STATES, "", state=state)
     start, stop, used = choose_targets(encoder, series, own, last)
     begin, end = series.offsets[:-1], series.offsets[1:]
     carried = is_carried(model, state, start, begin)
@@ -365,12 +384,12 @@ def prepare(
         start > begin, start, begin + np.where(stop - begin < spec.past_steps + spec.horizon, 1, spec.past_steps)
     )
     encoded = encoder.encode(series, end, np.minimum(first, end))
-    index = encoded.windows(start, stop, stride=stride).index
+    index = encoded.index_windows(start, stop, stride)
     if not len(index):
-        raise InputError(
-            f"{series.source}: no series has {spec.horizon} rows to forecast after those that training used; name the"
-            " rows to evaluate with last=2000."
-        )
+        why = f"no series has {spec.horizon} rows to forecast after those that training used"
+        if own and last is None:
+            why = "the run has no test part (data.split)"
+        raise InputError(f"{series.source}: {why}; name the rows to evaluate with last=2000.")
     notes = list(encoded.series.notes)
     seen = np.minimum(used, stop) - start
     if (seen > 0).any():
@@ -378,7 +397,14 @@ def prepare(
         notes.append(f"{rows} of the targets belong to the training or validation part of the run.")
     if carried and not spec.stateful and state == "carried":
         notes.append("the state of the model was carried through each series, so that it saw more than past_steps.")
-    return Backtest(model, encoded, start, stop, stride, carried, calibration, observed), tuple(notes)
+    most = int(index.counts.max())
+    turns = len(index) // max(1, min(1024 // most, int((index.counts > 0).sum())))
+    kinds = KINDS if bands == ADAPTIVE or turns <= MOST_TURNS else (SPLIT,)
+    if calibration is not None and ADAPTIVE not in kinds:
+        notes.append(
+            f"the coverage of adaptive bands at {len(index):,} origins takes long: bands=adaptive measures it."
+        )
+    return Backtest(model, encoded, start, stop, stride, carried, calibration, observed, kinds, bands), tuple(notes)
 
 
 def parse_origins(origins: str | int) -> int:
@@ -413,8 +439,6 @@ def is_carried(model: AbstractForecaster, state: str, start: np.ndarray, begin: 
     By default where it gives the same forecasts, or where training carried a state too. Raises InputError where the
     model cannot.
     """
-    if state not in STATES:
-        raise InputError(f"state is {state!r}; it must be one of {', '.join(STATES)}.")
     if state == "windows" or not isinstance(model, Forecaster):
         if state == "carried":
             raise InputError("state=carried needs a model with a state; leave it out.")
@@ -437,15 +461,17 @@ def same_in_one_pass(model: Forecaster) -> bool:
     return reaches and model.origins == Origins(0, 1) and not (model.why_stateless or model.spec.levels)
 
 
-def lead_frame(results: Mapping[str, ErrorTable], coverage: Coverage | None) -> pl.DataFrame:
-    """One row per lead: the measures over all channels, and the coverage of the bands."""
+def lead_frame(results: Mapping[str, ErrorTable], coverage: Mapping[str, Coverage]) -> pl.DataFrame:
+    """One row per lead: the measures over all channels, and the coverage of each kind of bands."""
     means = {row: table.mean(1) for row, table in results.items()}
     counts = results[MODEL].observed.sum(1).numpy()
+    rates = {
+        f"{'' if kind == SPLIT else f'{kind}_'}coverage_{band}": rate
+        for kind, one in coverage.items()
+        for band, rate in zip(BANDS, one.by_lead, strict=True)
+    }
     frame = measures_frame(pl.Series("lead", np.arange(1, len(counts) + 1)), means, counts)
-    if coverage is None:
-        return frame
-    rates = zip(BANDS, coverage.by_lead, strict=True)
-    return frame.with_columns(pl.Series(f"coverage_{band}", rate, nan_to_null=True) for band, rate in rates)
+    return frame.with_columns(pl.Series(name, rate, nan_to_null=True) for name, rate in rates.items())
 
 
 def groupings(backtest: Backtest) -> list[Grouping]:
@@ -518,8 +544,8 @@ def frames(backtest: Backtest, made: Iterable[Forecasts], levels: Sequence[float
             pl.Series("truth", _flat(truth), nan_to_null=True).cast(number),
             pl.Series("mean", _flat(mean.double() + level)).cast(number),
         ]
-        if quantiles is not None:
-            chosen = quantiles[..., len(ENDS) :].unbind(-1)
+        if quantiles:
+            chosen = quantiles[backtest.kept][..., len(ENDS) :].unbind(-1)
             columns += [pl.Series(f"q{at:g}", _flat(one)).cast(number) for at, one in zip(levels, chosen, strict=True)]
         yield pl.DataFrame(columns)
 

@@ -164,6 +164,7 @@ class TrainedModel:
         last: int | None = None,
         levels: Sequence[float] = LEVELS,
         state: str = "auto",
+        bands: str = "split",
         output: str | PathLike[str] | None = None,
     ) -> Evaluation:
         """Like ``evaluate``, of series that are read already; ``own``: those of training, whose test part is meant.
@@ -171,13 +172,16 @@ class TrainedModel:
         ``origins``: "all", or a number of steps from one to the next. ``last``: instead, the last rows of each series.
         ``levels``: quantiles of ``frame``. ``state``: "windows" reads past_steps for each origin; "carried" goes once
         through each series, with all of its past; "auto" does so where the forecasts are the same, or training did.
+        ``bands``: whose quantiles these are, "split" conformal bands, or "adaptive" ones that learn from the errors
+        known at each origin.
         ``output``: a Parquet file for all forecasts, written batch by batch.
         """
         file = None if output is None else Path(output).expanduser()
         if file is not None and file.suffix != ".parquet":
             raise InputError(f"output={output} must end in .parquet.")
-        settings: dict[str, Any] = {"origins": origins, "last": last, "levels": levels, "state": state, "output": file}
-        return evaluate(self.model, self._encoder, self.calibration, series, name=self.name, own=own, **settings)
+        settings: dict[str, Any] = {"origins": origins, "last": last, "levels": levels, "output": file}
+        settings |= {"state": state, "bands": bands, "name": self.name, "own": own}
+        return evaluate(self.model, self._encoder, self.calibration, series, **settings)
 
     @property
     def name(self) -> str:

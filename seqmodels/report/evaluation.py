@@ -60,7 +60,10 @@ class Evaluated(Protocol):
 def evaluation_tables(one: Evaluated) -> RenderableType:
     """The result table, then the errors by lead, by series, by hour or weekday of the target, and over time."""
     overall = result_table({one.part: one.results}, {one.part: one.windows}, one.name, one.channels)
-    parts = [overall, _table("by lead", spread(one.by_lead, SHOWN_LEADS))]
+    leads, bands = spread(one.by_lead, SHOWN_LEADS), coverage_columns(one)
+    parts = [overall, _table("by lead", leads.drop(bands))]
+    if bands:
+        parts.append(_table("% in bands, by lead", leads.select("lead", *bands)))
     if one.by_series is not None:
         order = one.by_series.sort("mase" if one.by_series["mase"].is_finite().all() else "mae", descending=True)
         best = min(SHOWN_SERIES, len(order) - SHOWN_SERIES)
@@ -72,6 +75,11 @@ def evaluation_tables(one: Evaluated) -> RenderableType:
     return Group(*parts)
 
 
+def coverage_columns(one: Evaluated) -> list[str]:
+    """Columns with the coverage of bands."""
+    return [column for column in one.by_lead.columns if "coverage_" in column]
+
+
 def spread(frame: pl.DataFrame, most: int) -> pl.DataFrame:
     """At most ``most`` rows, the first, the last and some evenly between them."""
     return frame[np.unique(np.linspace(0, len(frame) - 1, min(most, len(frame))).round().astype(int)).tolist()]
@@ -80,8 +88,7 @@ def spread(frame: pl.DataFrame, most: int) -> pl.DataFrame:
 def _table(title: str, frame: pl.DataFrame) -> Table:
     table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="bold")
     table.add_column(f" {title}", no_wrap=True, overflow="ellipsis", min_width=18)
-    covered = any(column.startswith("coverage_") for column in frame.columns)
-    frame = frame.drop("mse", "values" if covered else "rmse")  # else wider than a terminal
+    frame = frame.drop("mse", strict=False)  # else wider than a terminal
     for column in frame.columns[1:]:
         table.add_column(heading(column), justify="right", no_wrap=True)
     for label, *cells in frame.iter_rows():
@@ -90,25 +97,25 @@ def _table(title: str, frame: pl.DataFrame) -> Table:
 
 
 def heading(column: str) -> str:
-    """Heading of a column of measures: "mase" -> "MASE", "coverage_80" -> "in 80 %", "naive_mae" -> "naive MAE"."""
+    """Heading of a column of measures: "mase" -> "MASE", "coverage_80" -> "split 80", "naive_mae" -> "naive MAE"."""
     if column in MEASURES:
         return MEASURES[column].heading
     if column.startswith("coverage_"):
-        return f"in {column.rpartition('_')[2]} %"
-    return column.replace("_mae", " MAE").replace("_", " ")
+        column = f"split_{column}"
+    return column.replace("_mae", " MAE").replace("_coverage", "").replace("_", " ")
 
 
 def _cell(column: str, value: float | None) -> str:
     if value is None:
         return "-"
-    if column.startswith("coverage_"):
+    if "coverage_" in column:
         return f"{100 * value:.1f}"
     return f"{value:,}" if column == "values" else format_number(value)
 
 
 def plot_evaluation(one: Evaluated) -> Figure:
     """Mean absolute error by lead and over time, beside the naive forecast, and the coverage of the bands by lead."""
-    bands = [column for column in one.by_lead.columns if column.startswith("coverage_")]
+    bands = coverage_columns(one)
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DOTS_PER_INCH)
     grid = figure.add_gridspec(2, 2, left=0.07, right=0.985, bottom=0.08, top=0.87, wspace=0.16, hspace=0.36)
     lead, time = figure.add_subplot(grid[0, 0 if bands else slice(None)]), figure.add_subplot(grid[1, :])
@@ -140,7 +147,10 @@ def _plot_coverage(axes: Axes, frame: pl.DataFrame, bands: list[str]) -> None:
         nominal = float(column.rpartition("_")[2])
         axes.axhline(nominal, color=colour, linewidth=1, linestyle=":")
         style = "--" if "adaptive" in column else "-"
-        axes.plot(frame["lead"], 100 * frame[column], color=colour, linewidth=1.8, linestyle=style)
+        axes.plot(
+            frame["lead"], 100 * frame[column], color=colour, linewidth=1.8, linestyle=style, label=heading(column)
+        )
     axes.set_ylim(0, 102)
     axes.set_title("coverage of the bands by lead, %", fontsize=FONT_SIZE, loc="left")
+    axes.legend(ncols=2, fontsize=FONT_SIZE - 2, frameon=False, loc="lower right")
     style_axes(axes)

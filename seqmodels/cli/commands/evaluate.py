@@ -22,6 +22,7 @@ def evaluate(config: DictConfig, job: Job) -> None:
         last=config.last,
         levels=to_plain(config.levels),
         state=config.state,
+        bands=config.bands,
         output=config.output,
     )
     for note in made.notes:
