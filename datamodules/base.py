@@ -35,6 +35,7 @@ from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader
 from datamodules.windows.samplers import Sampler, TruncatedSampler, WeightedSampler, build_sampler, check_sampling
 from datamodules.windows.spec import (
     SeasonalErrors,
+    find_nonnegative,
     measure_naive_errors,
     measure_seasonal_errors,
     measure_spec,
@@ -305,6 +306,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             missing=series.missing > 0 or any(index.unpadded < len(index) for index in self.indexes.values()),
             stateful=self.lanes is not None,
             levels=series.values.dtype == np.float64,
+            nonnegative=find_nonnegative(series, merge_ranges(train.start, train.stop)),
         )
         naive = measure_naive_errors(series, train, spec)
         spec = spec._replace(season_error=naive.season, mean_error=naive.mean)

@@ -5,12 +5,13 @@ from inspect import signature
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from seqmodels.backbones.base import Backbone, detach, initial_state, reset_where
 from seqmodels.errors import InputError
 from seqmodels.features import FeatureEncoder
 from seqmodels.heads.base import Head
+from seqmodels.heads.point import Point
 from seqmodels.initialisation import initialise
 from seqmodels.naive import observed_by
 from seqmodels.readouts.base import EncodedWindow, Readout
@@ -30,7 +31,9 @@ class Forecaster(AbstractForecaster):
     ``backbone(features=, past_steps=)``, also with ``season=`` if it takes one, ``readout(spec=, size=, parameters=,
     state=)`` with an example of the backbone's state for one window (None if it sees the future); the head has no
     sizes.
-    ``initialisation``: see ``seqmodels.initialisation``. The loss is taken in the scaler's units.
+    ``initialisation``: see ``seqmodels.initialisation``. The loss is taken in the scaler's units. ``nonnegative``: True
+    if forecasts are cut off at 0 where they leave the model for the user; "auto": in the channels without a negative
+    value in the training rows.
 
     Windows may be longer or shorter than those of ``spec``, as far as the backbone reaches.
 
@@ -47,8 +50,12 @@ class Forecaster(AbstractForecaster):
         readout: Callable[..., Readout],
         head: Head,
         initialisation: str = "glorot",
+        nonnegative: bool | str = "auto",
     ):
         super().__init__()
+        if nonnegative not in (True, False, "auto"):
+            raise InputError(f"model.nonnegative is {nonnegative!r}; it must be auto, true or false.")
+        self.cut_off = spec.nonnegative if nonnegative == "auto" else (bool(nonnegative),) * len(spec.channels)
         self.spec = spec
         self.scaler = scaler(spec=spec)
         known = {"season": spec.season} if "season" in signature(backbone).parameters else {}
@@ -72,6 +79,10 @@ class Forecaster(AbstractForecaster):
         self.register_buffer("target_deviation", deviation, persistent=False)
         initialise(self.backbone, initialisation)
         initialise(self.readout, initialisation)
+
+    @property
+    def nonnegative(self) -> tuple[bool, ...]:
+        return self.cut_off
 
     def forward(self, inputs: Inputs, state: Any = None) -> Output:
         """Forecasts from ``self.origins``, and the state after the last past step.
@@ -153,6 +164,33 @@ class Forecaster(AbstractForecaster):
         )
         return self(inputs, state)
 
+    def draw(self, inputs: Inputs, generator: Generator | None = None) -> Tensor:
+        """One possible future of each window, (B, H, C), in the data's own units.
+
+        See ``seqmodels.inference.prediction.sample_paths``.
+        """
+        drawn: list[Tensor] = []
+        fed_back: list[Tensor] = []
+
+        def read(parameters: Tensor) -> Tensor:
+            drawn.append(self.head.sample(parameters, 1, generator)[0])
+            return drawn[-1]
+
+        def value(outputs: Tensor, values: Sequence[Tensor]) -> Tensor:
+            fed_back.append(self._feed_back(outputs, values, feeding, read))
+            return fed_back[-1]
+
+        inputs, scaling = self._scale(inputs, None)
+        feeding = scaling.for_feedback() if self.readout.recursive else scaling
+        outputs = self.readout.forecast(self._encode(inputs, scaling)._replace(value=value))
+        if not fed_back:
+            return self.head.sample(self._raw(outputs, feeding), 1, generator)[0, :, -1]
+        if len(fed_back) < outputs.shape[2]:  # the last lead has none to be fed to
+            value(outputs[:, :, -1:], tuple(fed_back))
+        if self.head.in_data_units:
+            return torch.cat(drawn, dim=2)[:, -1]
+        return feeding.inverse_transform(torch.stack(fed_back, dim=1)[:, None, ..., None], Point())[:, -1, ..., 0]
+
     def _given(self, name: str, values: Tensor | None, like: Tensor) -> Tensor:
         """Columns handed to ``step``, of width 0 where the spec has none."""
         columns = getattr(self.spec, "statics" if name == "static" else name)
@@ -180,11 +218,8 @@ class Forecaster(AbstractForecaster):
             return self.supervised
         return Origins(inputs.past_target.shape[1] - 1, self.supervised.stride)
 
-    def _encode(self, inputs: Inputs, scaling: Scaling, state: Any = None, read: Read | None = None) -> EncodedWindow:
-        """Everything that the readout may see; the backbone reads the past once.
-
-        ``read``: parameters -> values that are fed back; None: the mean of the head.
-        """
+    def _encode(self, inputs: Inputs, scaling: Scaling, state: Any = None) -> EncodedWindow:
+        """Everything that the readout may see; the backbone reads the past once."""
         scaled, known = scaling.transform(inputs.past_target), self.describe.encode_known(inputs)
         features, after = self._read(self.describe(inputs, scaled, known), inputs.reset, state)
         first = (self.supervised.first - self.available.first) // self.available.stride
@@ -203,7 +238,7 @@ class Forecaster(AbstractForecaster):
             origins=self._supervised_in(inputs),
             stepper=lambda: self._stepper(inputs, known),
             feedback=feeding.feedback,
-            value=lambda outputs, values: self._feed_back(outputs, values, feeding, read or self.head.mean),
+            value=lambda outputs, values: self._feed_back(outputs, values, feeding, self.head.mean),
             progress=self.progress,
         )
 
@@ -309,6 +344,11 @@ def refuse_what_does_not_fit(
     spec: WindowSpec, scaler: Scaler, backbone: Backbone, readout: Readout, head: Head
 ) -> None:
     """Raise InputError for two parts that do not fit together."""
+    negative = [name for name, least in zip(spec.channels, spec.nonnegative, strict=False) if not least]
+    if head.in_data_units and negative:
+        raise InputError(
+            f"model.head counts, and {negative[0]} holds negative values in the training rows; use another model/head."
+        )
     if head.in_data_units and spec.levels:
         raise InputError(
             "model.head counts, and the counts of these data are too large for float32; use another model/head."

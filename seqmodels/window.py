@@ -82,6 +82,7 @@ class WindowSpec(NamedTuple):
     levels: bool = False
     season_error: float = 0.0
     mean_error: float = 0.0
+    nonnegative: tuple[bool, ...] = ()  # True for channels without a negative value in the training rows
     categories: tuple[Category, ...] = ()  # those of the covariates and statics that are no numbers
     target_statistics: Statistics = Statistics((0.0,), (1.0,))
     past_statistics: Statistics = Statistics()
@@ -231,6 +232,11 @@ class AbstractForecaster(nn.Module, ABC):
     head: Any  # a ``seqmodels.heads.base.Head``: ``model.head.mean(output.forecast)`` gives (B, S, H, C)
     progress: float = 0.0  # share of the training that is done, set before each step
     origins: Origins  # the past steps that carry a forecast; the last one is always the last past step
+
+    @property
+    def nonnegative(self) -> tuple[bool, ...]:
+        """True for each channel whose forecasts are at least 0 where they leave the model; empty: none."""
+        return self.spec.nonnegative
 
     @abstractmethod
     def forward(self, inputs: Inputs, state: Any = None) -> Output:

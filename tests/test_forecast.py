@@ -143,7 +143,8 @@ def errors_in_batches(errors: torch.Tensor, sizes: list[int]) -> ErrorSample:
         inputs = zoo.SPEC.zeros(len(part))._replace(seasonal_error=unit)
         observed = ~part.isnan()
         targets = Targets((2 * part).nan_to_num(), observed)
-        sample.add(torch.zeros_like(part), Window(inputs, targets, torch.zeros(len(part), dtype=torch.int64)))
+        window = Window(inputs, targets, torch.zeros(len(part), dtype=torch.int64))
+        sample.add(torch.zeros_like(part), unit[:, None], window)
     return sample
 
 
@@ -158,7 +159,7 @@ def test_bands_are_the_conformal_quantiles_of_the_errors() -> None:
         own = own[~own.isnan()].sort().values
         assert calibration.offsets[level, lead, channel] == own[int(np.ceil((len(own) + 1) * 0.9)) - 1]
     again = Calibration.from_dict(calibration.to_dict())
-    quantiles = again.quantiles(torch.ones(4, 3, 2), torch.full((4, 2), 3.0), [0.1, 0.5, 0.9])
+    quantiles = again.quantiles(torch.ones(4, 3, 2), torch.full((4, 1, 2), 3.0), [0.1, 0.5, 0.9])
     torch.testing.assert_close(quantiles[1, ..., 2], 1 + 3 * calibration.offsets[level])
     assert bool((quantiles.diff(dim=-1) >= 0).all())
     assert errors_in_batches(errors[: FEWEST_ERRORS - 1], [FEWEST_ERRORS - 1]).calibrate() is None
@@ -171,6 +172,6 @@ def test_coverage_is_that_of_the_level_for_exchangeable_errors() -> None:
         errors = torch.randn(61, 1, 1).exp()
         calibration = errors_in_batches(errors[:60], [60]).calibrate()
         assert calibration is not None
-        low, high = calibration.quantiles(torch.zeros(1, 1, 1), torch.ones(1, 1), [0.1, 0.9]).flatten().tolist()
+        low, high = calibration.quantiles(torch.zeros(1, 1, 1), torch.ones(1, 1, 1), [0.1, 0.9]).flatten().tolist()
         covered.append(low <= float(errors[60]) <= high)
     assert 0.72 <= np.mean(covered) <= 0.9

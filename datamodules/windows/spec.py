@@ -159,6 +159,12 @@ def mean_size(series: SeriesSet, start: np.ndarray, stop: np.ndarray) -> np.ndar
     return means
 
 
+def find_nonnegative(series: SeriesSet, rows: list[slice]) -> tuple[bool, ...]:
+    """True for each channel without a negative value in these rows; what was not observed is 0."""
+    least = [series.values[span].min(axis=0) for span in rows if span.stop > span.start]
+    return tuple((np.min(least, axis=0) >= 0).tolist()) if least else ()
+
+
 def sizes_differ(errors: Tensor) -> bool:
     """True if seasonal errors (series, C) of a channel differ more than tenfold between the 5 and 95 % quantiles."""
     low, high = np.quantile(errors.numpy(), (0.05, 0.95), axis=0)

@@ -66,6 +66,11 @@ class Head(nn.Module, ABC):
     def sample(self, parameters: Tensor, count: int, generator: Generator | None = None) -> Tensor:
         """Independent draws for each value: (..., P) -> (count, ...)."""
 
+    def spread(self, parameters: Tensor) -> Tensor:
+        """Size of the uncertainty: (..., P) -> (...); by default half the distance of the 16 and 84 % quantiles."""
+        low, high = self.quantiles(parameters, [0.16, 0.84]).unbind(-1)
+        return (high - low) / 2
+
     def crps(self, parameters: Tensor, target: Tensor) -> Tensor:
         """Continuous ranked probability score: (..., P), (...) -> (...); by default from the 99 percentiles.
 

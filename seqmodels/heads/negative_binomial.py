@@ -43,6 +43,11 @@ class NegativeBinomial(Head):
         level = torch.tensor(list(levels), dtype=torch.float64)
         return negative_binomial_quantile(level, mean, dispersion).to(parameters)
 
+    def spread(self, parameters: Tensor) -> Tensor:
+        """Standard deviation, which is never 0."""
+        mean, dispersion = parameters.unbind(-1)
+        return (mean + dispersion * mean.square()).sqrt()
+
     def sample(self, parameters: Tensor, count: int, generator: Generator | None = None) -> Tensor:
         mean, dispersion = parameters.expand(count, *parameters.shape).unbind(-1)
         rate = torch._standard_gamma(1 / dispersion, generator=generator) * dispersion * mean

@@ -34,14 +34,14 @@ class Memory(NamedTuple):
 
 
 class AdaptiveBands:
-    """Quantiles of the next errors in units of the seasonal error, from those known at each origin.
+    """Quantiles of the next errors, in the units of the ``calibration``, from those known at each origin.
 
     They begin with the ``calibration``, of which quantiles stand for errors. ``stride``: steps between origins.
     """
 
     def __init__(self, calibration: Calibration, levels: Sequence[float], stride: int):
         horizon, channels = calibration.offsets.shape[1:]
-        nothing, unit = torch.zeros(1, horizon, channels), torch.ones(1, channels)
+        nothing, unit = torch.zeros(1, horizon, channels), torch.ones(1, 1, channels)
         spread = [(TURN * place % KEPT + 1) / (KEPT + 1) for place in range(KEPT)]
         self.wanted, self.places = torch.tensor(list(levels)).unique(return_inverse=True)
         self.leads = torch.arange(horizon)

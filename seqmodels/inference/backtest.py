@@ -20,7 +20,8 @@ from seqmodels.baselines import Naive, SeasonalNaive
 from seqmodels.errors import InputError, require_choice
 from seqmodels.forecaster import Forecaster
 from seqmodels.inference.adaptive import AdaptiveBands
-from seqmodels.inference.calibration import Calibration
+from seqmodels.inference.calibration import Calibration, centre_and_unit
+from seqmodels.inference.prediction import clip_quantiles, predict
 from seqmodels.metrics import MEASURES, MODEL, NAIVE, SEASONAL_NAIVE, ErrorTable, ForecastErrors, MeanErrors, naive_row
 from seqmodels.report.evaluation import evaluation_tables, plot_evaluation
 from seqmodels.report.future import row_times
@@ -75,21 +76,21 @@ class Backtest:
     kept: str  # kind of those of the forecasts that are written
 
     def forecasts(self, levels: Sequence[float]) -> Iterator[Forecasts]:
-        """Forecasts batch by batch, with quantiles at ``levels`` if there is a calibration."""
+        """Forecasts batch by batch, with quantiles at ``levels`` if they are known."""
         adaptive = None
         if self.calibration is not None and ADAPTIVE in self.kinds:
             adaptive = AdaptiveBands(self.calibration, levels, self.stride)
-        for window, mean in self._carried() if self.carried else map(self._apply, self._windows()):
-            quantiles, inputs = {}, window.inputs
-            measured = self._measured(window)
-            if self.calibration is not None:
-                known, unit = mean.double() + inputs.level[:, None], inputs.seasonal_error.double()
-                quantiles[SPLIT] = self.calibration.quantiles(known, unit, levels)
-                if adaptive is not None:
-                    target, observed = measured.targets
-                    errors = ((target - mean) / unit[:, None]).masked_fill(~observed, torch.nan)
-                    offsets = adaptive.offsets(inputs.series, errors)
-                    quantiles[ADAPTIVE] = known[..., None] + unit[:, None, :, None] * offsets
+        for window, forecast in self._carried() if self.carried else map(self._apply, self._windows()):
+            measured, inputs = self._measured(window), window.inputs
+            mean, split = predict(self.model, forecast, inputs, self.calibration, levels)
+            quantiles = {} if split is None else {SPLIT: split}
+            if adaptive is not None:
+                target, observed = measured.targets
+                centre, unit = (one.double() for one in centre_and_unit(self.model.head, forecast, inputs))
+                errors = ((target - centre) / unit).masked_fill(~observed, torch.nan)
+                offsets = adaptive.offsets(inputs.series, errors)
+                known = centre + inputs.level[:, None]
+                quantiles[ADAPTIVE] = clip_quantiles(self.model, known[..., None] + unit[..., None] * offsets)
             yield Forecasts(measured, mean, quantiles)
 
     def _windows(self) -> Iterator[Window]:
@@ -100,7 +101,7 @@ class Backtest:
         inputs = window.inputs
         if not self.model.spec.missing:  # the model knows no mask, and what is missing is filled
             inputs = inputs._replace(past_observed=torch.ones_like(inputs.past_observed))
-        return window, self.model.head.mean(self.model(inputs).forecast)[:, -1]
+        return window, self.model(inputs).forecast[:, -1]
 
     def _carried(self) -> Iterator[tuple[Window, Tensor]]:
         assert isinstance(self.model, Forecaster)
@@ -108,15 +109,16 @@ class Backtest:
         first = loader.index.first + self.model.spec.past_steps - 1
         state = CarriedState(self.model)
         for block in loader:
-            window, mean = self._continue(state, block)
+            window, forecast = self._continue(state, block)
             kept = (window.origin - first[window.inputs.series]) % self.stride == 0
             if kept.any():
-                yield (window, mean) if self.stride == 1 else (choose(window, kept), mean[kept])
+                yield (window, forecast) if self.stride == 1 else (choose(window, kept), forecast[kept])
 
     @torch.no_grad()
     def _continue(self, state: CarriedState, block: ConsecutiveWindows) -> tuple[Window, Tensor]:
-        mean = self.model.head.mean(state.evaluate(block).forecast)[:, -1]
-        return as_windows(block, self.model.spec.past_steps), mean
+        forecast = state.evaluate(block).forecast
+        assert forecast is not None
+        return as_windows(block, self.model.spec.past_steps), forecast[:, -1]
 
     def _measured(self, window: Window) -> Window:
         if self.observed is None:
@@ -207,7 +209,7 @@ class Totals:
         self.compared = (MODEL, naive_row(self.naive))
         self.groups = [GroupedErrors(grouping, self.compared) for grouping in groupings]
         self.denominators, self.lead = denominators, torch.arange(1, spec.horizon + 1)
-        kinds = backtest.kinds if backtest.calibration is not None else ()
+        kinds = backtest.kinds if backtest.calibration is not None else (SPLIT,) * backtest.model.head.distribution
         self.coverage = {kind: Coverage((spec.horizon, len(spec.channels))) for kind in kinds}
 
     @torch.no_grad()

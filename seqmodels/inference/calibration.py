@@ -13,15 +13,28 @@ import torch
 from torch import Tensor
 
 from seqmodels.errors import InputError
-from seqmodels.window import Window
+from seqmodels.window import Inputs, Window
 
 LEVELS = tuple(step / 40 for step in range(1, 40))  # 0.025, 0.05 ... 0.975
 FEWEST_ERRORS = 20  # fewer say too little of a tail
+SMALLEST_UNIT = 0.01  # in seasonal errors, of a distribution so narrow that it would blow up all errors
 MOST_VALUES = 2**24  # errors kept for the quantiles; of more windows, evenly spread ones are taken
 
 
+def centre_and_unit(head: Any, forecast: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    """What errors of a forecast (B, H, C, P) are measured from, (B, H, C), and in which unit, (B, H or 1, C).
+
+    Of a distribution, the median and its own spread, so that bands are wide where the model is not sure; of a point
+    forecast, the forecast and the seasonal error of the series.
+    """
+    error = inputs.seasonal_error[:, None]
+    if not head.distribution:
+        return head.mean(forecast), error
+    return head.quantiles(forecast, [0.5])[..., 0], torch.maximum(head.spread(forecast), SMALLEST_UNIT * error)
+
+
 class Calibration(NamedTuple):
-    """Quantiles of the validation errors by lead and channel, in units of the seasonal error of each series."""
+    """Quantiles of the validation errors by lead and channel, in the units of ``centre_and_unit``."""
 
     levels: tuple[float, ...]
     offsets: Tensor  # (levels, H, C) float32
@@ -36,12 +49,12 @@ class Calibration(NamedTuple):
         """Inverse of ``to_dict``."""
         return cls(tuple(plain["levels"]), plain["offsets"], plain["windows"])
 
-    def quantiles(self, mean: Tensor, unit: Tensor, levels: Sequence[float]) -> Tensor:
-        """Quantile forecasts (B, H, C, Q) around ``mean`` (B, H, C); ``unit`` (B, C) is the seasonal error.
+    def quantiles(self, centre: Tensor, unit: Tensor, levels: Sequence[float]) -> Tensor:
+        """Quantile forecasts (B, H, C, Q) around ``centre`` (B, H, C), in ``unit`` (B, H or 1, C).
 
         Raises InputError for a level outside the calibrated range.
         """
-        return mean[..., None] + unit[:, None, :, None] * self._at(levels).to(mean).permute(1, 2, 0)
+        return centre[..., None] + unit[..., None] * self._at(levels).to(centre).permute(1, 2, 0)
 
     def _at(self, levels: Sequence[float]) -> Tensor:
         """Offsets of these levels, linear between the calibrated ones, (Q, H, C)."""
@@ -65,12 +78,12 @@ class ErrorSample:
         self.every = max(1, math.ceil(windows * horizon * channels / MOST_VALUES))
         self.seen, self.errors = 0, [torch.empty(0, horizon, channels)]
 
-    def add(self, forecast: Tensor, window: Window) -> None:
-        """Add the forecasts (B, H, C) from the last origin of a batch, in the data's own units."""
-        first, self.seen = -self.seen % self.every, self.seen + len(forecast)
+    def add(self, centre: Tensor, unit: Tensor, window: Window) -> None:
+        """Add the forecasts from the last origin of a batch, see ``centre_and_unit``."""
+        first, self.seen = -self.seen % self.every, self.seen + len(centre)
         kept = slice(first, None, self.every)
-        inputs, (target, observed) = window.inputs, window.targets
-        errors = (target[kept] - forecast[kept]) / inputs.seasonal_error[kept, None]
+        target, observed = window.targets
+        errors = (target[kept] - centre[kept]) / unit[kept]
         self.errors.append(errors.masked_fill(~observed[kept], math.nan).float().cpu())
 
     def calibrate(self) -> Calibration | None:

@@ -20,6 +20,7 @@ from seqmodels import checkpoint
 from seqmodels.errors import InputError
 from seqmodels.inference.backtest import Evaluation, evaluate
 from seqmodels.inference.calibration import Calibration
+from seqmodels.inference.prediction import predict
 from seqmodels.metrics import MODEL
 from seqmodels.report.future import future_table, plot_future, row_times
 from seqmodels.report.output import to_text, write_file
@@ -216,6 +217,11 @@ class TrainedModel:
         if len(blocks) > 1:
             notes = (*notes, f"steps beyond {self.spec.horizon} are forecast from forecasts, and have no bands.")
             blocks[1:] = [(mean, np.full_like(quantiles, np.nan)) for mean, quantiles in blocks[1:]]
+        if self.calibration is None and self.model.head.distribution:
+            notes = (
+                *notes,
+                "the bands are those of the head: too few validation windows to calibrate them.",
+            )
         mean, quantiles = (np.concatenate(parts, axis=1)[:, :steps] for parts in zip(*blocks, strict=True))
         return Forecast(extended, stop, mean, quantiles, tuple(levels), notes)
 
@@ -227,11 +233,11 @@ class TrainedModel:
         quantiles = torch.full((*mean.shape, len(levels)), torch.nan, dtype=torch.float64)
         for window in encoded.last_windows():
             places, inputs = window.inputs.series, window.inputs
-            forecast = self.model.head.mean(self.model(inputs).forecast)[:, -1].double() + inputs.level[:, None]
+            given, bands = predict(self.model, self.model(inputs).forecast[:, -1], inputs, self.calibration, levels)
+            mean[places] = forecast = given.double() + inputs.level[:, None]
             _check_finite(forecast, encoded.series, places)
-            if self.calibration is not None:
-                quantiles[places] = self.calibration.quantiles(forecast, inputs.seasonal_error.double(), levels)
-            mean[places] = forecast
+            if bands is not None:
+                quantiles[places] = bands
         return mean.numpy(), quantiles.numpy()
 
 

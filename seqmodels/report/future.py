@@ -134,7 +134,7 @@ def future_table(forecast: FutureForecast) -> RenderableType:
     total = pluralise(count * channels, "series" if channels == 1 else "curve", "series" if channels == 1 else "")
     parts = [f" {total}, {pluralise(horizon, 'step')} each" if count * channels > 1 else ""]
     if levels:
-        parts.append(" Bands: split conformal prediction from the validation windows.")
+        parts.append(" Bands: quantiles that the validation windows calibrated, unless a note says otherwise.")
     return Group(table, *(Text(part, style="dim") for part in parts if part))
 
 

@@ -140,6 +140,10 @@ def summarise_model(model: AbstractForecaster, past_steps: int, name: str) -> Re
     if hasattr(model, "scaler"):
         lines.add_row("scaler", Text(str(model.scaler)))
         lines.add_row("loss", Text(name_loss(model)))
+    if any(model.nonnegative):
+        named = [channel for channel, cut in zip(model.spec.channels, model.nonnegative, strict=True) if cut]
+        of = "" if all(model.nonnegative) else f" of {join_names(named)}"
+        lines.add_row("range", Text(f"forecasts{of} of new rows are at least 0 (model.nonnegative)"))
     backbone = getattr(model, "backbone", None)
     field = getattr(backbone, "receptive_field", None)
     if backbone is not None:

@@ -14,7 +14,7 @@ from seqmodels.baselines import Naive, SeasonalNaive
 from seqmodels.checkpoint import KEY, describe
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
-from seqmodels.inference.calibration import ErrorSample
+from seqmodels.inference.calibration import ErrorSample, centre_and_unit
 from seqmodels.metrics import MODEL, NAIVE, SEASONAL_NAIVE, ErrorTable, ForecastErrors
 from seqmodels.report.output import join_names, warn_once
 from seqmodels.training.stateful import CarriedState, as_windows
@@ -293,10 +293,11 @@ class ForecastModule(pl.LightningModule):
         """Count the forecasts of the last origin, and the naive ones on exactly the same windows."""
         for name, model in self.rows.items():
             forecast = (output if name == MODEL else model(window.inputs)).forecast
+            assert forecast is not None
             given = model.head.mean(forecast)[:, -1]
             self.errors[name].to(given.device).update(given, window.inputs, window.targets)
             if name == MODEL and self.sample is not None:
-                self.sample.add(given, window)
+                self.sample.add(*centre_and_unit(model.head, forecast[:, -1], window.inputs), window)
 
     def _describe_not_finite(self, row: str, channels: list[str], stage: str) -> str:
         """Error message for forecasts of a row that are NaN or infinite."""
