@@ -204,11 +204,11 @@ def test_scalers_that_cannot_bring_a_distribution_back_are_refused_with_the_way_
             build(scaler=scaler, head=head)
     build(scaler=partial(DifferenceScaler, lag=3), head=StudentT())
     build(scaler=partial(WindowScaler, asinh=True), head=Quantile())
-    for spec, words in (({"nonnegative": (True, False)}, "b holds negative values in the training rows; use another"),):
-        with pytest.raises(InputError, match=words):
-            Forecaster(zoo.SPEC._replace(**spec), StandardScaler, zoo.BACKBONES["rnn"], zoo.direct.SeqToSeq, HEADS[-1])
+    build = partial(Forecaster, backbone=zoo.BACKBONES["rnn"], readout=zoo.direct.SeqToSeq, head=NegativeBinomial())
+    with pytest.raises(InputError, match="b holds negative values in the training rows; use another model/head"):
+        build(zoo.SPEC._replace(nonnegative=(True, False)), scaler=StandardScaler)
     with pytest.raises(InputError, match="too large for float32; use another model/head"):
-        Forecaster(zoo.SPEC._replace(levels=True), StandardScaler, zoo.BACKBONES["rnn"], zoo.direct.SeqToSeq, HEADS[-1])
+        build(zoo.SPEC._replace(levels=True), scaler=StandardScaler)
 
 
 @pytest.mark.parametrize(

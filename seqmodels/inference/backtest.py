@@ -406,7 +406,8 @@ def prepare(
         notes.append(
             f"the coverage of adaptive bands at {len(index):,} origins takes long: bands=adaptive measures it."
         )
-    return Backtest(model, encoded, start, stop, stride, carried, calibration, observed, kinds, bands), tuple(notes)
+    kept = SPLIT if calibration is None else bands
+    return Backtest(model, encoded, start, stop, stride, carried, calibration, observed, kinds, kept), tuple(notes)
 
 
 def parse_origins(origins: str | int) -> int:
