@@ -569,7 +569,7 @@ def write_parquet(path: Path, made: Iterator[pl.DataFrame]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        register_io_source(source, schema=first.schema).sink_parquet(temporary)
+        register_io_source(source, schema=first.schema).sink_parquet(temporary, compression="snappy")
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
