@@ -30,6 +30,7 @@ from seqmodels.config.targets import nearest
 from seqmodels.errors import InputError
 from seqmodels.inference.backtest import Evaluation
 from seqmodels.inference.forecast import Forecast, TrainedModel
+from seqmodels.report.objections import Objection
 from seqmodels.report.output import echo, to_text
 from seqmodels.signals import Interrupted, handled_by, raise_at_once
 from seqmodels.training.callbacks.figures import draw_forecasts
@@ -53,6 +54,11 @@ class TrainedRun(TrainedModel):
     def table(self) -> pl.DataFrame:
         """One row per stage, channel and forecast (the model, naive ones, ridge), with measures and windows."""
         return pl.DataFrame(self.run.rows)
+
+    @property
+    def objections(self) -> list[Objection]:
+        """What the figures give reason to doubt: codes and sentences, see ``docs/objections.md``."""
+        return self.run.objections
 
     @property
     def directory(self) -> Path:

@@ -56,6 +56,17 @@ class Calibration(NamedTuple):
         """
         return centre[..., None] + unit[..., None] * self._at(levels).to(centre).permute(1, 2, 0)
 
+    def coverage(self, errors: Tensor, low: float, high: float) -> float:
+        """Share of errors (N, H, C), NaN if not observed, that lie between two levels; NaN without any."""
+        lower, upper = self._at((low, high))
+        known = ~errors.isnan()
+        return float(((errors >= lower) & (errors <= upper)).sum() / known.sum())
+
+    def width(self, low: float, high: float, unit: Tensor) -> float:
+        """Mean distance of two levels over leads and channels; ``unit`` as in ``ErrorSample``."""
+        lower, upper = self._at((low, high))
+        return float(((upper - lower) * unit).mean())
+
     def _at(self, levels: Sequence[float]) -> Tensor:
         """Offsets of these levels, linear between the calibrated ones, (Q, H, C)."""
         lowest, highest = self.levels[0], self.levels[-1]
@@ -71,20 +82,30 @@ class Calibration(NamedTuple):
 class ErrorSample:
     """Errors of the forecasts on windows that the weights were not fitted to, gathered batch by batch.
 
-    ``windows`` is their number; of very many, evenly spread ones are kept.
+    ``windows`` is their number; of very many, evenly spread ones are kept, with at most ``most`` values.
     """
 
-    def __init__(self, windows: int, horizon: int, channels: int):
-        self.every = max(1, math.ceil(windows * horizon * channels / MOST_VALUES))
+    def __init__(self, windows: int, horizon: int, channels: int, most: int = MOST_VALUES):
+        self.every = max(1, math.ceil(windows * horizon * channels / most))
         self.seen, self.errors = 0, [torch.empty(0, horizon, channels)]
+        self.units = torch.zeros((), dtype=torch.float64)  # sum over windows, relative to the seasonal errors
+        self.origins, self.series = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, dtype=torch.int64)]
 
     def add(self, centre: Tensor, unit: Tensor, window: Window) -> None:
         """Add the forecasts from the last origin of a batch, see ``centre_and_unit``."""
         first, self.seen = -self.seen % self.every, self.seen + len(centre)
         kept = slice(first, None, self.every)
-        target, observed = window.targets
+        inputs, (target, observed) = window.inputs, window.targets
+        self.units = self.units + (unit[kept] / inputs.seasonal_error[kept, None]).double().sum(dim=0).cpu()
         errors = (target[kept] - centre[kept]) / unit[kept]
         self.errors.append(errors.masked_fill(~observed[kept], math.nan).float().cpu())
+        self.origins.append(window.origin[kept].cpu())
+        self.series.append(inputs.series[kept].cpu())
+
+    @property
+    def unit(self) -> Tensor:
+        """Mean unit in units of the seasonal error, (H or 1, C)."""
+        return self.units / max(1, sum(map(len, self.origins)))
 
     def calibrate(self) -> Calibration | None:
         """Quantiles of the errors; None unless every lead and channel has ``FEWEST_ERRORS`` of them."""

@@ -80,6 +80,8 @@ class ForecastModule(pl.LightningModule):
         self.measured: dict[str, int] = {}  # windows behind the results of each stage
         self.stage = "test"  # what the test loop is measuring
         self.sample: ErrorSample | None = None  # takes the errors that the test loop measures
+        self.samples: dict[str, ErrorSample] = {}  # the same by row of the table, for objections
+        self.validations: list[float] = []  # monitored value of each validation while fitting
         self.best_epoch: int | None = None  # of the weights put back after fitting
         self.follows_progress = getattr(getattr(forecaster, "readout", None), "teacher_forced", False)
         self.progresses = True  # True if ``forecaster.progress`` rises during training
@@ -199,6 +201,7 @@ class ForecastModule(pl.LightningModule):
         values["loss/validation"] = float(self.validation_loss / self.validation_count)
         if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
             self._check_validation(values)
+            self.validations.append(values.get(self.monitor, math.nan))
         self.log_dict(values, batch_size=1, logger=False)  # written by ScalarLogger, at the right step
 
     def _check_validation(self, values: dict[str, float]) -> None:
@@ -298,6 +301,8 @@ class ForecastModule(pl.LightningModule):
             self.errors[name].to(given.device).update(given, window.inputs, window.targets)
             if name == MODEL and self.sample is not None:
                 self.sample.add(*centre_and_unit(model.head, forecast[:, -1], window.inputs), window)
+            if name in self.samples:
+                self.samples[name].add(given, window.inputs.seasonal_error[:, None], window)
 
     def _describe_not_finite(self, row: str, channels: list[str], stage: str) -> str:
         """Error message for forecasts of a row that are NaN or infinite."""

@@ -5,10 +5,12 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from rich.console import RenderableType
 
 from datamodules.base import WindowDataModule
@@ -16,7 +18,15 @@ from seqmodels.checkpoint import KEY, load, read, write
 from seqmodels.errors import InputError
 from seqmodels.inference.calibration import Calibration, ErrorSample
 from seqmodels.inference.forecast import TrainedModel, write_forecast
-from seqmodels.metrics import MEASURES, MODEL
+from seqmodels.metrics import MEASURES, MODEL, NAIVE, SEASONAL_NAIVE
+from seqmodels.report.objections import (
+    BAND,
+    Bands,
+    Evidence,
+    Objection,
+    find_objections,
+    level_changes,
+)
 from seqmodels.report.output import echo, format_number, pluralise, show
 from seqmodels.report.results import result_rows, result_table, write_results
 from seqmodels.ridge import Ridge
@@ -25,6 +35,7 @@ from seqmodels.training.callbacks import figures, scalars
 from seqmodels.training.module import RUN, ForecastModule
 from seqmodels.window import ClosedForm
 
+MOST_JUDGED = 2**22  # errors of each row and stage that objections look at
 RIVALS = {"ridge": Ridge}  # rows beside a trained model and the naive forecasts
 LAST = "checkpoints/last.ckpt"  # in a run directory, to go on from
 
@@ -97,6 +108,8 @@ class Run:
     plan: Plan
     started: float = field(default_factory=time.monotonic)
     calibration: Calibration | None = None  # of the kept weights, once they were evaluated
+    tested: ErrorSample | None = None  # errors on the test windows in the units of the calibration
+    samples: dict[str, dict[str, ErrorSample]] = field(default_factory=dict)  # by stage and row, once evaluated
 
     def complete(self, chosen: Mapping[str, Any]) -> float:
         """Fit, measure, show and write everything; the monitored value of the kept weights on the validation windows.
@@ -108,6 +121,8 @@ class Run:
         self.fit_in_closed_form()
         self.evaluate()
         show(self.result_table())
+        for code, text in self.objections:
+            echo(f" {code}: {text}", style="yellow")
         passes = self.plan.dropout_passes
         folder, loggers = self.directory / "figures", self.trainer.loggers
         figures.save_final_figures(self.module, self.data, folder, dropout_passes=passes, loggers=loggers)
@@ -218,12 +233,17 @@ class Run:
     def evaluate(self) -> None:
         """Measure the model and the naive forecasts on the validation and test windows, into ``module.results``."""
         module, spec = self.module, self.data.spec
-        sample = ErrorSample(self.data.windows["validation"], spec.horizon, len(spec.channels))
+        shape = spec.horizon, len(spec.channels)
+        own = {stage: ErrorSample(self.data.windows[stage], *shape) for stage in ("validation", "test")}
         for stage in ("validation", "test"):
-            module.stage, module.sample = stage, sample if stage == "validation" else None
-            if self.data.windows[stage]:
+            windows = self.data.windows[stage]
+            module.stage, module.sample = stage, own[stage]
+            module.samples = {row: ErrorSample(windows, *shape, MOST_JUDGED) for row in module.rows}
+            if windows:
                 self.trainer.test(module, dataloaders=self.data.loaders[stage], verbose=False)
-        self.calibration = sample.calibrate()
+                self.samples[stage] = module.samples
+        module.sample, module.samples = None, {}
+        self.calibration, self.tested = own["validation"].calibrate(), own["test"]
 
     def keep_calibration(self) -> None:
         """Add the calibration to the best checkpoint; a model that is not trained by steps gets its checkpoint now."""
@@ -264,6 +284,47 @@ class Run:
         module, spec = self.module, self.data.spec
         return result_table(module.results, module.measured, self.name, spec.channels, spec.stateful)
 
+    @cached_property
+    def objections(self) -> list[Objection]:
+        """What the figures of a fitted model give reason to doubt; empty before they are measured."""
+        module, data = self.module, self.data
+        if "test" not in self.samples or not (module.trainable or isinstance(module.forecaster, ClosedForm)):
+            return []
+        errors = {
+            stage: {row: torch.cat(sample.errors).numpy() for row, sample in rows.items()}
+            for stage, rows in self.samples.items()
+        }
+        sample, overlap = self.samples["test"][MODEL], data.find_overlap()
+        origins, series = torch.cat(sample.origins).numpy(), torch.cat(sample.series).numpy()
+        time = data.series.time
+        return find_objections(
+            Evidence(
+                self.name,
+                module.results,
+                module.measured,
+                errors,
+                origins - data.series.offsets[series] if time is None else time[origins],
+                series,
+                self._bands(),
+                module.best_epoch,
+                self.trainer.current_epoch,
+                module.validations,
+                level_changes(data.series, data.spans) if data.split_by == "time" else None,
+                overlap.series if overlap is not None and (overlap.early, overlap.late) == ("train", "test") else 0,
+            )
+        )
+
+    def _bands(self) -> Bands | None:
+        """Coverage and width of the calibrated bands, on the test windows, beside those of the better naive row."""
+        ends = (1 - BAND) / 2, (1 + BAND) / 2
+        naive = [self.samples.get("validation", {}).get(row) for row in (NAIVE, SEASONAL_NAIVE)]
+        found = [(sample.calibrate(), sample.unit) for sample in naive if sample is not None]
+        widths = [bands.width(*ends, unit) for bands, unit in found if bands is not None]
+        if self.calibration is None or self.tested is None or not widths:
+            return None
+        coverage = self.calibration.coverage(torch.cat(self.tested.errors), *ends)
+        return Bands(coverage, self.calibration.width(*ends, self.tested.unit), min(widths))
+
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The result table as records, see ``report.results.result_rows``."""
@@ -281,6 +342,7 @@ class Run:
             "parameters": sum(parameter.numel() for parameter in module.forecaster.parameters()),
             "fit_seconds": round(module.fit_seconds, 3),
             "seconds": round(time.monotonic() - self.started, 3),
+            "objections": [objection._asdict() for objection in self.objections],
         }
         write_results(self.directory, summary, rows)
         own = [row for row in rows if row["row"] == self.name and row["channel"] == "all"]
