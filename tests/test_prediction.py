@@ -135,6 +135,7 @@ def test_what_cannot_be_negative_is_not_forecast_below_0(setting: Any, measured:
         pairs.append((sample_paths(model, inputs, 50), sample_paths(whole, inputs, 50)))
         assert all((pairs[place][1][..., channel] < 0).any() for place in (1, -1) for channel in (0, 1))
         for values, wanted in pairs:
+            assert not (values.signbit() & (values == 0)).any(), "-0"
             for channel in range(2):
                 expected = wanted[..., channel].clamp(min=0) if channel in cut_off else wanted[..., channel]
                 torch.testing.assert_close(values[..., channel], expected)

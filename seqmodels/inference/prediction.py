@@ -41,7 +41,7 @@ def clip(model: AbstractForecaster, values: Tensor, level: Tensor | float = 0.0)
     """Values (..., C), less the level, of at least 0 with it in the channels that are ``nonnegative``."""
     if not any(model.nonnegative):
         return values
-    floor = torch.where(torch.tensor(model.nonnegative), -torch.as_tensor(level), -torch.inf)
+    floor = torch.where(torch.tensor(model.nonnegative), 0.0 - torch.as_tensor(level), -torch.inf)  # 0, not -0
     return torch.maximum(values, floor.to(values))
 
 
