@@ -94,7 +94,7 @@ def test_rows_without_time_on_purpose(rides: pd.DataFrame, place: Path) -> None:
 
 def test_a_trained_model_loads_in_another_process(rides: pd.DataFrame, place: Path) -> None:
     trained = sm.fit(rides, target="rides", time="day", **SHORT)
-    assert trained.directory.parent == Path("runs") and trained.directory.name.endswith("_frame_lstm")
+    assert trained.directory.parent == Path("runs") and trained.directory.name.endswith("_frame_auto")
     inputs = trained.model.spec.zeros()
     with torch.no_grad():
         expected = trained.model(inputs)
@@ -117,7 +117,7 @@ def test_a_model_without_weights_has_a_table_and_a_checkpoint_to_forecast_with(
 def test_all_ways_to_set_a_key(rides: pd.DataFrame, place: Path) -> None:
     ways = {"model__backbone__hidden": 5, "optimizer": "sgd", "seed": 3, "split": [0.6, 0.2, 0.2],
             "batch_size": np.int64(16), "callbacks": {"figures": None}}  # fmt: skip
-    trained = sm.fit(rides, target="rides", time="day", directory="run", **SHORT, **ways,
+    trained = sm.fit(rides, target="rides", time="day", directory="run", model="lstm", **SHORT, **ways,
                      **{"model/readout": "seq_to_vector", "optimizer.lr": 0.05})  # fmt: skip
     config = (trained.directory / "config.yaml").read_text()
     for line in (
@@ -138,7 +138,7 @@ def test_all_ways_to_set_a_key(rides: pd.DataFrame, place: Path) -> None:
         ({"target": "ride"}, "'ride'.*rides"),
         ({"horizn": 3}, "fit has no argument horizn. Nearest: .*horizon"),
         ({"model": "lsmt"}, "model=lsmt: the group model has no option lsmt. Nearest: lstm"),
-        ({"model__backbone__hiden": 3}, "model.backbone.hiden.*Nearest: hidden"),
+        ({"model": "lstm", "model__backbone__hiden": 3}, "model.backbone.hiden.*Nearest: hidden"),
         ({"trainer": {"max_epoch": 1}}, "trainer.max_epoch.*Nearest: max_epochs"),
         ({"horizon": "seven"}, "data.horizon=seven: expected int"),
         ({"optimizer_steps": 0}, "optimizer_steps is 0"),
@@ -187,7 +187,7 @@ def test_a_notebook_trains(rides: pd.DataFrame, place: Path, monkeypatch: pytest
         warnings.simplefilter("ignore")  # of the notebook's own libraries
         nbclient.NotebookClient(notebook, timeout=120).execute()
     shown = notebook.cells[2].outputs[0]["data"]["text/plain"]
-    assert "lstm" in shown and "seasonal naive" in shown and "MASE" in shown
+    assert "auto" in shown and "seasonal naive" in shown and "MASE" in shown
     columns, value = json.loads(notebook.cells[3].outputs[-1]["data"]["text/plain"].strip("'"))
     assert columns[:4] == ["stage", "row", "channel", "mae"] and value > 0
     outputs = [output for cell in notebook.cells for output in cell.outputs]

@@ -89,7 +89,7 @@ def fit(
     target: str | Sequence[str],
     time: str | Sequence[str] | None = "auto",
     horizon: int | None = None,
-    model: str = "lstm",
+    model: str = "auto",
     directory: str | PathLike[str] | None = None,
     **overrides: Any,
 ) -> TrainedRun:

@@ -37,7 +37,8 @@ def describe(config: DictConfig, job: Job) -> None:
     kept = ["scaler"] if warning else find_kept(job.overrides)  # nothing was measured for windows of other lengths
     description = profile.describe_data(data, options, config.seed, kept)
     environment.record(config, job.command(), job.directory)
-    command = job.train(without=LEFT_OUT, more=description.overrides)
+    named = any(override.startswith(("model=", "experiment=")) for override in job.overrides)
+    command = job.train(without=LEFT_OUT, more=[*description.overrides, *([] if named else ["model=auto"])])
     output.show(page.summary(description, warning))
     written = page.write(description, job.directory, options.drawn, command, warning)
     output.echo(f"To train with it: {command}")
