@@ -79,7 +79,10 @@ def test_what_was_chosen_is_an_ordinary_config_that_builds_the_same_model(name: 
     assert config.data.batch_size == 32 and f"32 windows, as there are {data.windows['train']} training windows" in told
     assert config.model.backbone.kernel == config.model.backbone.stride == patch
     assert scaler in str(config.model.scaler) and reason in " ".join(told.split())
-    assert "auto" not in str(config.model) and "choose_scaler" not in str(config.model)
+    assert not {"auto", "choose_scaler"} & {
+        *map(str, config.model.backbone.values()),
+        config.model.scaler._target_.split(".")[-1],
+    }
     again = build(config.model, spec=spec)
     assert isinstance(again, Forecaster) and str(again) == str(model)
     settled = OmegaConf.to_yaml(config)
@@ -167,3 +170,12 @@ def test_epochs_are_not_cut_where_the_order_or_the_length_is_given(order: dict) 
     given.data = {"epoch_windows": data.epoch_windows}
     assert recipe.plan_epochs(given, data) == 1
     assert given.data.epoch_windows == data.epoch_windows == order.get("epoch_windows")
+
+
+def test_the_length_of_training_is_said() -> None:
+    data = build_data(500, split=[406, 40, 54], batch_size=4)
+    given = settings(optimizer_steps=200)
+    given.data = {"epoch_windows": None}
+    epochs = recipe.plan_epochs(given, data)
+    told = recipe.describe_length(given, data, epochs)
+    assert told.startswith("Training for 200 steps in 10 epochs, 2.0 times through the training windows")

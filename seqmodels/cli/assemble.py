@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from datamodules.base import WindowDataModule
 from seqmodels.cli import environment, resume
-from seqmodels.cli.recipe import count_batches, plan_epochs, settle
+from seqmodels.cli.recipe import count_batches, describe_length, plan_epochs, settle
 from seqmodels.config.build import build
 from seqmodels.errors import InputError
 from seqmodels.inference.monte_carlo import dropout_on
@@ -103,6 +103,8 @@ def assemble(config: DictConfig, directory: Path, name: str, **data: Any) -> Run
     if module.trainable:
         module.new_optimizer()  # raises early for settings that the optimizer rejects
     epochs = plan_epochs(config, datamodule)
+    if module.trainable and epochs is not None and config.trainer.max_epochs is None:
+        echo(describe_length(config, datamodule, epochs))
     config = config.copy()
     config.monitor = module.monitor  # what callbacks refer to
     plan = read_plan(config)

@@ -84,3 +84,15 @@ def plan_epochs(config: DictConfig, data: WindowDataModule) -> int | None:
     data.cut_epochs(windows)
     config.data.epoch_windows = windows
     return count_epochs(config, len(data.train_dataloader()))
+
+
+def describe_length(config: DictConfig, data: WindowDataModule, epochs: int) -> str:
+    """The length of training that follows from ``optimizer_steps``, in one line."""
+    loader = data.train_dataloader()
+    batches = count_batches(config, len(loader))
+    steps = epochs * math.ceil(batches / config.trainer.accumulate_grad_batches)
+    passes = epochs * batches * loader.batch_size / max(1, data.windows["train"])
+    return (
+        f"Training for {pluralise(steps, 'step')} in {pluralise(epochs, 'epoch')}, {passes:.1f} times through the"
+        " training windows (optimizer_steps)."
+    )
