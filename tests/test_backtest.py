@@ -1,5 +1,6 @@
 """Evaluation at many origins: the figures of training, one pass equal to windows, all forecasts in one file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,13 @@ def test_one_pass_equals_windows(backbone: str, readout: str) -> None:
 def test_a_run_without_a_test_part_says_so() -> None:
     with pytest.raises(sm.InputError, match="the run has no test part .data.split.; name the rows .* last=2000"):
         own(trained(walk(), split=[150, 150]), walk())
+
+
+def test_adaptive_bands_need_a_calibration() -> None:
+    model = replace(trained(walk()), calibration=None)
+    assert [name for name in own(model, walk()).by_lead.columns if "coverage" in name] == []
+    with pytest.raises(sm.InputError, match="bands=adaptive needs a calibration"):
+        own(model, walk(), bands="adaptive")
 
 
 def test_some_models_read_a_series_in_one_pass() -> None:

@@ -373,6 +373,10 @@ def prepare(
     stride, spec = parse_origins(origins), model.spec
     require_choice(KINDS, "", bands=bands)
     require_choice(STATES, "", state=state)
+    if bands == ADAPTIVE and calibration is None:
+        raise InputError(
+            "bands=adaptive needs a calibration to begin with, and the run had too few validation windows for one."
+        )
     start, stop, used = choose_targets(encoder, series, own, last)
     begin, end = series.offsets[:-1], series.offsets[1:]
     carried = is_carried(model, state, start, begin)
