@@ -59,7 +59,7 @@ clean: ## remove environment and caches; what runs wrote stays
 
 # Made anew whenever a lock changes, so that it holds exactly what the locks say. pip would compile all 15,000 modules (20
 # seconds, 200 MB); the import at the end writes the byte code of the 3,400 that runs use (9 seconds more than reading it).
-# A small training takes 5 to 6 seconds of CPU with it and 11 without, at every start where Python may not write any.
+# A small training takes 6 to 7 seconds of CPU with it and 11 without, at every start where Python may not write any.
 $(libraries): requirements.lock requirements-torch.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: $(PYTHON) is Python %d.%d, which is too old: 3.11 or newer is needed; name one with PYTHON=..." % sys.version_info[:2])'
 	@echo "Setting up $(environment), which takes a minute or two ..."
