@@ -70,7 +70,7 @@ def test_commands_run(command, workplace):
 def test_code_runs_as_it_stands(workplace):
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     settings = "trainer={'max_epochs': 1, 'limit_train_batches': 3, 'accelerator': 'cpu'}"
-    shorter_code = code.replace('model="gru")', f'model="gru", {settings})')
+    shorter_code = code.replace("horizon=14)", f"horizon=14, {settings})")
     assert shorter_code != code
     done = python(workplace, "-c", shorter_code + "\nprint(type(model).__name__, model.spec.horizon)\n")
     assert (done.code, done.err) == (0, "") and done.out.splitlines()[-1] == "TrainedModel 14"

@@ -455,7 +455,7 @@ def test_a_warning_before_training_advises_against_relu_in_an_rnn() -> None:
     backbone = Rnn(3, 9, activation="relu")
     (warning,) = backbone.warnings
     forecaster = nn.Module()
-    forecaster.backbone, forecaster.origins = backbone, Origins(0, 1)
+    forecaster.backbone, forecaster.origins, forecaster.nonnegative = backbone, Origins(0, 1), ()
     shown = summarise_model(forecaster, 9, "rnn")
     assert [str(line) for line in shown.renderables[1:]] == [f"warning: {warning}"]
     assert "relu" in warning and warning.endswith(".") and ". " not in warning, "one sentence"
