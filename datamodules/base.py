@@ -187,11 +187,11 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         return {stage: loader.windows for stage, loader in self.loaders.items()}
 
     def find_overlap(self) -> Overlap | None:
-        """Where the parts overlap in time, None if they do not."""
+        """Overlap in time of the parts, None if there is none."""
         return find_overlap(self.series, self.spans, self.split_by)
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells these data from others, as primitives: columns, numbers, first and last time, and a hash."""
+        """Columns, numbers, first and last time and a hash of the data, as primitives, to compare with other data."""
         series = self.series
         names = (series.channels, series.past_covariate_names, series.known_covariate_names, series.static_names)
         start, stop = series.offsets[:-1], series.offsets[1:]
@@ -222,7 +222,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         self.train_dataloader().load_state_dict(state_dict)
 
     def encoder(self) -> RowEncoder:
-        """What a checkpoint keeps of the data, so that the trained model can read other rows; after ``setup``."""
+        """Encoder of other rows for the trained model, which a checkpoint keeps; after ``setup``."""
         single = isinstance(self.path, (str, PathLike))
         test = self.indexes["test"]
         assert isinstance(test, SlidingIndex)
@@ -359,7 +359,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         return WindowLoader(tensors, index, size, sampler)
 
     def cut_epochs(self, windows: int) -> None:
-        """Let an epoch have only so many windows, drawn at random, so that validations are not too far apart."""
+        """Shorten epochs to ``windows`` random windows, so that validations are not too far apart."""
         self.epoch_windows = windows
         self.loaders["train"] = self._build_training_loader(self.loaders["train"].tensors)
 

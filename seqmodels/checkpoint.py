@@ -56,7 +56,11 @@ def load(path: str | Path, allow: str | Sequence[str] = ()) -> AbstractForecaste
     Raises InputError where the file is missing, damaged, or not a checkpoint of this project, where it names anything
     but models and parts of models, and where its weights do not fit or are not finite.
     """
-    checkpoint = read(path)
+    return restore(read(path), path, allow)
+
+
+def restore(checkpoint: dict[str, Any], path: str | Path, allow: str | Sequence[str] = ()) -> AbstractForecaster:
+    """The trained model of a checkpoint that was read from ``path``; see ``load``."""
     try:
         model = _build(checkpoint[KEY], allow)
         prefix = f"{KEY}."

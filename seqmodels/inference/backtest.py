@@ -499,7 +499,7 @@ def groupings(backtest: Backtest) -> list[Grouping]:
 def group_by_period(times: pl.Series, used: np.ndarray) -> Grouping:
     """Origins by equal periods of calendar time, or of steps, at most about ``MOST_PERIODS`` of the rows ``used``."""
     if times.dtype.is_temporal():
-        first, end = times.filter(used).min(), times.filter(used).max()
+        first, end = times.filter(used).min(), times.filter(used).max()  # polars does not type them by the column
         seconds = (end - first).total_seconds()  # type: ignore[operator, union-attr]
         every = next((name for name, length in PERIODS.items() if seconds / length <= MOST_PERIODS), "1y")
         if times.dtype == pl.Date and every.endswith("h"):

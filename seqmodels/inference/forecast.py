@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ class Forecast:
         """Rows of the steps that are forecast, (series, H) int64."""
         return self.stop[:, None] + np.arange(self.mean.shape[1])
 
-    @property
+    @cached_property
     def times(self) -> pl.Series:
         """Timestamps of the rows of all series, see ``row_times``."""
         return row_times(self.series)
@@ -274,8 +275,8 @@ def load(path: str | PathLike[str], allow: str | Sequence[str] = ()) -> TrainedM
     ``seqmodels.checkpoint.load``, which also says what is refused.
     """
     file = find_checkpoint(path)
-    model = checkpoint.load(file, allow)
-    described = checkpoint.read(file)[checkpoint.KEY]
+    saved = checkpoint.read(file)
+    model, described = checkpoint.restore(saved, file, allow), saved[checkpoint.KEY]
     try:
         encoder = RowEncoder.from_dict(described["data"], model.spec) if described.get("data") else None
         calibration = Calibration.from_dict(described["calibration"]) if described.get("calibration") else None
