@@ -104,9 +104,16 @@ class Convolutional(Backbone):
         """Steps (B, T, F) -> all outputs that they allow, (B, S, filters), and the steps that later outputs need."""
         if steps.shape[1] < self.kernel:
             return steps.new_zeros(steps.shape[0], 0, self.convolution.out_features), steps
-        patches = steps.unfold(1, self.kernel, self.conv_stride)  # (B, S, F, kernel)
-        outputs = self.activation(self.convolution(patches.transpose(2, 3).flatten(2)))
+        patches = self._patches(steps)
+        outputs = self.activation(self.convolution(patches))
         return outputs, steps[:, patches.shape[1] * self.conv_stride :]
+
+    def _patches(self, steps: Tensor) -> Tensor:
+        """Steps (B, T, F) -> all patches that they hold, (B, S, kernel x F)."""
+        if self.conv_stride < self.kernel:
+            return steps.unfold(1, self.kernel, self.conv_stride).transpose(2, 3).flatten(2)
+        whole = steps.shape[1] // self.kernel  # the gradient of unfold would take most of the time
+        return steps[:, : whole * self.kernel].unflatten(1, (whole, self.kernel)).flatten(2)
 
 
 def choose_patch(season: int, past_steps: int) -> int:

@@ -54,7 +54,8 @@ class KnownAhead(nn.Module):
     def forward(self, encoded: EncodedWindow) -> Tensor:
         """(B, S, leads, outputs)."""
         first, stride = encoded.origins
-        ahead = self.known(encoded.known_covariates).unfold(1, self.leads, 1)[:, first + 1 :: stride].transpose(2, 3)
+        known = self.known(encoded.known_covariates[:, first + 1 :])  # only the steps ahead of an origin
+        ahead = known.unfold(1, self.leads, 1)[:, ::stride].transpose(2, 3)
         hidden = self.features(encoded.features).unsqueeze(2) + ahead
         hidden = hidden.add_(self.bias).relu_()  # in place: it is (B, S, leads, hidden), the largest tensor here
         return nn.functional.linear(hidden, self.weight)
