@@ -59,7 +59,8 @@ class SeasonalNaive(Baseline):
             )
 
     def predict(self, inputs: Inputs) -> Tensor:
-        return seasonal_naive(inputs, self.season, self.spec.horizon, self.origins, self.spec.missing)
+        last = Origins(inputs.past_target.shape[1] - 1, 1)
+        return seasonal_naive(inputs, self.season, self.spec.horizon, last, self.spec.missing)
 
 
 class MovingAverage(Baseline):

@@ -5,9 +5,10 @@ from inspect import signature
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from seqmodels.backbones.base import Backbone, detach, initial_state, reset_where
+from seqmodels.correction import Reference
 from seqmodels.errors import InputError
 from seqmodels.features import FeatureEncoder
 from seqmodels.heads.base import Head
@@ -65,20 +66,26 @@ class Forecaster(AbstractForecaster):
         self.readout = readout(spec=spec, size=size, parameters=parameters, state=self.initial)
         self.head = head
         head.expect(self.readout.leads)
+        corrects = self.readout.corrects != "none"
+        self.reference = Reference(spec, self.readout, self.scaler) if corrects else None
         self.burn_in = self.scaler.burn_in(spec)
         self.available = feature_origins(self.backbone)
+        warm_up = self.reference.steps if self.reference is not None else 0
         self.supervised = supervised_origins(
-            spec, self.scaler, self.backbone, self.readout
+            spec, self.scaler, self.backbone, self.readout, warm_up
         )  # origins that the loss sees
         last = Origins(self.supervised.of(spec.past_steps)[-1], self.supervised.stride)
         self.origins = last if self.readout.recursive else self.supervised
         refuse_what_does_not_fit(spec, self.scaler, self.backbone, self.readout, head)
-        self.why_stateless = why_stateless(self.backbone, self.scaler, self.readout)
+        self.why_stateless = why_stateless(spec, self.backbone, self.scaler, self.readout)
         self.describe = FeatureEncoder(spec)
         deviation = torch.tensor(spec.target_statistics.deviation)
         self.register_buffer("target_deviation", deviation, persistent=False)
         initialise(self.backbone, initialisation)
         initialise(self.readout, initialisation)
+        if corrects:  # begin with the forecast that is corrected
+            nn.init.zeros_(self.readout.linear.weight)
+            nn.init.zeros_(self.readout.linear.bias)
 
     @property
     def nonnegative(self) -> tuple[bool, ...]:
@@ -210,7 +217,11 @@ class Forecaster(AbstractForecaster):
                 f"a window of {steps} past steps is too short for model.scaler, which takes its statistics from"
                 f" {self.burn_in}."
             )
-        return inputs, self.scaler(inputs, self._supervised_in(inputs))
+        origins = self._supervised_in(inputs)
+        scaling = self.scaler(inputs, origins)
+        if self.reference is not None:
+            scaling = scaling.centred(self.reference(inputs, origins), self.reference.season)
+        return inputs, scaling
 
     def _supervised_in(self, inputs: Inputs) -> Origins:
         """The origins that the loss sees in windows of this length."""
@@ -315,8 +326,10 @@ def feature_origins(backbone: Backbone) -> Origins:
     return Origins(backbone.offset, backbone.stride)
 
 
-def supervised_origins(spec: WindowSpec, scaler: Scaler, backbone: Backbone, readout: Readout) -> Origins:
-    """The past steps whose forecasts enter the loss.
+def supervised_origins(
+    spec: WindowSpec, scaler: Scaler, backbone: Backbone, readout: Readout, warm_up: int = 0
+) -> Origins:
+    """The past steps whose forecasts enter the loss; every one of them has ``warm_up`` steps up to it.
 
     With a forecast at every step, raises InputError for a backbone that sees the future, and for a scaler that takes
     its statistics from the whole window.
@@ -328,14 +341,15 @@ def supervised_origins(spec: WindowSpec, scaler: Scaler, backbone: Backbone, rea
             " step, whose target it would have seen; use model/readout=seq_to_vector."
         )
     chosen = readout.origins(feature_origins(backbone), steps)
-    first = max(chosen.first, scaler.burn_in(spec) - 1) if every else chosen.first
+    first = max(chosen.first, scaler.burn_in(spec) - 1, warm_up - 1) if every else chosen.first
     skipped = -(-(first - chosen.first) // chosen.stride)
     origins = Origins(chosen.first + skipped * chosen.stride, chosen.stride)
     if len(origins.of(steps)) <= 1 < len(chosen.of(steps)):
+        takes = {"scaler takes its statistics from": scaler.burn_in(spec), "readout.corrects reads": warm_up}
+        reads, needed = max(takes.items(), key=lambda one: one[1])
         raise InputError(
-            f"model.scaler takes its statistics from the first {scaler.burn_in(spec)} of"
-            f" data.past_steps={steps} steps, which leaves only the last one to forecast from;"
-            " use model/readout=seq_to_vector."
+            f"model.{reads} the first {needed} of data.past_steps={steps} steps, which leaves only the last one to"
+            " forecast from; use model/readout=seq_to_vector."
         )
     return origins
 
@@ -378,7 +392,7 @@ def refuse_what_does_not_fit(
         )
 
 
-def why_stateless(backbone: Backbone, scaler: Scaler, readout: Readout) -> str:
+def why_stateless(spec: WindowSpec, backbone: Backbone, scaler: Scaler, readout: Readout) -> str:
     """Why no state of such a model can be carried from window to window, and the way out; "" if one can."""
     if not backbone.causal:
         return "model.backbone sees the future, so that it has no state; use a causal one"
@@ -392,6 +406,16 @@ def why_stateless(backbone: Backbone, scaler: Scaler, readout: Readout) -> str:
         return (
             "model.scaler scales each window by itself, so that the state would mean something else in the next one;"
             " use model/scaler=standard"
+        )
+    if readout.corrects not in ("none", "naive"):
+        return (
+            f"model.readout.corrects={readout.corrects} reads more than the newest step, which no state holds; use"
+            " model.readout.corrects=none"
+        )
+    if readout.corrects == "naive" and spec.missing:
+        return (
+            "model.readout.corrects=naive looks for the last observed value, which no state holds; use"
+            " model.readout.corrects=none"
         )
     if readout.attends:
         return "model.readout.attention looks back over one window only; set it to false"

@@ -121,6 +121,8 @@ class Ridge(Baseline):
         past = past.double()
         last, unit = past[:, -1], inputs.seasonal_error[:, None].double()
         changes = ((past[:, -self.lags : -1] - past[:, -1:]) / unit).permute(2, 0, 1)
+        if steps < self.lags:  # a shorter window: before it, nothing changed
+            changes = nn.functional.pad(changes, (self.lags - steps, 0))
         known = self.known_columns(inputs.known_covariates)
         origin = (
             self.past_columns(inputs.past_covariates[:, -1]),

@@ -119,6 +119,17 @@ READOUTS: dict[str, Callable[..., Any]] = {
     "encoder_decoder": partial(decoder.EncoderDecoder, decoder=partial(recurrent.Lstm, hidden=7)),
     "attention": partial(decoder.EncoderDecoder, decoder=DECODER, attention=True),
 }
+CORRECTING: dict[str, Callable[..., Any]] = {
+    "corrects_naive": partial(direct.SeqToVector, corrects="naive"),
+    "corrects_season_every_step": partial(direct.SeqToSeq, corrects="seasonal"),
+    "corrects_linear": partial(direct.SeqToVector, corrects="linear"),
+    "corrects_linear_every_step": partial(direct.SeqToSeq, corrects="linear"),
+    "corrects_season_iterated": partial(direct.Iterated, corrects="seasonal"),
+    "corrects_linear_decoder": partial(
+        decoder.EncoderDecoder, decoder=partial(recurrent.Lstm, hidden=7), corrects="linear"
+    ),
+}
+READOUTS.update(CORRECTING)
 HEADS: dict[str, Callable[..., Head]] = {
     **{loss: partial(Point, loss=loss) for loss in LOSSES},
     "own": Normal,
@@ -201,21 +212,27 @@ FED_BACK = {("standard", "plain"), ("window_season", "ahead"), ("difference", "a
 IN_PANELS = ("lstm", "conv_gru", "tcn")
 PANELS = {(scaler, "panel") for scaler in ("standard", "window_mean", "window_asinh", "difference")}
 PANELS_FED_BACK = {(scaler, "panel_ahead") for scaler in ("standard", "window_asinh", "difference_season")}
+CENTRED = {("standard", "plain"), ("window_mean", "rich"), ("window_asinh", "panel"), ("identity", "ahead")}
+CENTRED_FED_BACK = {("standard", "ahead"), ("window_last", "plain"), ("window_asinh", "panel_ahead")}
 PAIRS = {"seq_to_vector": MANY, "seq_to_seq": MANY, "iterated": FED_BACK, "encoder_decoder": FEW, "attention": FEW}
 
 
 def fits(backbone: str, readout: str) -> bool:
-    """Whether the Forecaster takes the two together."""
+    """Whether the Forecaster takes the two together, and the table does."""
+    if readout in CORRECTING and backbone not in IN_PANELS:
+        return False
     if readout in ("seq_to_seq", "iterated") and backbone in SEE_THE_FUTURE:
         return False
     if readout == "attention" and len(range(STATED[backbone].offset, 20, STATED[backbone].stride)) == 1:
         return False  # one feature per window leaves nothing to choose from
-    return readout != "iterated" or backbone not in STRIDED
+    return not readout.endswith("iterated") or backbone not in STRIDED
 
 
 def pairs(backbone: str, readout: str) -> list[tuple[str, str]]:
     """The scalers and specs that the two are tried with."""
     panels = PANELS_FED_BACK if readout == "iterated" else PANELS
+    if readout in CORRECTING:
+        return sorted(CENTRED_FED_BACK if readout.endswith("iterated") else CENTRED)
     return sorted(PAIRS[readout] | (panels if backbone in IN_PANELS else set()))
 
 
@@ -234,7 +251,18 @@ def forecaster(backbone: str, readout: str, scaler: str, spec: str, head: str = 
     model = Forecaster(SPECS[spec], SCALERS[scaler], BACKBONES[backbone], READOUTS[readout], HEADS[head]())
     if getattr(model.readout, "correction", None) is not None:  # it begins with nothing and would keep any law
         torch.nn.init.normal_(model.readout.correction.weight)
+    if model.reference is not None:
+        torch.nn.init.normal_(model.readout.linear.weight)
+        if model.reference.ridge is not None:
+            randomise(model.reference.ridge)
     return model.eval()
+
+
+def randomise(model: ridge.Ridge) -> None:
+    """Give a ridge regression random weights, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    for weights in (model.window_weights, model.ahead_weights):
+        weights.copy_(torch.randn(weights.shape, generator=generator, dtype=torch.float64) / 4)
 
 
 def window(spec: WindowSpec, batch: int = 3, seed: int = 0) -> Window:

@@ -6,7 +6,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from seqmodels.errors import require_choice
 from seqmodels.window import Origins, WindowSpec
+
+CORRECTS = ("none", "naive", "seasonal", "linear")
 
 
 class EncodedWindow(NamedTuple):
@@ -30,15 +33,22 @@ class Readout(nn.Module, ABC):
     """Features of each chosen origin -> inputs of the head for H leads: (B, S, D) -> (B, S, H, C, P).
 
     ``leads``: number of leads that the loss sees, one if forecasts are fed back.
+
+    ``corrects``: "none", or the forecast that the outputs are added to, so that an untrained model equals it: see
+    ``seqmodels.correction``. A readout that takes it has its output layer in ``linear``.
     """
+
+    linear: nn.Linear
 
     every_step: bool  # True if the loss sees forecasts from every step
     attends: bool = False  # True if it looks back at all features of the backbone
     teacher_forced: bool = False  # True if it is shown the truth in training
     recursive: bool = False  # True if forecasts are fed back, step by step through the backbone
 
-    def __init__(self, spec: WindowSpec, size: int, parameters: int):
+    def __init__(self, spec: WindowSpec, size: int, parameters: int, corrects: str = "none"):
         super().__init__()
+        require_choice(CORRECTS, "model.readout", corrects=corrects)
+        self.corrects = corrects
         self.leads = 1 if self.recursive else spec.horizon
         self.channels, self.parameters_per_value = len(spec.channels), parameters
 

@@ -25,7 +25,7 @@ class EncoderDecoder(Readout):
     ``teacher_forcing``: share of true inputs when training begins; ``teacher_forcing_end``: when it ends; between them
     the share follows ``schedule`` ("constant" stays at the first). Below 1 the decoder learns from its own errors
     (scheduled sampling). ``attention``: the output of the decoder also looks back at all features of the backbone,
-    weighted by similarity.
+    weighted by similarity. ``corrects``: see ``Readout``.
 
     Source: Sutskever et al. 2014; scheduled sampling: Bengio et al. 2015, section 2.4; attention: Luong et al. 2015,
     section 3.1, with scaled products and without input feeding.
@@ -45,8 +45,9 @@ class EncoderDecoder(Readout):
         teacher_forcing: float = 1.0,
         teacher_forcing_end: float = 0.0,
         schedule: str = "linear",
+        corrects: str = "none",
     ):
-        super().__init__(spec, size, parameters)
+        super().__init__(spec, size, parameters, corrects)
         if schedule not in SCHEDULES:
             raise InputError(f"model.readout.schedule is {schedule!r}; it must be one of {', '.join(SCHEDULES)}.")
         for name, value in (("teacher_forcing", teacher_forcing), ("teacher_forcing_end", teacher_forcing_end)):

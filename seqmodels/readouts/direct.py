@@ -14,11 +14,19 @@ class Direct(Readout):
     """One linear layer gives all leads at once; a small network adds the effect of the covariates known for each lead.
 
     ``known_hidden``: units of that network; 0: without it, forecasts see only the covariates of the next step, through
-    the backbone. A single lead needs no such network.
+    the backbone. A single lead needs no such network. ``corrects``: see ``Readout``.
     """
 
-    def __init__(self, spec: WindowSpec, size: int, parameters: int, state: Any = None, known_hidden: int = 32):
-        super().__init__(spec, size, parameters)
+    def __init__(
+        self,
+        spec: WindowSpec,
+        size: int,
+        parameters: int,
+        state: Any = None,
+        known_hidden: int = 32,
+        corrects: str = "none",
+    ):
+        super().__init__(spec, size, parameters, corrects)
         require_at_least(0, "model.readout", known_hidden=known_hidden)
         outputs, known = self.channels * parameters, spec.encoded(spec.known_covariates)
         self.linear = nn.Linear(size, self.leads * outputs)
@@ -86,15 +94,21 @@ class Iterated(Direct):
     """Trained one step ahead at every step; forecasts further ahead by feeding its own forecasts back.
 
     The past is read once, and the state is advanced lead by lead, so that memory does not grow with the horizon.
-    Raises InputError for past covariates, whose future values are unknown.
+    Raises InputError for past covariates, whose future values are unknown, and for ``corrects="linear"``, which
+    forecasts all leads at once.
     """
 
     every_step = True
     recursive = True
 
-    def __init__(self, spec: WindowSpec, size: int, parameters: int, state: Any = None):
-        super().__init__(spec, size, parameters)
+    def __init__(self, spec: WindowSpec, size: int, parameters: int, state: Any = None, corrects: str = "none"):
+        super().__init__(spec, size, parameters, corrects=corrects)
         self.horizon = spec.horizon
+        if corrects == "linear":
+            raise InputError(
+                "model.readout.corrects=linear forecasts all leads from the origin, and model.readout=iterated one lead"
+                " from the one before; use corrects=naive or seasonal, or model/readout=seq_to_seq."
+            )
         if spec.past_covariates:
             raise InputError(
                 f"model.readout=iterated feeds forecasts back, and data.past_covariates={list(spec.past_covariates)}"

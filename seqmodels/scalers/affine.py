@@ -48,6 +48,9 @@ class AffineScaling(NamedTuple):
             centre = centre + sum_earlier_seasons(head.mean(parameters), self.feedback_season) * self.unit
         return head.rescale(parameters, centre, self.unit)
 
+    def centred(self, forecast: Tensor, season: int) -> "AffineScaling":
+        return self._replace(centre=forecast, season=season)
+
     def for_feedback(self) -> "AffineScaling":
         return self._replace(centre=self.centre[:, -1:], feedback_season=self.season)
 
@@ -95,6 +98,7 @@ SMALLEST_SCALE = 0.1  # in seasonal errors: a smaller scale, from a quiet beginn
 class StandardScaler(Scaler):
     """Subtract the mean of the training span and divide by its deviation, per channel; the same for all series."""
 
+    centres = True
     centre: Tensor
     scale: Tensor
 
@@ -119,6 +123,7 @@ class IdentityScaler(Scaler):
     Raises InputError for values that have a level, because a float32 cannot hold them as they are.
     """
 
+    centres = True
     one: Tensor
 
     def __init__(self, spec: WindowSpec, output_scale: float = 1.0):
@@ -157,6 +162,7 @@ class WindowScaler(Scaler):
     """
 
     per_window = True
+    centres = True
     mean: Tensor
 
     def __init__(

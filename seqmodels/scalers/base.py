@@ -43,6 +43,13 @@ class Scaling(Protocol):
     def inverse_transform(self, parameters: Tensor, head: RescalingHead) -> Tensor:
         """Scaled forecasts -> forecasts in the data's own units, (B, S, H, C, P)."""
 
+    def centred(self, forecast: Tensor, season: int) -> "Scaling":
+        """The scaling whose scaled forecast of 0 is ``forecast`` (B, S, H, C), in raw units.
+
+        ``season``: steps after which that forecast repeats the values before it, 0 if it does not. Only where the
+        scaler ``centres``.
+        """
+
     def for_feedback(self) -> "Scaling":
         """The scaling of one-step forecasts from the last origin, each of which is fed back for the next lead."""
 
@@ -65,6 +72,7 @@ class Scaler(nn.Module, ABC):
     per_window: bool = False  # True if the same value is scaled differently in another window
     in_own_units: bool = True  # True if a scaled forecast is one value of the data, shifted and scaled
     of_one_value: bool = True  # True if it is an increasing function of one value of the data
+    centres: bool = False  # True if its scalings can be ``centred`` on another forecast
     levels: bool = False  # as in ``WindowSpec``
 
     def burn_in(self, spec: WindowSpec) -> int:
@@ -80,9 +88,12 @@ class Scaler(nn.Module, ABC):
 
         Forecasts plus level must not depend on which part of a value is in the level.
         """
-        if not self.levels:
-            return mean
-        return (mean - inputs.level.unsqueeze(1)).to(inputs.past_target.dtype)
+        return less_level(mean, inputs) if self.levels else mean
+
+
+def less_level(mean: Tensor, inputs: Inputs) -> Tensor:
+    """A mean (1, 1, C) less the level of each window, (B, 1, C)."""
+    return (mean - inputs.level.unsqueeze(1)).to(inputs.past_target.dtype)
 
 
 def mean_tensor(spec: WindowSpec) -> Tensor:

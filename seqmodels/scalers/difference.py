@@ -1,7 +1,7 @@
 """Differencing as a scaler: the model sees and forecasts differences, which are added back exactly."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,9 @@ class DifferenceScaling(NamedTuple):
             blocks = padded.unflatten(2, (-1, self.lag)).cumsum(dim=2) + level.unsqueeze(2)
             values = blocks.flatten(2, 3)[:, :, :horizon]
         return values.unsqueeze(-1)
+
+    def centred(self, forecast: Tensor, season: int) -> NoReturn:
+        raise NotImplementedError("differences have no centre: DifferenceScaler.centres is False")
 
     def for_feedback(self) -> "DifferenceScaling":
         return self._replace(levels=tuple(level[:, -1:] for level in self.levels))

@@ -33,11 +33,18 @@ from seqmodels.ridge import Ridge
 from seqmodels.training import files, loop
 from seqmodels.training.callbacks import figures, scalars
 from seqmodels.training.module import RUN, ForecastModule
-from seqmodels.window import ClosedForm
+from seqmodels.window import AbstractForecaster, ClosedForm
 
 MOST_JUDGED = 2**22  # errors of each row and stage that objections look at
 RIVALS = {"ridge": Ridge}  # rows beside a trained model and the naive forecasts
 LAST = "checkpoints/last.ckpt"  # in a run directory, to go on from
+
+
+def fit_closed_parts(model: AbstractForecaster, data: WindowDataModule) -> None:
+    """Fit the parts of a model that have a closed form, before its first step of training."""
+    for part in model.modules():
+        if isinstance(part, ClosedForm):
+            part.fit_closed_form(data.sample)
 
 
 def monitors() -> list[str]:
@@ -136,6 +143,8 @@ class Run:
         trainer, module, ckpt_path = self.trainer, self.module, self.plan.ckpt_path
         if ckpt_path is not None:
             self._announce(ckpt_path, read(ckpt_path))
+        else:
+            fit_closed_parts(module.forecaster, self.data)
         files.check_writable(trainer)
         trainer.strategy.checkpoint_io = files.WholeFiles()
         loop.install(trainer)

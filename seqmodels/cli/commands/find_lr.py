@@ -17,7 +17,7 @@ from seqmodels.config.build import build
 from seqmodels.errors import InputError
 from seqmodels.report import output, plotting
 from seqmodels.training import loop, lr_finder
-from seqmodels.training.run import relative_to_here
+from seqmodels.training.run import fit_closed_parts, relative_to_here
 
 LEFT_OUT = ("optimizer.lr=", "rates.", "hydra.")  # overrides that are not repeated in the training command
 
@@ -66,4 +66,5 @@ def train_with_rising_rates(config: DictConfig, directory: Path, module: Any, da
     )
     module.scheduler = None
     loop.install(trainer)
+    fit_closed_parts(module.forecaster, data)
     trainer.fit(module, datamodule=data)
