@@ -9,8 +9,9 @@ from torch import Generator, Tensor, nn
 
 from seqmodels.backbones.base import Backbone, detach, initial_state, reset_where
 from seqmodels.correction import Reference
-from seqmodels.errors import InputError
+from seqmodels.errors import InputError, require_choice
 from seqmodels.features import FeatureEncoder
+from seqmodels.folding import Folding
 from seqmodels.heads.base import Head
 from seqmodels.heads.point import Point
 from seqmodels.initialisation import initialise
@@ -20,6 +21,7 @@ from seqmodels.scalers.base import Scaler, Scaling
 from seqmodels.window import AbstractForecaster, Inputs, Origins, Output, Targets, WindowSpec, every_step
 
 Read = Callable[[Tensor], Tensor]  # parameters of a head (..., P) -> values (...)
+CHANNELS = ("joint", "independent")
 OVER_TIME = ("past_target", "past_observed", "past_covariates", "known_covariates")  # inputs with a value per step
 
 
@@ -34,7 +36,9 @@ class Forecaster(AbstractForecaster):
     sizes.
     ``initialisation``: see ``seqmodels.initialisation``. The loss is taken in the scaler's units. ``nonnegative``: True
     if forecasts are cut off at 0 where they leave the model for the user; "auto": in the channels without a negative
-    value in the training rows.
+    value in the training rows. ``channels``: "joint", the network sees all channels at once; "independent": it sees
+    each by itself, with the same weights. ``flip``: True for the mean of two forecasts, of the scaled window and, with
+    the sign turned back, of its mirror image, in training too; see ``Folding`` for sources.
 
     Windows may be longer or shorter than those of ``spec``, as far as the backbone reaches.
 
@@ -52,19 +56,27 @@ class Forecaster(AbstractForecaster):
         head: Head,
         initialisation: str = "glorot",
         nonnegative: bool | str = "auto",
+        channels: str = "joint",
+        flip: bool = False,
     ):
         super().__init__()
+        require_choice(CHANNELS, "model", channels=channels)
         if nonnegative not in (True, False, "auto"):
             raise InputError(f"model.nonnegative is {nonnegative!r}; it must be auto, true or false.")
         self.cut_off = spec.nonnegative if nonnegative == "auto" else (bool(nonnegative),) * len(spec.channels)
         self.spec = spec
         self.scaler = scaler(spec=spec)
         known = {"season": spec.season} if "season" in signature(backbone).parameters else {}
-        self.backbone = backbone(features=spec.features, past_steps=spec.past_steps, **known)
-        self.initial = initial_state(self.backbone, spec.features) if self.backbone.causal else None
+        split = len(spec.channels) if channels == "independent" and len(spec.channels) > 1 else 0
+        self.folding = Folding(split, flip)
+        row = self.folding.inner(spec)
+        self.backbone = backbone(features=row.features, past_steps=spec.past_steps, **known)
+        self.initial = initial_state(self.backbone, row.features) if self.backbone.causal else None
         size, parameters = self.backbone.size, head.parameters_per_value
-        self.readout = readout(spec=spec, size=size, parameters=parameters, state=self.initial)
+        self.readout = readout(spec=row, size=size, parameters=parameters, state=self.initial)
         self.head = head
+        if flip:
+            head.mirror(torch.zeros(1, parameters))  # raises for a head without a mirror image
         head.expect(self.readout.leads)
         corrects = self.readout.corrects != "none"
         self.reference = Reference(spec, self.readout, self.scaler) if corrects else None
@@ -78,7 +90,7 @@ class Forecaster(AbstractForecaster):
         self.origins = last if self.readout.recursive else self.supervised
         refuse_what_does_not_fit(spec, self.scaler, self.backbone, self.readout, head)
         self.why_stateless = why_stateless(spec, self.backbone, self.scaler, self.readout)
-        self.describe = FeatureEncoder(spec)
+        self.describe = FeatureEncoder(row)
         deviation = torch.tensor(spec.target_statistics.deviation)
         self.register_buffer("target_deviation", deviation, persistent=False)
         initialise(self.backbone, initialisation)
@@ -116,8 +128,9 @@ class Forecaster(AbstractForecaster):
         encoded = self._encode(inputs, scaling, state)
         target = scaling.transform_targets(inputs, targets, self._supervised_in(inputs))
         forced = self.training and self.readout.teacher_forced
-        outputs = self.readout(encoded, scaling.as_past(target[:, -1]) * targets.observed if forced else None)
-        parameters = self.head(outputs)
+        teacher = self.folding.split(scaling.as_past(target[:, -1]) * targets.observed) if forced else None
+        outputs = self.readout(encoded, teacher)
+        parameters = self._combine(outputs)
         if self.head.in_data_units:
             parameters = scaling.inverse_transform(parameters, self.head)
             target = every_step(inputs.past_target, targets.target, self._supervised_in(inputs))
@@ -184,8 +197,8 @@ class Forecaster(AbstractForecaster):
             return drawn[-1]
 
         def value(outputs: Tensor, values: Sequence[Tensor]) -> Tensor:
-            fed_back.append(self._feed_back(outputs, values, feeding, read))
-            return fed_back[-1]
+            fed_back.append(self._feed_back(outputs, tuple(fed_back), feeding, read))
+            return self.folding.split(fed_back[-1])
 
         inputs, scaling = self._scale(inputs, None)
         feeding = scaling.for_feedback() if self.readout.recursive else scaling
@@ -193,7 +206,7 @@ class Forecaster(AbstractForecaster):
         if not fed_back:
             return self.head.sample(self._raw(outputs, feeding), 1, generator)[0, :, -1]
         if len(fed_back) < outputs.shape[2]:  # the last lead has none to be fed to
-            value(outputs[:, :, -1:], tuple(fed_back))
+            value(outputs[:, :, -1:], ())
         if self.head.in_data_units:
             return torch.cat(drawn, dim=2)[:, -1]
         return feeding.inverse_transform(torch.stack(fed_back, dim=1)[:, None, ..., None], Point())[:, -1, ..., 0]
@@ -231,8 +244,9 @@ class Forecaster(AbstractForecaster):
 
     def _encode(self, inputs: Inputs, scaling: Scaling, state: Any = None) -> EncodedWindow:
         """Everything that the readout may see; the backbone reads the past once."""
-        scaled, known = scaling.transform(inputs.past_target), self.describe.encode_known(inputs)
-        features, after = self._read(self.describe(inputs, scaled, known), inputs.reset, state)
+        rows, fold = self.folding.split_inputs(inputs), self.folding
+        scaled, known = fold.split(scaling.transform(inputs.past_target)), self.describe.encode_known(rows)
+        features, after = self._read(self.describe(rows, scaled, known), rows.reset, state)
         first = (self.supervised.first - self.available.first) // self.available.stride
         chosen = features[:, first:] if self.readout.every_step else features[:, -1:]
         if chosen.shape[1] == 0:
@@ -244,12 +258,14 @@ class Forecaster(AbstractForecaster):
             features=chosen,
             all_features=features,
             state=after,
-            last_value=scaled[:, -1] * inputs.past_observed[:, -1] if self.spec.missing else scaled[:, -1],
+            last_value=scaled[:, -1] * rows.past_observed[:, -1] if self.spec.missing else scaled[:, -1],
             known_covariates=known,
             origins=self._supervised_in(inputs),
-            stepper=lambda: self._stepper(inputs, known),
-            feedback=feeding.feedback,
-            value=lambda outputs, values: self._feed_back(outputs, values, feeding, self.head.mean),
+            stepper=lambda: self._stepper(rows, known),
+            feedback=lambda values: fold.split(feeding.feedback([fold.join_values(one) for one in values])),
+            value=lambda outputs, values: fold.split(
+                self._feed_back(outputs, [fold.join_values(one) for one in values], feeding, self.head.mean)
+            ),
             progress=self.progress,
         )
 
@@ -273,11 +289,19 @@ class Forecaster(AbstractForecaster):
 
     def _raw(self, outputs: Tensor, scaling: Scaling) -> Tensor:
         """Outputs of the readout -> parameters in the data's own units."""
-        return scaling.inverse_transform(self.head(outputs), self.head)
+        return scaling.inverse_transform(self._combine(outputs), self.head)
+
+    def _combine(self, outputs: Tensor) -> Tensor:
+        """Outputs of the readout -> parameters in the scaler's units, (B, S, H, C, P)."""
+        outputs = self.folding.join(outputs)
+        if not self.folding.mirrored:
+            return self.head(outputs)
+        seen, mirrored = outputs.chunk(2)
+        return (self.head(seen) + self.head.mirror(self.head(mirrored))) / 2
 
     def _feed_back(self, outputs: Tensor, values: Sequence[Tensor], scaling: Scaling, read: Read) -> Tensor:
         """The scaled value (B, C) that ``read`` takes from the forecast after ``values``."""
-        parameters = self.head(outputs)
+        parameters = self._combine(outputs)
         if not self.head.in_data_units:
             return read(parameters)[:, 0, 0]
         centre, unit = scaling.next_centre(values), scaling.unit[:, 0, 0]

@@ -130,6 +130,12 @@ CORRECTING: dict[str, Callable[..., Any]] = {
     ),
 }
 READOUTS.update(CORRECTING)
+FOLDED: dict[str, dict[str, Any]] = {
+    "channels_seq_to_seq": {"readout": "seq_to_seq", "channels": "independent"},
+    "channels_decoder": {"readout": "attention", "channels": "independent"},
+    "channels_flipped_iterated": {"readout": "iterated", "channels": "independent", "flip": True},
+    "flipped_corrects_linear": {"readout": "corrects_linear", "flip": True},
+}
 HEADS: dict[str, Callable[..., Head]] = {
     **{loss: partial(Point, loss=loss) for loss in LOSSES},
     "own": Normal,
@@ -219,7 +225,7 @@ PAIRS = {"seq_to_vector": MANY, "seq_to_seq": MANY, "iterated": FED_BACK, "encod
 
 def fits(backbone: str, readout: str) -> bool:
     """Whether the Forecaster takes the two together, and the table does."""
-    if readout in CORRECTING and backbone not in IN_PANELS:
+    if (readout in CORRECTING or readout in FOLDED) and backbone not in IN_PANELS:
         return False
     if readout in ("seq_to_seq", "iterated") and backbone in SEE_THE_FUTURE:
         return False
@@ -231,7 +237,7 @@ def fits(backbone: str, readout: str) -> bool:
 def pairs(backbone: str, readout: str) -> list[tuple[str, str]]:
     """The scalers and specs that the two are tried with."""
     panels = PANELS_FED_BACK if readout == "iterated" else PANELS
-    if readout in CORRECTING:
+    if readout in CORRECTING or readout in FOLDED:
         return sorted(CENTRED_FED_BACK if readout.endswith("iterated") else CENTRED)
     return sorted(PAIRS[readout] | (panels if backbone in IN_PANELS else set()))
 
@@ -239,16 +245,23 @@ def pairs(backbone: str, readout: str) -> list[tuple[str, str]]:
 FORECASTERS = [
     (backbone, readout, scaler, spec)
     for backbone in BACKBONES
-    for readout in READOUTS
+    for readout in (*READOUTS, *FOLDED)
     for scaler, spec in pairs(backbone, readout)
     if fits(backbone, readout)
 ]
 
 
+def build(backbone: str, readout: str, scaler: str, spec: WindowSpec, head: Head) -> Forecaster:
+    """A member of the zoo for any spec; ``readout`` may name a way to fold the rows too."""
+    rows = dict(FOLDED.get(readout, {}))
+    readout = rows.pop("readout", readout)
+    return Forecaster(spec, SCALERS[scaler], BACKBONES[backbone], READOUTS[readout], head, **rows)
+
+
 def forecaster(backbone: str, readout: str, scaler: str, spec: str, head: str = "huber", seed: int = 0) -> Forecaster:
     """A member of the zoo, built reproducibly, ready for evaluation."""
     torch.manual_seed(seed)
-    model = Forecaster(SPECS[spec], SCALERS[scaler], BACKBONES[backbone], READOUTS[readout], HEADS[head]())
+    model = build(backbone, readout, scaler, SPECS[spec], HEADS[head]())
     if getattr(model.readout, "correction", None) is not None:  # it begins with nothing and would keep any law
         torch.nn.init.normal_(model.readout.correction.weight)
     if model.reference is not None:

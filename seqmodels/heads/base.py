@@ -82,6 +82,10 @@ class Head(nn.Module, ABC):
     def rescale(self, parameters: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
         """Parameters of y -> those of y * scale + centre, which broadcast to (B, S, H, C)."""
 
+    def mirror(self, parameters: Tensor) -> Tensor:
+        """Parameters of y -> those of -y, in the scaler's units; raises InputError for a head that has none."""
+        raise InputError("model.flip=true turns the sign of forecasts, which model.head cannot; set model.flip=false.")
+
     def expect(self, leads: int) -> None:
         """Raise InputError unless there is a weight for each lead that is trained."""
         if self.lead_weights is not None and len(self.lead_weights) != leads:

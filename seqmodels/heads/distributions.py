@@ -42,6 +42,9 @@ class LocationScale(Head):
         location, scale, shape = self._split(parameters.expand(count, *parameters.shape))
         return location + scale * self.draw(scale, shape, generator)
 
+    def mirror(self, parameters: Tensor) -> Tensor:
+        return torch.cat([-parameters[..., :1], parameters[..., 1:]], dim=-1)
+
     def rescale(self, parameters: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
         location, own = parameters[..., 0] * scale + centre, parameters[..., 1] * scale
         return torch.cat([torch.stack([location, own], dim=-1), parameters[..., 2:]], dim=-1)

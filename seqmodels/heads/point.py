@@ -65,6 +65,9 @@ class Point(Head):
     def mean(self, parameters: Tensor) -> Tensor:
         return parameters[..., 0]
 
+    def mirror(self, parameters: Tensor) -> Tensor:
+        return -parameters
+
     def rescale(self, parameters: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
         return parameters * scale.unsqueeze(-1) + centre.unsqueeze(-1)
 

@@ -64,6 +64,14 @@ class Quantile(Head):
         """The median."""
         return self.quantiles(parameters, [0.5])[..., 0]
 
+    def mirror(self, parameters: Tensor) -> Tensor:
+        if any(abs(low + high - 1) > 1e-6 for low, high in zip(self.levels, self.levels[::-1], strict=True)):
+            raise InputError(
+                f"model.flip=true needs levels that lie evenly around 0.5, such as [0.1, 0.5, 0.9], and"
+                f" model.head.levels is {list(self.levels)}; change them, or set model.flip=false."
+            )
+        return -parameters.flip(-1)
+
     def rescale(self, parameters: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
         return parameters * scale.unsqueeze(-1) + centre.unsqueeze(-1)
 
