@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from omegaconf import OmegaConf
-from small_runs import Recorder, Stop, StopAt, fit, flat_weights, small_module, small_waves
+from small_runs import Recorder, Stop, StopAt, fit, fit_waves, flat_weights, small_module, small_waves
 
 from seqmodels.config.build import build
 from seqmodels.errors import InputError
@@ -103,6 +103,22 @@ def test_only_a_schedule_without_an_end_can_be_extended(tmp_path: Path) -> None:
     assert longer.rates == pytest.approx([1e-2] * 5)
     states = {name: torch.load(tmp_path / name / "last.ckpt") for name in ("warm_up", "warm_up_cosine")}
     assert {name: planned_steps(state) for name, state in states.items()} == {"warm_up": None, "warm_up_cosine": 10}
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_the_schedule_ends_with_the_time_of_a_run(fast: bool) -> None:
+    recorder = Recorder()
+    trainer = fit_waves(recorder, fast=fast, max_epochs=1_000, max_time={"seconds": 1})
+    assert trainer.global_step < 5_000 and max(recorder.rates) > 5e-3, "the peak is reached"
+    assert recorder.rates[-1] < 0.1 * max(recorder.rates)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_time_that_is_not_reached_changes_nothing(fast: bool) -> None:
+    limited, free = Recorder(), Recorder()
+    fit_waves(limited, fast=fast, max_time={"hours": 5})
+    fit_waves(free, fast=fast)
+    assert limited.rates == free.rates and len(free.rates) == 15
 
 
 def test_nadam_minimises_a_parabola() -> None:

@@ -103,7 +103,7 @@ class FastEpochLoop(_TrainingEpochLoop):
             if config.interval == "step" and not config.reduce_on_plateau:
                 if (self.batch_idx + 1) % config.frequency == 0:
                     self.scheduler_progress.increment_ready()
-                    scheduler.step()
+                    self.trainer.lightning_module.lr_scheduler_step(scheduler, None)
                     self.scheduler_progress.increment_completed()
         if self._num_ready_batches_reached():
             self.update_lr_schedulers("epoch", update_plateau_schedulers=False)

@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
 from seqmodels.backbones.recurrent import FusedLstm, has_bfloat16_lstm
@@ -248,6 +249,22 @@ class ForecastModule(pl.LightningModule):
             settings = {"scheduler": scheduler, "frequency": NEVER, "monitor": self.monitor}
             return {"optimizer": optimizer, "lr_scheduler": settings}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Follow the optimizer steps, or the share of ``trainer.max_time`` that has passed where that is further.
+
+        The learning rate thus reaches the end of its schedule also if the time ends before the planned steps.
+        """
+        timer = next((one for one in self.trainer.callbacks if isinstance(one, Timer)), None)
+        left = None if timer is None else timer.time_remaining()
+        total = getattr(scheduler, "total_steps", getattr(scheduler, "T_max", None))
+        if timer is None or left is None or total is None:
+            scheduler.step()
+            return
+        passed = timer.time_elapsed()
+        due = max(self.global_step - self.schedule_start, round(total * min(1.0, passed / max(passed + left, 1e-9))))
+        while scheduler.last_epoch < min(due, total - 1):
+            scheduler.step()
 
     @property
     def trainable(self) -> bool:
