@@ -92,7 +92,8 @@ def describe_length(config: DictConfig, data: WindowDataModule, epochs: int) -> 
     batches = count_batches(config, len(loader))
     steps = epochs * math.ceil(batches / config.trainer.accumulate_grad_batches)
     passes = epochs * batches * loader.batch_size / max(1, data.windows["train"])
-    limit = f", at most {config.trainer.max_time} (trainer.max_time)" if config.trainer.get("max_time") is not None else ""
+    time = config.trainer.get("max_time")
+    limit = "" if time is None else f", at most {time} (trainer.max_time)"
     return (
         f"Training for {pluralise(steps, 'step')} in {pluralise(epochs, 'epoch')}, {passes:.1f} times through the"
         f" training windows (optimizer_steps){limit}."
