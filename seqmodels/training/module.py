@@ -255,7 +255,8 @@ class ForecastModule(pl.LightningModule):
 
         The learning rate thus reaches the end of its schedule also if the time ends before the planned steps.
         """
-        timer = next((one for one in self.trainer.callbacks if isinstance(one, Timer)), None)
+        trainer: Any = self.trainer
+        timer = next((one for one in trainer.callbacks if isinstance(one, Timer)), None)
         left = None if timer is None else timer.time_remaining()
         total = getattr(scheduler, "total_steps", getattr(scheduler, "T_max", None))
         if timer is None or left is None or total is None:
