@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from datamodules.covariates.prepare import build_transforms, prepare_covariates
-from datamodules.encoder import RowEncoder, training_borders, training_frequency
+from datamodules.encoder import RowEncoder, training_borders
 from datamodules.precision import choose_precision
 from datamodules.series import STAGES, SeriesSet, Span
 from datamodules.split import Overlap, are_fractions, find_overlap, share_clock, split_spans
@@ -30,6 +30,7 @@ from datamodules.windows.checks import (
     find_short_series,
     short_series_notes,
 )
+from datamodules.windows.clock import number_rows, training_frequency
 from datamodules.windows.consecutive import ConsecutiveLoader, LaneIndex
 from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader
 from datamodules.windows.samplers import Sampler, TruncatedSampler, WeightedSampler, build_sampler, check_sampling
@@ -154,6 +155,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         """Build the loaders on the first call; on every call, rewind them for "fit" and move them to the device."""
         if not self.loaders:
             self.source_series = self.series = choose_precision(self.read())
+            self.frequency = training_frequency(self.series)
             self.spans, self.short = self._split_series()
             self.indexes = self._index_windows()
             self.series, self.spec, errors = self._prepare_series()
@@ -234,7 +236,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             transforms=self.transforms,
             means=self.means,
             indicators=self.indicators,
-            frequency=training_frequency(self.series),
+            frequency=self.frequency,
             names=self.series.names,
             units=self.loaders["train"].tensors.seasonal_error.cpu(),
             scalable=self.seasonal_errors.isfinite().cpu(),
@@ -306,6 +308,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             missing=series.missing > 0 or any(index.unpadded < len(index) for index in self.indexes.values()),
             stateful=self.lanes is not None,
             levels=series.values.dtype == np.float64,
+            clock=self.frequency is not None,
             nonnegative=find_nonnegative(series, merge_ranges(train.start, train.stop)),
         )
         naive = measure_naive_errors(series, train, spec)
@@ -330,7 +333,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         return notes
 
     def _build_tensors(self, seasonal_error: Tensor) -> SeriesTensors:
-        return SeriesTensors(self.series, self.spec, seasonal_error)
+        return SeriesTensors(self.series, self.spec, seasonal_error, number_rows(self.series, self.frequency))
 
     def _build_loaders(self, tensors: SeriesTensors) -> dict[str, Loader]:
         loaders: dict[str, Loader] = {"train": self._build_training_loader(tensors)}
@@ -366,6 +369,6 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     def _set_device(self, device: torch.device) -> None:
         tensors = self.loaders["train"].tensors
         if tensors.device != device:
-            moved = SeriesTensors(self.series, self.spec, tensors.seasonal_error, device)
+            moved = SeriesTensors(self.series, self.spec, tensors.seasonal_error, tensors.clock, device=device)
             for loader in self.loaders.values():
                 loader.tensors = moved

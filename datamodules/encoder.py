@@ -11,17 +11,17 @@ from torch import Tensor
 
 from datamodules.covariates.lags import VALUE, within_series
 from datamodules.covariates.prepare import apply_preparation, build_transforms
-from datamodules.frequency import Frequency, from_dict, infer_frequency, to_dict
+from datamodules.frequency import Frequency, from_dict, to_dict
 from datamodules.series import SeriesSet, Span
 from datamodules.tables.reader import read_table
 from datamodules.timezones import format_time, local_to_utc, utc_to_local
+from datamodules.windows.clock import number_rows
 from datamodules.windows.consecutive import ConsecutiveLoader
 from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader, map_tensors
 from datamodules.windows.spec import measure_seasonal_errors
 from seqmodels.errors import InputError
 from seqmodels.window import Window, WindowSpec
 
-ROWS_FOR_FREQUENCY = 10_000  # of the longest series; month ends and weekends show within so many
 NEVER = np.iinfo(np.int64).min + 1  # the time of a row that does not exist, before all others
 NAMES = "\0"  # separates series ids in a checkpoint, where one array is read much faster than a list
 
@@ -123,7 +123,8 @@ class RowEncoder:
         spec = self.spec._replace(series=len(series))
         enough = _pad_rows(prepared, spec.past_steps + spec.horizon)
         units, denominators = self._seasonal_errors(series, stop if history is None else history)
-        return EncodedRows(prepared, stop, SeriesTensors(enough, spec, units), denominators)
+        clock, identity = number_rows(enough, self.frequency), torch.from_numpy(self._places(series))
+        return EncodedRows(prepared, stop, SeriesTensors(enough, spec, units, clock, identity), denominators)
 
     def extend(
         self, series: SeriesSet, horizon: int, origin: np.datetime64 | int | None = None
@@ -400,16 +401,6 @@ def _pad_rows(series: SeriesSet, least: int) -> SeriesSet:
         if cells is not None
     }
     return replace(series, **longer)
-
-
-def training_frequency(series: SeriesSet) -> Frequency | None:
-    """The frequency of regular series, inferred from the longest one; None without time or with one row each."""
-    if series.time is None:
-        return None
-    longest = int(series.lengths.argmax())
-    begin = int(series.offsets[longest])
-    rows = slice(begin, min(begin + ROWS_FOR_FREQUENCY, int(series.offsets[longest + 1])))
-    return infer_frequency(np.asarray(series.time[rows]), np.zeros(1, np.int64), series.zone)
 
 
 def training_borders(series: SeriesSet, spans: Mapping[str, Span], test: SlidingIndex, spec: WindowSpec) -> Tensor:

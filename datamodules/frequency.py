@@ -32,6 +32,9 @@ class Frequency(Protocol):
     def advance(self, times: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Timestamps that lie ``steps`` after ``times``."""
 
+    def number(self, times: np.ndarray) -> np.ndarray:
+        """Number of whole steps since a moment that is the same for all data, (n,) int64."""
+
 
 @dataclass(frozen=True)
 class IntegerFrequency:
@@ -46,6 +49,9 @@ class IntegerFrequency:
 
     def advance(self, times: np.ndarray, steps: np.ndarray) -> np.ndarray:
         return times + steps * self.step
+
+    def number(self, times: np.ndarray) -> np.ndarray:
+        return times // self.step
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,9 @@ class FixedFrequency:
     def advance(self, times: np.ndarray, steps: np.ndarray) -> np.ndarray:
         return times + steps * self.step * MICROSECOND
 
+    def number(self, times: np.ndarray) -> np.ndarray:
+        return times.astype("datetime64[us]").astype(np.int64) // self.step
+
 
 @dataclass(frozen=True)
 class BusinessDays:
@@ -86,6 +95,9 @@ class BusinessDays:
 
     def advance(self, times: np.ndarray, steps: np.ndarray) -> np.ndarray:
         return np.busday_offset(_days(times), steps).astype("datetime64[us]") + _time_of_day(times)
+
+    def number(self, times: np.ndarray) -> np.ndarray:
+        return np.busday_count(np.datetime64(0, "D"), _days(times))
 
 
 @dataclass(frozen=True)
@@ -116,6 +128,9 @@ class Months:
     def advance(self, times: np.ndarray, steps: np.ndarray) -> np.ndarray:
         return self._dates(_months(times) + steps * self.months).astype("datetime64[us]") + _time_of_day(times)
 
+    def number(self, times: np.ndarray) -> np.ndarray:
+        return _months(times).astype(np.int64) // self.months
+
     def _dates(self, months: np.ndarray) -> np.ndarray:
         first = months.astype("datetime64[D]")
         length = ((months + 1).astype("datetime64[D]") - first).astype(np.int64)
@@ -144,6 +159,9 @@ class LocalDays:
         local = self.frequency.advance(utc_to_local(times, self.zone), steps)
         skipped = np.isnat(local_to_utc(local, self.zone))  # by the clock change in spring: take the next hour
         return local_to_utc(local + skipped * HOUR * MICROSECOND, self.zone)
+
+    def number(self, times: np.ndarray) -> np.ndarray:
+        return self.frequency.number(utc_to_local(times, self.zone))
 
 
 KINDS: dict[str, Callable[..., Frequency]] = {

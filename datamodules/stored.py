@@ -10,6 +10,7 @@ from torch import Tensor
 
 from datamodules.base import WindowDataModule
 from datamodules.store.format import StoredSeries, open_store, read_meta, verify
+from datamodules.windows.clock import number_rows
 from datamodules.windows.loader import SeriesTensors, map_tensors
 from datamodules.windows.samplers import BlockShuffleSampler, Sampler
 from seqmodels.errors import require_at_least
@@ -23,8 +24,8 @@ BLOCK_BYTES = 2**18  # default size of a block of windows
 class MappedTensors(SeriesTensors):
     """Tensors over mapped files: releases what was read when it becomes too much, and moves batches to ``target``."""
 
-    def __init__(self, series: StoredSeries, spec: WindowSpec, seasonal_error: Tensor):
-        super().__init__(series, spec, seasonal_error)
+    def __init__(self, series: StoredSeries, spec: WindowSpec, seasonal_error: Tensor, clock: Tensor):
+        super().__init__(series, spec, seasonal_error, clock)
         self.series, self.target = series, torch.device("cpu")
         self.rows_per_region = max(1, REGION_BYTES // series.row_bytes)
         self.touched = torch.zeros(len(series.values) // self.rows_per_region + 1, dtype=torch.bool)
@@ -82,7 +83,7 @@ class Stored(WindowDataModule):
 
     def _build_tensors(self, seasonal_error: Tensor) -> MappedTensors:
         assert isinstance(self.series, StoredSeries)
-        tensors = MappedTensors(self.series, self.spec, seasonal_error)
+        tensors = MappedTensors(self.series, self.spec, seasonal_error, number_rows(self.series, self.frequency))
         self.series.release()
         return tensors
 

@@ -104,4 +104,6 @@ def windows_at(inputs: Inputs, origins: Origins, steps: int, horizon: int) -> In
         seasonal_error=repeat(inputs.seasonal_error),
         series=repeat(inputs.series),
         reset=repeat(inputs.reset),
+        clock=repeat(inputs.clock),
+        identity=repeat(inputs.identity),
     )

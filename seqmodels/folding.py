@@ -46,6 +46,14 @@ class Folding(NamedTuple):
         rows = values.repeat_interleave(self.channels, dim=0) if self.channels else values
         return torch.cat([rows, rows]) if self.mirrored else rows
 
+    def _number_channels(self, identity: Tensor) -> Tensor:
+        """Number of the channel of each row among those of all training series, (R,); -1 if unknown."""
+        if self.channels:
+            channel = torch.arange(self.channels, device=identity.device)
+            numbers = identity[:, None] * self.channels + channel
+            identity = torch.where(identity[:, None] < 0, identity[:, None], numbers).flatten()
+        return torch.cat([identity, identity]) if self.mirrored else identity
+
     def join(self, outputs: Tensor) -> Tensor:
         """Outputs of rows (R, S, H, C or 1, P) -> those of windows (B, S, H, C, P), mirrored ones after the others."""
         if not self.channels:
@@ -61,14 +69,13 @@ class Folding(NamedTuple):
         """Masks and covariates of the rows; ``past_target``, ``level`` and ``seasonal_error`` stay those of windows."""
         if not self.channels and not self.mirrored:
             return inputs
-        series = inputs.series
-        if self.channels:
-            series = series[:, None] * self.channels + torch.arange(self.channels, device=series.device)
         return inputs._replace(
             past_observed=self.split_mask(inputs.past_observed),
             past_covariates=self.repeat(inputs.past_covariates),
             known_covariates=self.repeat(inputs.known_covariates),
             static=self.repeat(inputs.static),
-            series=torch.cat([series, series]).flatten() if self.mirrored else series.flatten(),
+            series=self.repeat(inputs.series),
             reset=self.repeat(inputs.reset),
+            clock=self.repeat(inputs.clock),
+            identity=self._number_channels(inputs.identity),
         )

@@ -155,6 +155,8 @@ class Forecaster(AbstractForecaster):
         static: Tensor | None = None,
         seasonal_error: Tensor | None = None,
         level: Tensor | None = None,
+        clock: Tensor | None = None,
+        identity: Tensor | None = None,
     ) -> Output:
         """The forecast after one more time step, (B, 1, H, C, P), in constant memory.
 
@@ -164,6 +166,7 @@ class Forecaster(AbstractForecaster):
         past_covariates: (B, U), of this step.
         known_covariates: (B, 1+H, K), of this step and the H steps ahead.
         static: (B, V). seasonal_error: (B, C), for scalers that ask for it.
+        clock, identity: (B,), of this step and of the series, as in ``Inputs``, for parts that look at them; None: 0.
 
         Raises InputError where the model cannot carry a state, or for columns of the spec that are not given.
         """
@@ -181,6 +184,8 @@ class Forecaster(AbstractForecaster):
             seasonal_error=torch.ones_like(value) if seasonal_error is None else seasonal_error,
             series=value.new_zeros(len(value), dtype=torch.int64),
             reset=value.new_zeros(len(value), dtype=torch.bool),
+            clock=value.new_zeros(len(value), dtype=torch.int64) if clock is None else clock,
+            identity=value.new_zeros(len(value), dtype=torch.int64) if identity is None else identity,
         )
         return self(inputs, state)
 

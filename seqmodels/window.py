@@ -82,6 +82,7 @@ class WindowSpec(NamedTuple):
     levels: bool = False
     season_error: float = 0.0
     mean_error: float = 0.0
+    clock: bool = False  # True if times tell the number of each step, see ``Inputs.clock``
     nonnegative: tuple[bool, ...] = ()  # True for channels without a negative value in the training rows
     categories: tuple[Category, ...] = ()  # those of the covariates and statics that are no numbers
     target_statistics: Statistics = Statistics((0.0,), (1.0,))
@@ -147,6 +148,8 @@ class WindowSpec(NamedTuple):
             seasonal_error=torch.ones(batch, channels),
             series=torch.zeros(batch, dtype=torch.int64),
             reset=torch.ones(batch, dtype=torch.bool),
+            clock=torch.zeros(batch, dtype=torch.int64),
+            identity=torch.zeros(batch, dtype=torch.int64),
         )
 
 
@@ -167,6 +170,9 @@ class Inputs(NamedTuple):
     seasonal_error: Tensor  # (B, C) float32, mean |y(t) - y(t - season)| of the series, never 0
     series: Tensor  # (B,) int64, index of the series
     reset: Tensor  # (B,) bool, True = forget state before this window
+    clock: Tensor  # (B,) int64, number of the time step of the last past step, on a clock that all tables of the data
+    # share; counted from the first row of each series where ``WindowSpec.clock`` is False
+    identity: Tensor  # (B,) int64, index of the series in the training data; -1 for one that training has not seen
 
 
 class Targets(NamedTuple):

@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 import torch
 
-from datamodules.encoder import EncodedRows, RowEncoder, extend, training_frequency
+from datamodules.encoder import EncodedRows, RowEncoder, extend
 from datamodules.series import SeriesSet
 from datamodules.table import Table
 from datamodules.timezones import utc_to_local
+from datamodules.windows.clock import training_frequency
 from seqmodels.errors import InputError
 from seqmodels.window import Inputs
 

@@ -304,6 +304,8 @@ def window(spec: WindowSpec, batch: int = 3, seed: int = 0) -> Window:
         seasonal_error=torch.rand(batch, channels, generator=random) + 0.5,
         series=torch.arange(batch) % spec.series,
         reset=zeros.reset,
+        clock=torch.randint(1000, (batch,), generator=random),
+        identity=torch.arange(batch) % spec.series,
     )
     return Window(inputs, Targets(values[:, past:], observed[:, past:]), torch.full((batch,), past - 1))
 

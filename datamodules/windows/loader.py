@@ -110,15 +110,29 @@ class SlidingIndex(WindowIndex):
 
 
 class SeriesTensors:
-    """The series as tensors, and the gather that turns window indices into a ``Window``."""
+    """The series as tensors, and the gather that turns window indices into a ``Window``.
 
-    def __init__(self, series: SeriesSet, spec: WindowSpec, seasonal_error: Tensor, device: torch.device | str = "cpu"):
+    ``clock`` (series,): see ``number_rows``. ``identity`` (series,): numbers of the series in the training data, where
+    they are others than here.
+    """
+
+    def __init__(
+        self,
+        series: SeriesSet,
+        spec: WindowSpec,
+        seasonal_error: Tensor,
+        clock: Tensor,
+        identity: Tensor | None = None,
+        device: torch.device | str = "cpu",
+    ):
         self.spec = spec
         self.device = torch.device(device)
         self.length = spec.past_steps + spec.horizon
         arrays = (series.values, series.observed, series.past_covariates, series.known_covariates)
         self.sources = [self._unfold(rows) for rows in arrays]
         self.seasonal_error = seasonal_error.to(self.device)
+        self.clock = clock.to(self.device)
+        self.identity = (torch.arange(len(series)) if identity is None else identity).to(self.device)
         static = np.zeros((len(series), 0), np.float32) if series.static is None else series.static
         self.static = torch.from_numpy(np.ascontiguousarray(static)).to(self.device)
         means = (spec.past_statistics.mean, spec.known_statistics.mean)
@@ -179,10 +193,15 @@ class SeriesTensors:
         return padded
 
     def gather_rows(self, rows: Tensor, series: Tensor, reset: Tensor | None = None) -> Window:
-        """Windows of any length P + H from their rows (B, P + H) and series (B,), on the device of the series."""
+        """Windows of any length P + H from their rows (B, P + H) and series (B,), on the device of the series.
+
+        Where a series ends, its last row may be repeated; the clock goes on.
+        """
         rows, series = rows.to(self.device), series.to(self.device)
         fields = [None if source is None else self._fold(source)[rows] for source in self.sources]
-        return self._window(fields, series, rows[:, -self.spec.horizon - 1], reset)
+        window = self._window(fields, series, rows[:, -self.spec.horizon - 1], reset)
+        clock = self.clock[series] + rows[:, 0] + window.inputs.past_target.shape[1] - 1
+        return window._replace(inputs=window.inputs._replace(clock=clock))
 
     def _window(self, fields: list[Tensor | None], series: Tensor, origin: Tensor, reset: Tensor | None) -> Window:
         """Batch from values, mask, past and known covariates (B, P + H, channels); the last three may be None."""
@@ -207,6 +226,8 @@ class SeriesTensors:
             seasonal_error=self.seasonal_error[series],
             series=series,
             reset=torch.ones(batch, dtype=torch.bool, device=self.device) if reset is None else reset.to(self.device),
+            clock=self.clock[series] + origin,
+            identity=self.identity[series],
         )
         return Window(inputs, Targets(values[:, past:], observed[:, past:]), origin)
 

@@ -83,6 +83,7 @@ def cut(windows: ConsecutiveWindows, steps: slice) -> tuple[Inputs, Targets]:
         past_covariates=inputs.past_covariates[:, steps],
         known_covariates=inputs.known_covariates[:, steps.start : ahead.stop],
         reset=inputs.reset & (steps.start == 0),
+        clock=inputs.clock - (inputs.past_target.shape[1] - steps.stop),
     )
     return part, Targets(values[:, ahead], observed[:, ahead])
 
@@ -95,7 +96,7 @@ def as_windows(consecutive: ConsecutiveWindows, past_steps: int) -> Window:
     inputs, targets, _, counted, origin = consecutive
     first = inputs.past_target.shape[1] - counted.shape[1] - past_steps + 1
     length = past_steps + targets.target.shape[1]
-    series = torch.nonzero(counted)[:, 0]
+    series, place = torch.nonzero(counted).T
 
     def unfold(values: Tensor, steps: int) -> Tensor:
         return values[:, first:].unfold(1, steps, 1).transpose(2, 3)[counted]
@@ -112,5 +113,7 @@ def as_windows(consecutive: ConsecutiveWindows, past_steps: int) -> Window:
         seasonal_error=inputs.seasonal_error[series],
         series=inputs.series[series],
         reset=torch.ones_like(series, dtype=torch.bool),
+        clock=inputs.clock[series] + place - (counted.shape[1] - 1),
+        identity=inputs.identity[series],
     )
     return Window(seen, Targets(values[:, past_steps:], observed[:, past_steps:]), origin[counted])
