@@ -11,6 +11,7 @@ from torchmetrics import Metric
 from seqmodels.window import Inputs, Targets, WindowSpec
 
 MODEL, NAIVE, SEASONAL_NAIVE = "model", "naive", "seasonal naive"  # rows of the result table
+SINGLE_MEMBER = "single member"  # row of an ensemble: the mean error of its members, each by itself
 
 
 class MeanErrors(NamedTuple):

@@ -226,6 +226,7 @@ class Output(NamedTuple):
     state: Any = None  # after the last past step, without gradient; None for models that carry no state
     loss: Tensor | None = None  # scalar
     weight: Tensor | int = 0  # number of values that the loss is the mean of
+    members: Tensor | None = None  # (M, B, S, H, C, P), forecasts of the members of an ensemble; None for one model
 
 
 class AbstractForecaster(nn.Module, ABC):
@@ -238,6 +239,12 @@ class AbstractForecaster(nn.Module, ABC):
     head: Any  # a ``seqmodels.heads.base.Head``: ``model.head.mean(output.forecast)`` gives (B, S, H, C)
     progress: float = 0.0  # share of the training that is done, set before each step
     origins: Origins  # the past steps that carry a forecast; the last one is always the last past step
+    why_stateless: str = "it reads each window by itself"  # why no state can be carried; "" if one can
+
+    @property
+    def singles(self) -> "list[AbstractForecaster]":
+        """The members of an ensemble; a single model is its only one."""
+        return [self]
 
     @property
     def nonnegative(self) -> tuple[bool, ...]:
@@ -256,6 +263,10 @@ class AbstractForecaster(nn.Module, ABC):
 
         ``mask`` (B, S) bool: origins that count; None: all of them.
         """
+
+    def draw(self, inputs: Inputs, generator: torch.Generator | None = None) -> Tensor:
+        """One possible future of each window, (B, H, C); by default, each lead is drawn by itself."""
+        return self.head.sample(self(inputs).forecast[:, -1], 1, generator)[0]
 
 
 Sample = Callable[[str, int], Iterable[Window]]  # (stage, most) -> batches of at most so many windows of the stage

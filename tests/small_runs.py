@@ -15,7 +15,7 @@ from seqmodels.readouts import direct
 from seqmodels.scalers import affine
 from seqmodels.training import loop
 from seqmodels.training.module import ForecastModule
-from seqmodels.window import Inputs, Targets
+from seqmodels.window import AbstractForecaster, Inputs, Targets
 
 
 def small_waves(**arguments: Any) -> Waves:
@@ -30,6 +30,11 @@ def small_module(data: Any, dropout: float = 0.0, seed: int = 0, **arguments: An
     torch.manual_seed(seed)
     backbone = partial(WaveNet, filters=4, dilations=(1, 2), stacks=1, dropout=dropout)
     forecaster = Forecaster(data.spec, affine.StandardScaler, backbone, direct.SeqToSeq, Point())
+    return module_of(forecaster, data, **arguments)
+
+
+def module_of(forecaster: AbstractForecaster, data: Any, **arguments: Any) -> ForecastModule:
+    """A module that trains the forecaster with the one-cycle schedule."""
     schedule = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=1e-2)
     return ForecastModule(forecaster, data.spec, {}, partial(torch.optim.AdamW, lr=1e-2), schedule, **arguments)
 

@@ -20,7 +20,7 @@ GROUND = CONTRACT | {
 }
 NOUNS = ("seqmodels.backbones", "seqmodels.readouts", "seqmodels.heads", "seqmodels.scalers")
 CONCRETE = ("datamodules", *NOUNS, "seqmodels.baselines", "seqmodels.ridge", "seqmodels.forecaster",
-            "seqmodels.features")  # fmt: skip
+            "seqmodels.ensemble", "seqmodels.features")  # fmt: skip
 # The contract of series, the DataModule for annotations, and the encoder of new rows
 SERIES = {"datamodules.series", "datamodules.base", "datamodules.encoder"}
 UPPER = tuple(f"seqmodels.{wing}" for wing in ("training", "inference", "report", "description", "leaks", "cli"))
@@ -32,6 +32,7 @@ TORCH_ONLY = (
     "seqmodels.baselines",
     "seqmodels.ridge",
     "seqmodels.forecaster",
+    "seqmodels.ensemble",
     "seqmodels.features",
 )
 

@@ -201,7 +201,7 @@ def test_the_loss_of_an_evaluation_is_the_mean_over_all_origins_that_count(reado
     carried, deviation = CarriedState(forecaster), data.spec.target_statistics.deviation[0]
     with torch.no_grad():
         for stretch in data.val_dataloader():
-            forecast, _, loss, _ = carried.evaluate(stretch)
+            forecast, _, loss, *_ = carried.evaluate(stretch)
             rows = torch.from_numpy(data.series.values)[stretch.origin[stretch.counted] + 1, 0]
             mask = np.ones(len(data.series.values), bool) if observed else data.series.observed[:, 0]
             counts = torch.from_numpy(mask)[stretch.origin[stretch.counted] + 1]

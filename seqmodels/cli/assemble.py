@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from datamodules.base import WindowDataModule
 from seqmodels.cli import environment, resume
 from seqmodels.cli.recipe import count_batches, describe_length, plan_epochs, settle
 from seqmodels.config.build import build
+from seqmodels.ensemble import model_node
 from seqmodels.errors import InputError
 from seqmodels.inference.monte_carlo import dropout_on
 from seqmodels.metrics import MEASURES
@@ -74,12 +76,13 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
     if monitor == "validation/mase" and not datamodule.has_mase("validation"):
         monitor = "validation/mae"
         echo("MASE is undefined for all validation windows: monitor=validation/mae instead of validation/mase.")
-    forecaster = build(config.model, spec=datamodule.spec)
-    chosen = settle(config, datamodule, forecaster)
+    node = partial(model_node, ensemble=plan.ensemble, seed=plan.seed, combine=plan.combine)
+    forecaster = build(node(to_plain(config.model)), "model", config.allow, spec=datamodule.spec)
+    chosen = settle(config, datamodule, forecaster.singles[0] if isinstance(plan.ensemble, int) else forecaster)
     module = ForecastModule(
         forecaster=forecaster,
         spec=datamodule.spec,
-        config=to_plain(config.model),
+        config=node(to_plain(config.model)),
         optimizer=build(config.optimizer),
         scheduler=build(config.scheduler),
         monitor=monitor,

@@ -38,6 +38,8 @@ def decisive_settings(config: DictConfig) -> dict[str, Any]:
         for name, node in chosen["callbacks"].items()
         if node and any(part in str(node["_target_"]) for part in WEIGHTS)
     }
+    if plain.get("ensemble", 1) != 1:  # else as in checkpoints of versions without it
+        chosen |= {name: plain[name] for name in ("ensemble", "combine")}
     for group, names in FREE.items():
         chosen[group] = {name: value for name, value in chosen[group].items() if name not in names}
     return flatten(chosen)

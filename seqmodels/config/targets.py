@@ -23,7 +23,12 @@ FEW = 8  # up to this number, all names are listed
 # Modules whose classes may be built, by base class: all of ours, the public names of others. For the other base classes
 # of this project: the package that the base class stands in.
 HOMES = {
-    "seqmodels.window.AbstractForecaster": ("seqmodels.forecaster", "seqmodels.baselines", "seqmodels.ridge"),
+    "seqmodels.window.AbstractForecaster": (
+        "seqmodels.forecaster",
+        "seqmodels.ensemble",
+        "seqmodels.baselines",
+        "seqmodels.ridge",
+    ),
     "datamodules.base.WindowDataModule": ("datamodules",),
     "torch.optim.optimizer.Optimizer": ("torch.optim",),
     "torch.optim.lr_scheduler.LRScheduler": ("torch.optim.lr_scheduler", "seqmodels.training.schedules"),

@@ -104,7 +104,6 @@ class Backtest:
         return window, self.model(inputs).forecast[:, -1]
 
     def _carried(self) -> Iterator[tuple[Window, Tensor]]:
-        assert isinstance(self.model, Forecaster)
         loader = self.encoded.consecutive(self.start, self.stop)
         first = loader.index.first + self.model.spec.past_steps - 1
         state = CarriedState(self.model)
@@ -446,7 +445,7 @@ def is_carried(model: AbstractForecaster, state: str, start: np.ndarray, begin: 
     By default where it gives the same forecasts, or where training carried a state too. Raises InputError where the
     model cannot.
     """
-    if state == "windows" or not isinstance(model, Forecaster):
+    if state == "windows" or not isinstance(model.singles[0], Forecaster):
         if state == "carried":
             raise InputError("state=carried needs a model with a state; leave it out.")
         return False
@@ -454,16 +453,16 @@ def is_carried(model: AbstractForecaster, state: str, start: np.ndarray, begin: 
         raise InputError(f"state=carried cannot be done: {model.why_stateless}; or leave it out.")
     steps = model.spec.past_steps
     whole = bool((start - begin >= steps).all())  # no window is padded
-    return state == "carried" or model.spec.stateful or (whole and same_in_one_pass(model))
+    return state == "carried" or model.spec.stateful or (whole and all(map(same_in_one_pass, model.singles)))
 
 
-def same_in_one_pass(model: Forecaster) -> bool:
+def same_in_one_pass(model: AbstractForecaster) -> bool:
     """True if a longer past changes no forecast, and one pass gives those of all origins.
 
     So it is where the backbone reaches no farther back than a window, and nothing is scaled by the window. Recurrent
     networks remember what lies before.
     """
-    field = model.backbone.receptive_field
+    field = model.backbone.receptive_field if isinstance(model, Forecaster) else None
     reaches = field is not None and field <= model.spec.past_steps
     return reaches and model.origins == Origins(0, 1) and not (model.why_stateless or model.spec.levels)
 

@@ -21,7 +21,7 @@ from seqmodels import checkpoint
 from seqmodels.errors import InputError
 from seqmodels.inference.backtest import Evaluation, evaluate
 from seqmodels.inference.calibration import Calibration
-from seqmodels.inference.prediction import predict
+from seqmodels.inference.prediction import clip, predict
 from seqmodels.metrics import MODEL
 from seqmodels.report.future import future_table, plot_future, row_times
 from seqmodels.report.output import to_text, write_file
@@ -48,6 +48,7 @@ class Forecast:
     quantiles: np.ndarray
     levels: tuple[float, ...]
     notes: tuple[str, ...] = ()
+    spread: np.ndarray | None = None  # (series, H, C), standard deviation of the forecasts of an ensemble's members
 
     @property
     def rows(self) -> np.ndarray:
@@ -63,7 +64,8 @@ class Forecast:
     def table(self) -> pl.DataFrame:
         """One row per series, channel and step: id, time (or step), channel, lead, mean, and one column per quantile.
 
-        There is no id for a single series without a name, and no quantile if there are no bands.
+        There is no id for a single series without a name, and no quantile if there are no bands. Of an ensemble there
+        is also the ``spread`` of its members.
         """
         series, (count, horizon, channels) = self.series, self.mean.shape
         steps = np.repeat(self.rows[:, None], channels, axis=1).ravel()
@@ -76,6 +78,7 @@ class Forecast:
             "channel": np.tile(np.repeat(np.array(series.channels), horizon), count),
             "lead": np.tile(np.arange(1, horizon + 1), count * channels),
             "mean": self.mean.transpose(0, 2, 1).ravel(),
+            "spread": None if self.spread is None else self.spread.transpose(0, 2, 1).ravel(),
         }
         if np.isfinite(self.quantiles).any():
             bands = self.quantiles.transpose(3, 0, 2, 1).reshape(len(self.levels), -1)
@@ -217,29 +220,35 @@ class TrainedModel:
             extended = feed_back(extended, stop + begin, blocks[-1][0])
         if len(blocks) > 1:
             notes = (*notes, f"steps beyond {self.spec.horizon} are forecast from forecasts, and have no bands.")
-            blocks[1:] = [(mean, np.full_like(quantiles, np.nan)) for mean, quantiles in blocks[1:]]
+            blocks[1:] = [(mean, *(np.full_like(one, np.nan) for one in rest)) for mean, *rest in blocks[1:]]
         if self.calibration is None and self.model.head.distribution:
             notes = (
                 *notes,
                 "the bands are those of the head: too few validation windows to calibrate them.",
             )
-        mean, quantiles = (np.concatenate(parts, axis=1)[:, :steps] for parts in zip(*blocks, strict=True))
-        return Forecast(extended, stop, mean, quantiles, tuple(levels), notes)
+        mean, quantiles, spread = (np.concatenate(parts, axis=1)[:, :steps] for parts in zip(*blocks, strict=True))
+        several = len(self.model.singles) > 1
+        return Forecast(extended, stop, mean, quantiles, tuple(levels), notes, spread if several else None)
 
     @torch.no_grad()
-    def _forecast_block(self, encoded: EncodedRows, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean (series, H, C) and quantiles (series, H, C, levels) from the last origin of each series."""
+    def _forecast_block(self, encoded: EncodedRows, levels: Sequence[float]) -> tuple[np.ndarray, ...]:
+        """Mean (series, H, C), quantiles (series, H, C, levels) and spread, as the mean, of the last origins."""
         spec, count = self.spec, len(encoded.series)
         mean = torch.empty(count, spec.horizon, len(spec.channels), dtype=torch.float64)
+        spread = torch.full_like(mean, torch.nan)
         quantiles = torch.full((*mean.shape, len(levels)), torch.nan, dtype=torch.float64)
         for window in encoded.last_windows():
             places, inputs = window.inputs.series, window.inputs
-            given, bands = predict(self.model, self.model(inputs).forecast[:, -1], inputs, self.calibration, levels)
+            output = self.model(inputs)
+            given, bands = predict(self.model, output.forecast[:, -1], inputs, self.calibration, levels)
             mean[places] = forecast = given.double() + inputs.level[:, None]
             _check_finite(forecast, encoded.series, places)
             if bands is not None:
                 quantiles[places] = bands
-        return mean.numpy(), quantiles.numpy()
+            if output.members is not None:
+                members = clip(self.model, self.model.head.mean(output.members)[:, :, -1], inputs.level[:, None])
+                spread[places] = members.double().std(dim=0)
+        return mean.numpy(), quantiles.numpy(), spread.numpy()
 
 
 def _check_finite(forecast: Tensor, series: SeriesSet, places: Tensor) -> None:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from seqmodels.errors import InputError, require_at_least
-from seqmodels.forecaster import Forecaster
 from seqmodels.inference.calibration import Calibration, centre_and_unit
 from seqmodels.window import AbstractForecaster, Inputs
 
@@ -64,8 +63,6 @@ def sample_paths(model: AbstractForecaster, inputs: Inputs, count: int = 100, se
     """
     require_at_least(1, "", count=count)
     generator = torch.Generator(inputs.past_target.device).manual_seed(seed)
-    if not isinstance(model, Forecaster):
-        return clip(model, model.head.sample(model(inputs).forecast[:, -1], count, generator), inputs.level[:, None])
     together = max(1, MOST_WINDOWS // len(inputs.past_target))
     parts = []
     for done in range(0, count, together):

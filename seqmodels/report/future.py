@@ -44,6 +44,8 @@ class FutureForecast(Protocol):
     @property
     def levels(self) -> tuple[float, ...]: ...
     @property
+    def spread(self) -> np.ndarray | None: ...
+    @property
     def times(self) -> pl.Series: ...
 
 
@@ -117,7 +119,9 @@ def future_table(forecast: FutureForecast) -> RenderableType:
     levels = [level for level in (*OUTER, 0.5) if np.isfinite(band(forecast, level)).any()]
     table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True, overflow="ellipsis", min_width=18)
-    for heading in ("mean", *(f"{100 * level:g} %" for level in sorted(levels))):
+    figures = {"mean": forecast.mean, **{f"{100 * level:g} %": band(forecast, level) for level in sorted(levels)}}
+    figures |= {} if forecast.spread is None else {"spread": forecast.spread}
+    for heading in figures:
         table.add_column(heading, justify="right", no_wrap=True)
     for curve in curves:
         title = curve_title(forecast, curve)
@@ -126,7 +130,7 @@ def future_table(forecast: FutureForecast) -> RenderableType:
         for lead in range(shown):
             row = int(forecast.stop[curve.series]) + lead
             place = (curve.series, lead, curve.channel)
-            numbers = [forecast.mean[place], *(band(forecast, level)[place] for level in sorted(levels))]
+            numbers = [values[place] for values in figures.values()]
             table.add_row(f"   {time_label(forecast.times[row])}", *map(format_number, numbers))
         if shown < horizon:
             table.add_row(Text(f"   ... {pluralise(horizon - shown, 'more step')}", style="dim"))
@@ -135,6 +139,8 @@ def future_table(forecast: FutureForecast) -> RenderableType:
     parts = [f" {total}, {pluralise(horizon, 'step')} each" if count * channels > 1 else ""]
     if levels:
         parts.append(" Bands: quantiles that the validation windows calibrated, unless a note says otherwise.")
+    if forecast.spread is not None:
+        parts.append(" Spread: standard deviation of the forecasts of the ensemble's members.")
     return Group(table, *(Text(part, style="dim") for part in parts if part))
 
 

@@ -130,13 +130,16 @@ def summarise_model(model: AbstractForecaster, past_steps: int, name: str) -> Re
     A receptive field that does not fit windows of ``past_steps`` gives a warning, too.
     """
     lines = Table.grid(padding=(0, 2))
-    lines.add_row("model", Text(name))
+    total, several = count_parameters(model), len(model.singles) > 1
+    lines.add_row("model", Text(name + f", an ensemble of {len(model.singles)} members" * several))
+    model = max(model.singles, key=lambda one: one.spec.past_steps)
     parts = [
         f"{key}: {type(part).__name__} {pluralise(count_parameters(part), 'parameter')}"
         for key, part in model.named_children()
         if count_parameters(part)
     ]
-    lines.add_row("parameters", Text(f"{count_parameters(model):,}" + (f" ({', '.join(parts)})" if parts else "")))
+    own = "each: " * several + ", ".join(parts)
+    lines.add_row("parameters", Text(f"{total:,}" + (f" ({own})" if parts else "")))
     if hasattr(model, "scaler"):
         lines.add_row("scaler", Text(str(model.scaler)))
         lines.add_row("loss", Text(name_loss(model)))

@@ -16,7 +16,7 @@ from seqmodels.checkpoint import KEY, describe
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.inference.calibration import ErrorSample, centre_and_unit
-from seqmodels.metrics import MODEL, NAIVE, SEASONAL_NAIVE, ErrorTable, ForecastErrors
+from seqmodels.metrics import MODEL, NAIVE, SEASONAL_NAIVE, SINGLE_MEMBER, ErrorTable, ForecastErrors
 from seqmodels.report.output import join_names, warn_once
 from seqmodels.training.stateful import CarriedState, as_windows
 from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Output, Window, WindowSpec
@@ -74,9 +74,13 @@ class ForecastModule(pl.LightningModule):
         self.rows = dict(zip((MODEL, NAIVE, SEASONAL_NAIVE), (forecaster, *naive), strict=False))
         self.training_state: CarriedState | None = None
         self.evaluation_state: CarriedState | None = None
-        if spec.stateful and isinstance(forecaster, Forecaster):  # others see each window by itself
+        if spec.stateful and isinstance(forecaster.singles[0], Forecaster):  # others see each window by itself
             self.training_state, self.evaluation_state = CarriedState(forecaster), CarriedState(forecaster)
         self.errors = {name: ForecastErrors(spec, seasonal_errors) for name in self.rows}
+        if len(forecaster.singles) > 1:
+            self.errors[SINGLE_MEMBER] = ForecastErrors(spec, seasonal_errors)
+        self.deviations = ForecastErrors(spec, seasonal_errors)  # of the members from the forecast of their ensemble
+        self.spread: dict[str, dict[str, float]] = {}  # by stage, then by measure: what ``deviations`` came to
         self.results: dict[str, dict[str, ErrorTable]] = {}  # by stage, then by row of the table
         self.measured: dict[str, int] = {}  # windows behind the results of each stage
         self.stage = "test"  # what the test loop is measuring
@@ -84,7 +88,7 @@ class ForecastModule(pl.LightningModule):
         self.samples: dict[str, ErrorSample] = {}  # the same by row of the table, for objections
         self.validations: list[float] = []  # monitored value of each validation while fitting
         self.best_epoch: int | None = None  # of the weights put back after fitting
-        self.follows_progress = getattr(getattr(forecaster, "readout", None), "teacher_forced", False)
+        self.follows_progress = getattr(getattr(forecaster.singles[0], "readout", None), "teacher_forced", False)
         self.progresses = True  # True if ``forecaster.progress`` rises during training
         self.fit_seconds = 0.0  # training and validation, all epochs
         self.validation_loss, self.validation_count = torch.zeros(()), torch.zeros(())
@@ -160,18 +164,21 @@ class ForecastModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip, and keep the norm from before: one pass does both."""
-        given = (parameter.grad for group in optimizer.param_groups for parameter in group["params"])
-        gradients = [gradient for gradient in given if gradient is not None]
+        """Clip each model of an ensemble by itself, and keep the norm from before: one pass does both."""
+        for group in optimizer.param_groups:
+            gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
+            self._clip(gradients, gradient_clip_val, gradient_clip_algorithm)
+
+    def _clip(self, gradients: list[Tensor], limit: float | None, algorithm: str | None) -> None:
         if not gradients:  # nothing that is trained took part in this loss
             return
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         self.gathered.norms.append(norm)
-        if gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
-            torch._foreach_mul_(gradients, (gradient_clip_val / (norm + 1e-6)).clamp(max=1.0))
-        elif gradient_clip_val:
-            torch._foreach_clamp_min_(gradients, -gradient_clip_val)
-            torch._foreach_clamp_max_(gradients, gradient_clip_val)
+        if limit and algorithm in (None, "norm"):
+            torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
+        elif limit:
+            torch._foreach_clamp_min_(gradients, -limit)
+            torch._foreach_clamp_max_(gradients, limit)
 
     def validation_step(self, batch: Window | ConsecutiveWindows, batch_index: int) -> None:
         window = as_windows(batch, self.spec.past_steps) if isinstance(batch, ConsecutiveWindows) else batch
@@ -275,7 +282,7 @@ class ForecastModule(pl.LightningModule):
     def new_optimizer(self) -> torch.optim.Optimizer:
         """An optimizer over the model's weights; raises InputError for settings that it does not accept."""
         try:
-            return self.optimizer(self.forecaster.parameters())
+            return self.optimizer([{"params": list(model.parameters())} for model in self.forecaster.singles])
         except (RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"optimizer: {str(error).removesuffix('.')}.") from error
 
@@ -321,6 +328,15 @@ class ForecastModule(pl.LightningModule):
                 self.sample.add(*centre_and_unit(model.head, forecast[:, -1], window.inputs), window)
             if name in self.samples:
                 self.samples[name].add(given, window.inputs.seasonal_error[:, None], window)
+            if name == MODEL and output.members is not None:
+                self._count_members(model.head.mean(output.members)[:, :, -1], given, window)
+
+    def _count_members(self, members: Tensor, combined: Tensor, window: Window) -> None:
+        """Count the forecasts (M, B, H, C) of an ensemble's members, and their distance from the combined one."""
+        for given in members:
+            self.errors[SINGLE_MEMBER].to(given.device).update(given, window.inputs, window.targets)
+            targets = window.targets._replace(target=combined)
+            self.deviations.to(given.device).update(given, window.inputs, targets)
 
     def _describe_not_finite(self, row: str, channels: list[str], stage: str) -> str:
         """Error message for forecasts of a row that are NaN or infinite."""
@@ -339,6 +355,9 @@ class ForecastModule(pl.LightningModule):
         """Result of a stage by row; raises InputError for forecasts that are not finite."""
         tables = {name: ErrorTable(*map(torch.atleast_2d, errors.compute())) for name, errors in self.errors.items()}
         self.measured[stage] = int(self.errors[MODEL].windows)
+        if self.deviations.windows:
+            self.spread[stage] = ErrorTable(*map(torch.atleast_2d, self.deviations.compute())).summary()
+            self.deviations.reset()
         bad = {name: errors.channels_not_finite for name, errors in self.errors.items()}
         for errors in self.errors.values():
             errors.reset()

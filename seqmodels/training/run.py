@@ -15,6 +15,7 @@ from rich.console import RenderableType
 
 from datamodules.base import WindowDataModule
 from seqmodels.checkpoint import KEY, load, read, write
+from seqmodels.ensemble import check_members
 from seqmodels.errors import InputError
 from seqmodels.inference.calibration import Calibration, ErrorSample
 from seqmodels.inference.forecast import TrainedModel, write_forecast
@@ -62,7 +63,8 @@ class Plan:
     on behind the error bars of figures; 0 for none. ``ckpt_path``: checkpoint to resume from. ``forecast``: if True, a
     run on a table ends with a forecast of the steps after its last row. ``resume_schedule``: "restart" begins the
     schedule of the learning rate anew, from its own rate over the remaining steps. ``rivals``: simple models, fitted in
-    seconds, with a row of their own in the result table of a trained model.
+    seconds, with a row of their own in the result table of a trained model. ``ensemble`` and ``combine``: see
+    ``seqmodels.ensemble.Ensemble``; 1 is a single model.
     """
 
     seed: int = 0
@@ -74,6 +76,8 @@ class Plan:
     forecast: bool = True
     resume_schedule: str | None = None
     rivals: Sequence[str] | str | None = ("ridge",)
+    ensemble: int | Sequence[int] = 1
+    combine: str = "mean"
 
     def __post_init__(self) -> None:
         if self.monitor not in monitors():
@@ -91,6 +95,7 @@ class Plan:
         for rival in self.rival_names:
             if rival not in RIVALS:
                 raise InputError(f"rivals holds {rival!r}; it may hold {', '.join(RIVALS)}, and [] is for none.")
+        check_members(self.ensemble, self.combine)
         if self.dropout_passes == 1:
             raise InputError("dropout_passes is 1; it must be 0, for none, or at least 2, for a deviation.")
 
@@ -128,6 +133,8 @@ class Run:
         self.fit_in_closed_form()
         self.evaluate()
         show(self.result_table())
+        if spread := self.module.spread.get("test"):
+            echo(f" spread: {describe_spread(len(self.module.forecaster.singles), spread)}")
         for code, text in self.objections:
             echo(f" {code}: {text}", style="yellow")
         passes = self.plan.dropout_passes
@@ -351,6 +358,7 @@ class Run:
             "parameters": sum(parameter.numel() for parameter in module.forecaster.parameters()),
             "fit_seconds": round(module.fit_seconds, 3),
             "seconds": round(time.monotonic() - self.started, 3),
+            **({"members": len(module.forecaster.singles), "spread": module.spread} if module.spread else {}),
             "objections": [objection._asdict() for objection in self.objections],
         }
         write_results(self.directory, summary, rows)
@@ -371,6 +379,12 @@ class Run:
             score = getattr(self.trainer.checkpoint_callback, "best_model_score", None)
             return float("nan") if score is None else float(score)
         return self.module.results["validation"][MODEL].summary()[name.removeprefix("validation/")]
+
+
+def describe_spread(members: int, spread: Mapping[str, float]) -> str:
+    """One sentence on how far the members of an ensemble lie from its forecast."""
+    scaled = f", or {format_number(spread['mase'])} seasonal errors" if math.isfinite(spread["mase"]) else ""
+    return f"in the test part, the {members} members lie {format_number(spread['mae'])}{scaled}, from the ensemble."
 
 
 def check_weights(path: str, checkpoint: Mapping[str, Any], module: ForecastModule) -> None:

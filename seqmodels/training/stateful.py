@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from seqmodels.errors import InputError
-from seqmodels.forecaster import Forecaster
-from seqmodels.window import ConsecutiveWindows, Inputs, Origins, Output, Targets, Window
+from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Inputs, Origins, Output, Targets, Window
 
 
 class CarriedState:
@@ -17,7 +16,7 @@ class CarriedState:
     Raises InputError for a forecaster that cannot carry a state from window to window.
     """
 
-    def __init__(self, forecaster: Forecaster):
+    def __init__(self, forecaster: AbstractForecaster):
         if forecaster.why_stateless:
             raise InputError(
                 "data.lanes carries the state of the model from window to window, and"
@@ -56,10 +55,12 @@ class CarriedState:
             outputs.append(self.forecaster.loss(inputs, targets, state, mask, forecast=True))
             state = outputs[-1].state
         self.state = state
-        forecasts, _, losses, counts = zip(*outputs, strict=True)
+        forecasts, _, losses, counts, members = zip(*outputs, strict=True)
         count = torch.stack(counts)
         loss = (torch.stack(losses) * count).sum() / count.sum().clamp(min=1)
-        return Output(torch.cat(forecasts, dim=1)[windows.counted].unsqueeze(1), state, loss, count.sum())
+        forecast = torch.cat(forecasts, dim=1)[windows.counted].unsqueeze(1)
+        each = None if members[0] is None else torch.cat(members, dim=2)[:, windows.counted].unsqueeze(2)
+        return Output(forecast, state, loss, count.sum(), each)
 
 
 def spans(start: int, stop: int, longest: int) -> Iterator[slice]:
