@@ -28,6 +28,16 @@ class VariationalDropout(nn.Module):
         return f"p={self.p}"
 
 
+class SequenceDropout(nn.Dropout):
+    """Dropout of (B, T, size) that draws the same random numbers however the batch lies in memory: time first."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not (self.training and self.p and input.is_cpu and input.dim() == 3):
+            return super().forward(input)
+        noise = input.new_empty(input.shape[1], input.shape[0], input.shape[2]).bernoulli_(1 - self.p)
+        return input * noise.div_(1 - self.p).transpose(0, 1)
+
+
 def apply_mask(values: Tensor, mask: Tensor) -> Tensor:
     """Values (B, size) or (B, T, size), multiplied by the mask (B, size); unchanged by an empty mask (B, 0)."""
     if mask.shape[1] == 0:
@@ -58,6 +68,16 @@ class Zoneout(nn.Module):
             if new is output:
                 return kept, type(after)._make(mixed)
         return output, type(after)._make(mixed)
+
+    def sample_kept(self, x: Tensor, tensors: int, size: int) -> Tensor | None:
+        """The masks of all steps of x (B, T, inputs) at once, (tensors, B, T, size), 1 where a unit keeps its value.
+
+        The same random numbers as step by step. None in evaluation mode.
+        """
+        if not self.training:
+            return None
+        kept = torch.rand(x.shape[1], tensors, x.shape[0], size, dtype=x.dtype, device=x.device) < self.p
+        return kept.permute(1, 2, 0, 3).to(x.dtype)
 
     def mix(self, old: Tensor, new: Tensor) -> Tensor:
         """Zoneout of one tensor of a state, (B, size)."""

@@ -16,6 +16,8 @@ GROUND = CONTRACT | {
     "seqmodels.backbones.base",
     "seqmodels.dropout",
     "seqmodels.initialisation",
+    "seqmodels.kernels.build",
+    "seqmodels.kernels.recurrent",
     "seqmodels.naive",
 }
 NOUNS = ("seqmodels.backbones", "seqmodels.readouts", "seqmodels.heads", "seqmodels.scalers")

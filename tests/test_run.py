@@ -21,8 +21,8 @@ from seqmodels.training.module import ForecastModule
 from seqmodels.training.run import check_weights
 
 SETTINGS = {
-    "seed": 0, "threads": "auto", "optimizer_steps": 4400, "dropout_passes": 0, "monitor": "validation/mase",
-    "ckpt_path": None, "forecast": True, "resume_schedule": None, "rivals": ["ridge"],
+    "seed": 0, "threads": "auto", "kernels": "auto", "optimizer_steps": 4400, "dropout_passes": 0,
+    "monitor": "validation/mase", "ckpt_path": None, "forecast": True, "resume_schedule": None, "rivals": ["ridge"],
     "ensemble": 1, "combine": "mean",
     "trainer": {"precision": "32-true", "devices": 1, "gradient_clip_val": 1.0, "limit_val_batches": 1.0,
                 "max_epochs": None, "max_steps": -1, "limit_train_batches": 1.0, "accumulate_grad_batches": 1},

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seqmodels.backbones.base import Backbone
-from seqmodels.backbones.recurrent import FusedLstm
+from seqmodels.backbones.recurrent import FusedGru, FusedLstm
 from seqmodels.errors import require_at_least, require_fraction
 
 
@@ -69,4 +69,4 @@ class BidirectionalLstm(Bidirectional):
 class BidirectionalGru(Bidirectional):
     """Bidirectional GRU; see ``seqmodels.backbones.recurrent.Gru``."""
 
-    fused = nn.GRU
+    fused = FusedGru

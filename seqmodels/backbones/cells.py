@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seqmodels.dropout import VariationalDropout, apply_mask
+from seqmodels.kernels.recurrent import Weights
 
 RNN_ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
@@ -72,9 +73,15 @@ class GatedCell(Cell):
 
     ``recurrent_dropout`` applies to the hidden state only where it is multiplied by the recurrent weights. The part of
     the state that a gate carries over to the next step is never dropped.
+
+    ``mode`` names the formula among the compiled kernels; a subclass with a step of its own has none.
     """
 
     gates: int
+    mode = ""
+
+    def __init_subclass__(cls) -> None:
+        cls.mode = cls.__dict__.get("mode", "")
 
     def __init__(self, inputs: int, size: int, layer_norm: bool = False, recurrent_dropout: float = 0.0):
         super().__init__()
@@ -98,6 +105,17 @@ class GatedCell(Cell):
         bias = self.bias_hh if self.bias_ih is None else self.bias_ih + self.bias_hh
         return functional.linear(x, self.weight_ih, bias)
 
+    def kernel_weights(self) -> Weights:
+        """The parameters, as the compiled kernels take them."""
+        return Weights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+
+
+def with_norms(weights: Weights, gates: GateNorm | None, last: nn.LayerNorm | None) -> Weights:
+    """The weights of a cell with the parameters of its two normalisations, if it has them."""
+    if gates is None or last is None:
+        return weights
+    return weights._replace(gain=gates.gain, offset=gates.offset, last_gain=last.weight, last_offset=last.bias)
+
 
 class RnnCell(GatedCell):
     """Simple RNN: h = f(W x + U h + b), or with layer normalisation h = f(LN(W x + U h + b)); f is tanh or relu.
@@ -118,6 +136,11 @@ class RnnCell(GatedCell):
         super().__init__(inputs, size, layer_norm, recurrent_dropout)
         self.norm = nn.LayerNorm(size) if layer_norm else None
         self.activation = RNN_ACTIVATIONS[activation]
+        self.mode = {"tanh": "RNN_TANH", "relu": "RNN_RELU"}[activation] if type(self) is RnnCell else ""
+
+    def kernel_weights(self) -> Weights:
+        weights = super().kernel_weights()
+        return weights if self.norm is None else weights._replace(gain=self.norm.weight, offset=self.norm.bias)
 
     def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
         total = torch.addmm(x, apply_mask(state.hidden, state.mask), self.weight_hh.t())
@@ -136,6 +159,7 @@ class LstmCell(GatedCell):
     """
 
     gates = 4
+    mode = "LSTM"
 
     def __init__(self, inputs: int, size: int, layer_norm: bool = False, recurrent_dropout: float = 0.0):
         super().__init__(inputs, size, layer_norm, recurrent_dropout)
@@ -147,6 +171,9 @@ class LstmCell(GatedCell):
     def initial_state(self, x: Tensor) -> LstmState:
         zeros, mask = self.zeros_and_mask(x)
         return LstmState(zeros, zeros, mask)
+
+    def kernel_weights(self) -> Weights:
+        return with_norms(super().kernel_weights(), self.norm, self.cell_norm)
 
     def step(self, x: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
         total = torch.addmm(x, apply_mask(state.hidden, state.mask), self.weight_hh.t())
@@ -167,6 +194,7 @@ class GruCell(GatedCell):
     """
 
     gates = 3
+    mode = "GRU"
 
     def __init__(self, inputs: int, size: int, layer_norm: bool = False, recurrent_dropout: float = 0.0):
         super().__init__(inputs, size, layer_norm, recurrent_dropout)
@@ -176,6 +204,9 @@ class GruCell(GatedCell):
 
     def project_inputs(self, x: Tensor) -> Tensor:
         return functional.linear(x, self.weight_ih, self.bias_ih)
+
+    def kernel_weights(self) -> Weights:
+        return with_norms(super().kernel_weights(), self.norm, self.candidate_norm)
 
     def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
         recurrent = functional.linear(apply_mask(state.hidden, state.mask), self.weight_hh, self.bias_hh)

@@ -18,18 +18,41 @@ from seqmodels.backbones.cells import (
     LstmState,
     RnnCell,
 )
-from seqmodels.dropout import VariationalDropout, Zoneout, apply_mask
+from seqmodels.dropout import SequenceDropout, VariationalDropout, Zoneout, apply_mask
 from seqmodels.errors import InputError, require_at_least, require_choice, require_fraction
+from seqmodels.kernels.recurrent import States, can_run, run_layer, run_module
+
+
+class FusedRnn(nn.RNN):
+    """``nn.RNN`` by the compiled kernels where they can run."""
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        computed = run_module(self, input, hx)
+        return super().forward(input, hx) if computed is None else computed
+
+
+class FusedGru(nn.GRU):
+    """``nn.GRU`` by the compiled kernels where they can run."""
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        computed = run_module(self, input, hx)
+        return super().forward(input, hx) if computed is None else computed
 
 
 class FusedLstm(nn.LSTM):
-    """``nn.LSTM`` that computes in float32 where autocast asks the CPU for a bfloat16 LSTM that it does not have."""
+    """``nn.LSTM`` by the compiled kernels where they can run.
+
+    Computes in float32 where autocast asks the CPU for a bfloat16 LSTM that it does not have.
+    """
 
     def forward(self, input: Any, hx: Any = None) -> Any:
+        computed = run_module(self, input, hx)
+        if computed is not None:
+            return computed
         if not (torch.is_autocast_enabled("cpu") and input.is_cpu) or has_bfloat16_lstm():
             return super().forward(input, hx)
         with torch.autocast("cpu", enabled=False):
-            return super().forward(input.float(), None if hx is None else tuple(part.float() for part in hx))
+            return self.forward(input.float(), None if hx is None else tuple(part.float() for part in hx))
 
 
 @cache
@@ -52,7 +75,10 @@ INITIAL_DEVIATION = 0.1  # of random initial states: small compared with the ran
 
 
 class CellLayer(nn.Module):
-    """A recurrent layer that applies a cell in a loop over the steps, with ``zoneout`` of its state."""
+    """A recurrent layer that applies a cell at every step, with ``zoneout`` of its state.
+
+    The cells of this package are computed by the compiled kernels where those can run, others in a loop.
+    """
 
     def __init__(self, cell: Cell, zoneout: float):
         super().__init__()
@@ -61,6 +87,8 @@ class CellLayer(nn.Module):
 
     def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """(B, T, inputs), state -> outputs (B, T, size), next state."""
+        if isinstance(self.cell, GatedCell) and self.cell.mode and can_run(x, *state, *self.cell.parameters()):
+            return self._run_kernel(self.cell, x, state)
         step, zoneout, outputs = self.cell.step, self.zoneout, []
         for projected in self.cell.project_inputs(x).unbind(1):
             output, next_state = step(projected, state)
@@ -69,6 +97,20 @@ class CellLayer(nn.Module):
             outputs.append(output)
             state = next_state
         return torch.stack(outputs, 1), state
+
+    def _run_kernel(self, cell: GatedCell, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """As ``forward``, in one call for all steps."""
+        memory = state[:-1]  # without the mask
+        keep = None if self.zoneout is None else self.zoneout.sample_kept(x, len(memory), cell.size)
+        start = States(
+            hidden=state.hidden,
+            cell=memory[1] if len(memory) == 2 else None,
+            mask=state.mask if state.mask.numel() else None,
+            keep=keep,
+            zoneout=self.zoneout.p if self.zoneout is not None and keep is None else 0.0,
+        )
+        outputs, *last = run_layer(cell.mode, x, start, cell.kernel_weights())
+        return outputs, type(state)(*last[: len(memory)], state.mask)
 
 
 def zero_states(module: nn.Module, x: Tensor) -> tuple[Any, ...]:
@@ -172,7 +214,8 @@ class RecurrentStack(Backbone):
         self.layers = layers
         self.between = nn.ModuleList(NORMALISATIONS[normalise](width) for width in inputs[1:])
         self.input_dropout = VariationalDropout(input_dropout)
-        self.dropout = nn.Dropout(dropout)
+        loops = isinstance(layers, nn.ModuleList) and any(isinstance(layer, CellLayer) for layer in layers)
+        self.dropout = nn.Dropout(dropout) if loops else SequenceDropout(dropout)
         self.starts = nn.ModuleList()
         if initial != "zeros":
             examples = self._zero_states(next(self.parameters()).new_zeros(1, 0, inputs[0]))
@@ -248,7 +291,7 @@ class Recurrent(RecurrentStack):
     layer but the first to its output. ``initial``: the state before the first step, "zeros", "learned" or "random"
     (normal with standard deviation 0.1, in training mode only).
 
-    Uses torch's fused layers unless layer_norm, recurrent_dropout or zoneout require a loop over the steps.
+    Without layer_norm, recurrent_dropout and zoneout, the layers are torch's.
     """
 
     fused: Callable[..., nn.RNNBase]
@@ -296,7 +339,7 @@ class Rnn(Recurrent):
 
     def __init__(self, features: int, past_steps: int, activation: str = "tanh", **options: Any):
         require_choice(RNN_ACTIVATIONS, "model.backbone", activation=activation)
-        self.fused = partial(nn.RNN, nonlinearity=activation)  # before super().__init__, which builds the layers
+        self.fused = partial(FusedRnn, nonlinearity=activation)  # before super().__init__, which builds the layers
         self.cell = partial(RnnCell, activation=activation)
         super().__init__(features, past_steps, **options)
         if activation == "relu":
@@ -312,7 +355,7 @@ class Gru(Recurrent):
     Source: Cho et al. 2014. Differs: the reset gate r applies after the recurrent product, as in cuDNN and Keras 2.
     """
 
-    fused = nn.GRU
+    fused = FusedGru
     cell = GruCell
 
 

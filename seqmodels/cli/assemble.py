@@ -17,6 +17,7 @@ from seqmodels.config.build import build
 from seqmodels.ensemble import model_node
 from seqmodels.errors import InputError
 from seqmodels.inference.monte_carlo import dropout_on
+from seqmodels.kernels.build import choose_kernels
 from seqmodels.metrics import MEASURES
 from seqmodels.report.output import echo, show, warn_once
 from seqmodels.report.summary import summarise_data, summarise_model
@@ -95,6 +96,7 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
     if plan.dropout_passes and module.trainable:
         with dropout_on(module.forecaster):  # raises for a model without dropout before training begins
             pass
+    choose_kernels(plan.kernels)
     environment.set_threads(plan.threads, module.forecaster, datamodule.train_dataloader().batch_size)
     return datamodule, module
 

@@ -30,6 +30,7 @@ from seqmodels.config.targets import nearest
 from seqmodels.errors import InputError
 from seqmodels.inference.backtest import Evaluation
 from seqmodels.inference.forecast import Forecast, TrainedModel
+from seqmodels.kernels import build
 from seqmodels.report.objections import Objection
 from seqmodels.report.output import echo, to_text
 from seqmodels.signals import Interrupted, handled_by, raise_at_once
@@ -231,12 +232,13 @@ def _call(path: Any, settings: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _restore_globals() -> Iterator[None]:
-    """Restore warning filters, the number of threads and the rounding of denormal numbers after a run."""
-    threads, flushed = torch.get_num_threads(), flushes_denormals()
+    """Restore warning filters, kernels, the number of threads and the rounding of denormal numbers after a run."""
+    kernels, threads, flushed = build.choice, torch.get_num_threads(), flushes_denormals()
     with warnings.catch_warnings():
         try:
             yield
         finally:
+            build.choice = kernels
             torch.set_num_threads(threads)
             torch.set_flush_denormal(flushed)
 

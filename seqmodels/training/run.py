@@ -16,9 +16,10 @@ from rich.console import RenderableType
 from datamodules.base import WindowDataModule
 from seqmodels.checkpoint import KEY, load, read, write
 from seqmodels.ensemble import check_members
-from seqmodels.errors import InputError
+from seqmodels.errors import InputError, require_choice
 from seqmodels.inference.calibration import Calibration, ErrorSample
 from seqmodels.inference.forecast import TrainedModel, write_forecast
+from seqmodels.kernels.build import KERNELS
 from seqmodels.metrics import MEASURES, MODEL, NAIVE, SEASONAL_NAIVE
 from seqmodels.report.objections import (
     BAND,
@@ -58,7 +59,8 @@ def monitors() -> list[str]:
 class Plan:
     """The settings of a run that belong to no other object; raises ``InputError`` for a value that cannot work.
 
-    ``monitor`` decides which checkpoint is the best, when to stop early, and what a sweep ranks by.
+    ``kernels``: as ``choose_kernels`` takes it. ``monitor`` decides which checkpoint is the best, when to stop early,
+    and what a sweep ranks by.
     ``optimizer_steps``: length of training where the trainer sets none. ``dropout_passes``: forecasts with dropout left
     on behind the error bars of figures; 0 for none. ``ckpt_path``: checkpoint to resume from. ``forecast``: if True, a
     run on a table ends with a forecast of the steps after its last row. ``resume_schedule``: "restart" begins the
@@ -69,6 +71,7 @@ class Plan:
 
     seed: int = 0
     threads: int | str = "auto"
+    kernels: str = "auto"
     optimizer_steps: int = 4400
     monitor: str = "validation/mase"
     dropout_passes: int = 0
@@ -82,6 +85,7 @@ class Plan:
     def __post_init__(self) -> None:
         if self.monitor not in monitors():
             raise InputError(f"monitor is {self.monitor!r}; it must be one of {', '.join(monitors())}.")
+        require_choice(KERNELS, "", kernels=self.kernels)
         for name, least in (("seed", 0), ("optimizer_steps", 1), ("dropout_passes", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
