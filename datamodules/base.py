@@ -17,7 +17,7 @@ from datamodules.encoder import RowEncoder, training_borders
 from datamodules.precision import choose_precision
 from datamodules.series import STAGES, SeriesSet, Span
 from datamodules.split import Overlap, are_fractions, find_overlap, share_clock, split_spans
-from datamodules.statistics import check_winsorise, merge_ranges, winsorise_targets
+from datamodules.statistics import check_winsorise, merge_ranges, seasonal_errors, winsorise_targets
 from datamodules.timezones import format_time
 from datamodules.windows.checks import (
     SHORT_SERIES_RULES,
@@ -35,7 +35,7 @@ from datamodules.windows.consecutive import ConsecutiveLoader, LaneIndex
 from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader
 from datamodules.windows.samplers import Sampler, TruncatedSampler, WeightedSampler, build_sampler, check_sampling
 from datamodules.windows.spec import (
-    SeasonalErrors,
+    find_history,
     find_nonnegative,
     measure_naive_errors,
     measure_seasonal_errors,
@@ -158,9 +158,8 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             self.frequency = training_frequency(self.series)
             self.spans, self.short = self._split_series()
             self.indexes = self._index_windows()
-            self.series, self.spec, errors = self._prepare_series()
-            self.seasonal_errors = errors.denominators
-            self.loaders = self._build_loaders(self._build_tensors(errors.units))
+            self.series, self.spec, units = self._prepare_series()
+            self.loaders = self._build_loaders(self._build_tensors(units))
         if stage == "fit":  # a second fit starts again; a resumed one loads its position after this
             self.train_dataloader().load_state_dict({"epoch": 0, "position": 0})
         if self.trainer is not None:
@@ -239,7 +238,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             frequency=self.frequency,
             names=self.series.names,
             units=self.loaders["train"].tensors.seasonal_error.cpu(),
-            scalable=self.seasonal_errors.isfinite().cpu(),
+            denominators=self.denominators["test"],
             borders=training_borders(self.series, self.spans, test, self.spec),
         )
 
@@ -264,7 +263,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
 
     def has_mase(self, stage: str) -> bool:
         """True if any series with windows of a stage has a seasonal error, the unit of MASE."""
-        return bool((self.seasonal_errors[torch.from_numpy(self._have_windows(stage))] > 0).any())
+        return bool((self.denominators[stage][torch.from_numpy(self._have_windows(stage))] > 0).any())
 
     def _have_windows(self, *stages: str) -> np.ndarray:
         """True for each series with a window in any of the evaluation ``stages``: (series,)."""
@@ -293,8 +292,8 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         short = self.short if self.short_series == "pad" else None
         return SlidingIndex.from_span(self.series, *self.spans[stage], self.past_steps, self.horizon, context, short)
 
-    def _prepare_series(self) -> tuple[SeriesSet, WindowSpec, SeasonalErrors]:
-        """Series as models get them, their window spec, and their seasonal errors."""
+    def _prepare_series(self) -> tuple[SeriesSet, WindowSpec, Tensor]:
+        """Series as models get them, their window spec, and ``Inputs.seasonal_error``; measures ``denominators``."""
         series, train = self.series, self.spans["train"]
         if self.winsorise is not None:
             series = winsorise_targets(series, merge_ranges(train.start, train.stop), self.winsorise)
@@ -314,11 +313,30 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         naive = measure_naive_errors(series, train, spec)
         spec = spec._replace(season_error=naive.season, mean_error=naive.mean)
         errors = measure_seasonal_errors(series, train, self.short, spec)
+        self.denominators = {stage: errors.denominators for stage in STAGES}
+        self.denominators["test"] = self.scale_of_test(series, spec.season)
         where = "in the training part" if self.split_by == "time" else "before the first target"
-        undefined = errors.notes(series, self._have_windows(*STAGES[1:]), spec.season, where)
+        lacking = ~np.isfinite(self.denominators["test"].numpy()).all(axis=1)
+        measured = self._have_windows("validation") | (self._have_windows("test") & lacking)
+        undefined = errors.notes(series, measured, spec.season, where)
         series = replace(series, notes=(*series.notes, *self._notes(), *undefined))
         trained = torch.from_numpy(train.stop > train.start)
-        return series, spec._replace(sizes_differ=sizes_differ(errors.units[trained])), errors
+        return series, spec._replace(sizes_differ=sizes_differ(errors.units[trained])), errors.units
+
+    def scale_of_test(self, series: SeriesSet, season: int, power: int = 1) -> Tensor:
+        """Mean |y(t) - y(t - season)| ** power of all rows before the test part, (series, C) float64; NaN if undefined.
+
+        Where the split is by series, and in a series without rows before its test part, of those before the first
+        target.
+        """
+        train, test = self.spans["train"], self.spans["test"]
+        start, stop = find_history(series, train, self.short, self.past_steps)
+        if self.split_by == "time":
+            first = np.where(train.lengths > 0, train.start, series.offsets[:-1])
+            earlier = (test.lengths > 0) & (test.start > first)
+            start, stop = np.where(earlier, first, start), np.where(earlier, test.start, stop)
+        errors = seasonal_errors(series, start, stop, season, power)
+        return torch.from_numpy(np.where(errors > 0, errors, np.nan))
 
     def _notes(self) -> list[str]:
         """Notes on borders at common times, and on training rows that no window uses."""

@@ -43,7 +43,7 @@ class RowEncoder:
     frequency: Frequency | None
     names: tuple[str, ...]
     units: Tensor  # (series, C) float32
-    scalable: Tensor | None = None  # (series, C) bool, True where a unit is the denominator of MASE; None: all are
+    denominators: Tensor  # (series, C) float64, of MASE: seasonal errors of all rows before the test part, or NaN
     borders: Tensor | None = None  # see ``training_borders``; None in checkpoints of earlier versions
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class RowEncoder:
             "frequency": None if self.frequency is None else to_dict(self.frequency),
             "names": torch.from_numpy(names),
             "units": self.units,
-            "scalable": self.scalable,
+            "denominators": self.denominators,
             "borders": self.borders,
         }
 
@@ -76,7 +76,7 @@ class RowEncoder:
             frequency=None if plain["frequency"] is None else from_dict(plain["frequency"]),
             names=tuple(names.split(NAMES)) if names else (),
             units=plain["units"],
-            scalable=plain.get("scalable"),
+            denominators=_denominators(plain),
             borders=plain.get("borders"),
         )
 
@@ -178,10 +178,8 @@ class RowEncoder:
         known, chosen = places >= 0, places[places >= 0]
         history = Span(series.offsets[:-1], stop)
         errors = measure_seasonal_errors(series, history, np.zeros(len(series), bool), self.spec)
-        units, denominators = errors.units, errors.denominators
-        units[known] = denominators[known] = self.units[chosen]
-        if self.scalable is not None:
-            denominators[known] = units[known].masked_fill(~self.scalable[chosen], torch.nan)
+        units, denominators = errors.units, errors.denominators.double()
+        units[known], denominators[known] = self.units[chosen], self.denominators[chosen]
         return units, denominators
 
     def _check_known(self, series: SeriesSet, stop: np.ndarray, horizon: int) -> None:
@@ -205,6 +203,12 @@ class RowEncoder:
                     f"{series.source}: known covariate {name!r} has no value at {time_label(series, row)}{place}, which"
                     " is to be forecast; add rows with an empty target, or give them with future=FILE."
                 )
+
+
+def _denominators(plain: Mapping[str, Any]) -> Tensor:
+    """Denominators of MASE in a checkpoint; earlier versions kept those of the training part, as units."""
+    units, scalable = plain["units"].double(), plain.get("scalable")
+    return plain.get("denominators", units if scalable is None else units.masked_fill(~scalable, torch.nan))
 
 
 class EncodedRows(NamedTuple):

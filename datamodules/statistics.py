@@ -103,10 +103,10 @@ def _mask_block(block: np.ndarray, inside: np.ndarray | None, observed: np.ndarr
     return mask
 
 
-def seasonal_errors(series: SeriesSet, start: np.ndarray, stop: np.ndarray, season: int) -> np.ndarray:
-    """(series, C) mean |y(t) - y(t - season)| over rows ``start[i]:stop[i]``; NaN if there is no pair.
+def seasonal_errors(series: SeriesSet, start: np.ndarray, stop: np.ndarray, season: int, power: int = 1) -> np.ndarray:
+    """(series, C) mean |y(t) - y(t - season)| ** power over rows ``start[i]:stop[i]``; NaN if there is no pair.
 
-    An error that may come from ``rounding`` counts as 0.
+    A mean |y(t) - y(t - season)| that may come from ``rounding`` counts as 0.
     """
     channels = len(series.channels)
     total, sizes, count = np.zeros((3, channels, len(series)))
@@ -118,12 +118,13 @@ def seasonal_errors(series: SeriesSet, start: np.ndarray, stop: np.ndarray, seas
         low, high = np.searchsorted(spans[:, 1], first, side="right"), np.searchsorted(spans[:, 0], last)
         chosen, segments = long[low:high], spans[low:high].clip(first, last) - first
         difference, size, mask = _seasonal_differences(series, first, last, season)
-        total[:, chosen] += _segment_sums(difference, segments)
+        total[:, chosen] += _segment_sums(difference**power, segments)
         sizes[:, chosen] += _segment_sums(size, segments)
         count[:, chosen] += segments[:, 1] - segments[:, 0] if mask is None else _segment_sums(mask, segments)
         release(series.values)
         release(series.observed)
-    mean = np.where(total > rounding(series.values) * sizes, total, 0.0) / np.maximum(1, count)
+    counts = total > (rounding(series.values) * sizes if power == 1 else 0.0)
+    mean = np.where(counts, total, 0.0) / np.maximum(1, count)
     return np.where(count > 0, mean, np.nan).T
 
 

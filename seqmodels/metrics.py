@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from seqmodels.heads.base import DECILES, quantile_loss
 from seqmodels.window import Inputs, Targets, WindowSpec
 
 MODEL, NAIVE, SEASONAL_NAIVE = "model", "naive", "seasonal naive"  # rows of the result table
@@ -15,28 +16,37 @@ SINGLE_MEMBER = "single member"  # row of an ensemble: the mean error of its mem
 
 
 class MeanErrors(NamedTuple):
-    """Mean absolute, squared and scaled error; NaN where nothing counted."""
+    """Mean absolute, squared and scaled error, quantile loss of the bands and size of the truth; NaN where unknown."""
 
     absolute: float
     squared: float
     scaled: float
+    quantile: float = math.nan
+    size: float = math.nan
 
 
 class Measure(NamedTuple):
     """An accuracy measure: a column of the result table, of metrics.json and metrics.csv, and a curve in the logs.
 
-    ``compute`` takes the mean errors of a forecast and, if the measure ``needs_naive``, those of the naive forecast.
+    ``compute`` takes the mean errors of a forecast and, if the measure ``needs_naive``, those of the naive forecast. A
+    measure that ``needs_bands`` is measured on the test windows only, with bands calibrated on the validation windows.
     """
 
     heading: str
     compute: Callable[..., float]
     needs_naive: bool = False
     smaller_is_better: bool = True
+    needs_bands: bool = False
 
 
 def skill_score(errors: MeanErrors, naive: MeanErrors) -> float:
     """1 - MAE / MAE of the naive forecast: at most 1, 0 if no better; NaN if the naive forecast makes no error."""
     return 1.0 - errors.absolute / naive.absolute if naive.absolute > 0 else math.nan
+
+
+def weighted_quantile_loss(errors: MeanErrors) -> float:
+    """Twice the pinball loss, mean over the deciles, over the mean size of the truth; NaN if all of it is 0."""
+    return errors.quantile / errors.size if errors.size > 0 else math.nan
 
 
 # The only place where measures are defined: to add one, add a line here.
@@ -45,6 +55,7 @@ MEASURES: dict[str, Measure] = {
     "rmse": Measure("RMSE", lambda errors: errors.squared**0.5),
     "mse": Measure("MSE", lambda errors: errors.squared),
     "mase": Measure("MASE", lambda errors: errors.scaled),  # Hyndman & Koehler 2006
+    "wql": Measure("WQL", weighted_quantile_loss, needs_bands=True),  # Park et al. 2022
     "skill": Measure("skill", skill_score, needs_naive=True, smaller_is_better=False),
 }
 
@@ -53,7 +64,8 @@ class ErrorTable(NamedTuple):
     """Means over the windows for each lead and channel, (H, C) each; NaN where nothing counted.
 
     ``scaled`` is the absolute error in units of the series' seasonal error, over the series that have one.
-    ``observed`` is the number of values behind the first two means, ``scalable`` that behind the third.
+    ``observed`` is the number of values behind the other means, ``scalable`` that behind this one. ``quantile`` is
+    twice the pinball loss at the deciles, NaN without bands, and ``size`` the absolute value of the truth.
     """
 
     absolute: Tensor
@@ -61,23 +73,30 @@ class ErrorTable(NamedTuple):
     scaled: Tensor
     observed: Tensor
     scalable: Tensor
+    quantile: Tensor
+    size: Tensor
 
     def mean(self, dim: int | None = None) -> list[MeanErrors]:
         """Means over all leads and channels, or over one dimension; each observed value counts once."""
-        counts = (self.observed, self.observed, self.scalable)
-        errors = (self.absolute, self.squared, self.scaled)
+        counts = (self.observed, self.observed, self.scalable, self.observed, self.observed)
+        errors = (self.absolute, self.squared, self.scaled, self.quantile, self.size)
         means = (mean_of_means(*pair, dim).reshape(-1).tolist() for pair in zip(errors, counts, strict=True))
         return [MeanErrors(*mean) for mean in zip(*means, strict=True)]
 
     def summary(self, naive: "ErrorTable | None" = None) -> dict[str, float]:
-        """Each measure over all leads and channels; without ``naive`` only those that do not need it."""
+        """Each measure over all leads and channels, without those that need ``naive`` or bands and have none."""
         (errors,) = self.mean()
         compared = [] if naive is None else naive.mean()
         return {
             name: measure.compute(errors, *(compared if measure.needs_naive else ()))
             for name, measure in MEASURES.items()
-            if compared or not measure.needs_naive
+            if (compared or not measure.needs_naive) and (self.banded or not measure.needs_bands)
         }
+
+    @property
+    def banded(self) -> bool:
+        """True if the forecasts had bands."""
+        return bool(self.quantile.isfinite().any())
 
     def channel(self, index: int) -> "ErrorTable":
         """The same for one channel, (H, 1)."""
@@ -103,6 +122,8 @@ class ForecastErrors(Metric):
     scaled: Tensor
     observed: Tensor
     scalable: Tensor
+    quantile: Tensor
+    size: Tensor
     windows: Tensor
     seasonal_errors: Tensor | None
 
@@ -115,8 +136,8 @@ class ForecastErrors(Metric):
             self.add_state(name, default=zeros.clone(), dist_reduce_fx="sum")
         self.add_state("windows", default=torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, forecast: Tensor, inputs: Inputs, targets: Targets) -> None:
-        """Count the forecasts (B, H, C) of one batch against their targets."""
+    def update(self, forecast: Tensor, inputs: Inputs, targets: Targets, deciles: Tensor | None = None) -> None:
+        """Count the forecasts (B, H, C) of one batch against their targets; ``deciles`` (B, H, C, 9) with the level."""
         if forecast.shape != targets.target.shape:
             raise ValueError(f"forecast {tuple(forecast.shape)} and target {tuple(targets.target.shape)} must agree.")
         error = (forecast - targets.target).abs().double() * targets.observed
@@ -129,12 +150,18 @@ class ForecastErrors(Metric):
         self.scalable = self.scalable + (targets.observed & defined).sum(dim=0)
         self.observed = self.observed + targets.observed.sum(dim=0)
         self.windows = self.windows + len(forecast)
+        truth = targets.target.double() + inputs.level[:, None]
+        self.size = self.size + (truth.abs() * targets.observed).sum(dim=0)
+        lost = torch.full_like(self.quantile, math.nan)
+        if deciles is not None:
+            lost = (quantile_loss(deciles.double(), truth, DECILES) * targets.observed).sum(dim=0)
+        self.quantile = self.quantile + lost
 
     def compute(self) -> ErrorTable:
         """Means over all windows so far."""
         count, scalable = self.observed, self.scalable
         means = (self.absolute / count, self.squared / count, self.scaled / scalable)
-        return ErrorTable(*means, count.clone(), scalable.clone())
+        return ErrorTable(*means, count.clone(), scalable.clone(), self.quantile / count, self.size / count)
 
     @property
     def channels_not_finite(self) -> list[str]:

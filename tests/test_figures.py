@@ -137,7 +137,7 @@ def test_final_figures(tmp_path: Path) -> None:
     module = small_module(data)
     files = save_final_figures(module, data, tmp_path)
     assert [file.name for file in files] == ["forecast_validation.png", "forecast_test.png"]
-    table = ErrorTable(*(torch.tensor([[1.0], [2.0], [3.0]], dtype=torch.float64),) * 5)
+    table = ErrorTable(*(torch.tensor([[1.0], [2.0], [3.0]], dtype=torch.float64),) * 7)
     worse = table._replace(absolute=table.absolute * 4)
     module.results = {"validation": {"model": table, "naive": worse}, "test": {"model": worse, "naive": table}}
     files = save_final_figures(module, data, tmp_path)

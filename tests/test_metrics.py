@@ -111,13 +111,13 @@ def panel_without_units(**windows):
         observed=observed.reshape(-1, 2),
         names=("a", "b", "c", "d"),
     )
-    return prepare(series, split=[60, 20, 20], season=3, **windows)
+    return prepare(series, **{"split": [60, 20, 20], "season": 3, **windows})
 
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 def test_series_without_a_seasonal_error_are_left_out_of_mase_only(batch):
     data = panel_without_units(evaluation_batch_size=batch)
-    errors = ForecastErrors(data.spec, data.seasonal_errors)
+    errors = ForecastErrors(data.spec, data.denominators["validation"])
     absolute = []
     for window in data.loaders["validation"]:
         forecast = baselines.Naive(data.spec)(window.inputs).forecast[:, -1, ..., 0]
@@ -142,7 +142,7 @@ def test_what_has_no_seasonal_error_is_noted_and_keeps_a_unit():
     )
     assert "MASE of y is undefined for 3 of 4 series (a, b, c): " in y
     assert (data.loaders["train"].tensors.seasonal_error > 0).all() and data.has_mase("validation")
-    assert data.seasonal_errors.isnan().tolist() == [[False, True]] + [[True, True]] * 3
+    assert data.denominators["validation"].isnan().tolist() == [[False, True]] + [[True, True]] * 3
 
 
 @pytest.mark.parametrize(
@@ -158,19 +158,34 @@ def test_a_single_series_without_a_seasonal_error_has_no_mase(windows, reason):
         series.values[:60] = 2.0
     data = prepare(series, split=[60, 20, 20], **windows)
     assert data.series.notes == (f"MASE is undefined for the series: {reason}",)
-    assert not data.has_mase("validation") and not data.has_mase("test")
-    errors = measured(baselines.Naive(data.spec), data.loaders["test"], data.seasonal_errors)
+    assert not data.has_mase("validation") and data.has_mase("test"), "the validation part is before the test part"
+    errors = measured(baselines.Naive(data.spec), data.loaders["validation"], data.denominators["validation"])
     rows = {MODEL: errors.compute(), NAIVE: errors.compute()}
-    table = to_text(result_table({"test": rows}, {"test": 19}, NAIVE))
+    table = to_text(result_table({"validation": rows}, {"validation": 19}, NAIVE))
     assert table.count("naive ") == 1 and table.splitlines()[2].split()[4] == "-", "the model is the naive forecast"
-    assert "which 38 of 38 values lack" in table
+    assert "MASE leaves out 38 of 38 values" in table
+
+
+@pytest.mark.parametrize("split", [[60, 20, 20], [0.5, 0.25, 0.25], [-40, -13]])
+def test_the_mase_of_the_test_part_is_that_of_competitions(split):
+    """Its denominator is the mean seasonal difference of all rows before the test part, in float64."""
+    data = panel_without_units(split=split)
+    start, values = data.spans["test"].start % 100, data.input_series.values.reshape(4, 100, 2).astype(np.float64)
+    observed = data.input_series.observed.reshape(4, 100, 2)
+    for index, name in enumerate(data.series.names):
+        past, known = values[index, : start[index]], observed[index, : start[index]]
+        both = known[3:] & known[:-3]
+        for power, found in ((1, data.denominators["test"]), (2, data.scale_of_test(data.series, 3, power=2))):
+            with np.errstate(invalid="ignore"):
+                mean = (np.abs(past[3:] - past[:-3]) ** power * both).sum(axis=0) / both.sum(axis=0)
+            np.testing.assert_allclose(found[index], np.where(mean > 0, mean, np.nan), rtol=1e-7, err_msg=name)
 
 
 def test_new_series_have_the_seasonal_error_of_their_own_past():
     values = [*range(10), *[4.0] * 8, 5.0, 6.0, *range(10)]
     series = SeriesSet(np.float32(values)[:, None], np.array([0, 10, 20, 30]), ("y",))
     data = prepare(series, split=[1, 1, 1], split_by="series", past_steps=8)
-    assert data.seasonal_errors.isnan()[:, 0].tolist() == [False, True, False]
+    assert data.denominators["test"].isnan()[:, 0].tolist() == [False, True, False]
     assert data.has_mase("test") and not data.has_mase("validation")
     (note,) = data.series.notes
     assert note.endswith("1 of 3 series (series 1): no two values in a row differ before the first target")

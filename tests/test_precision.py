@@ -177,7 +177,7 @@ def test_a_model_learns_the_same_from_values_a_billion_higher() -> None:
                 optimizer.step()
         with torch.no_grad():
             (errors,) = measured(data, model.eval()).mean()
-        results.append((loss.item(), *errors))
+        results.append((loss.item(), *errors[:3]))
     assert results[1] == pytest.approx(results[0], rel=1e-4)
 
 

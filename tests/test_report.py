@@ -38,7 +38,9 @@ def table_of(absolute: list, squared: list, observed: list | None = None) -> Err
     """Errors (H, C); the scaled error is half of the absolute one."""
     errors = torch.tensor(absolute, dtype=torch.float64)
     count = torch.ones_like(errors) if observed is None else torch.tensor(observed, dtype=torch.float64)
-    return ErrorTable(errors, torch.tensor(squared, dtype=torch.float64), errors / 2, count, count)
+    return ErrorTable(
+        errors, torch.tensor(squared, dtype=torch.float64), errors / 2, count, count, errors * math.nan, errors
+    )
 
 
 MODEL_ERRORS = table_of([[1.0, 10.0], [3.0, 30.0]], [[4.0, 100.0], [12.0, 300.0]])
@@ -163,7 +165,7 @@ def test_rows_hold_every_measure_by_channel() -> None:
     everything, _, bus, _, rail, naive_rail = rows
     assert everything == {
         "stage": "test", "row": "wavenet", "channel": "all", "mae": 11.0, "rmse": math.sqrt(104), "mse": 104.0,
-        "mase": 5.5, "skill": 0.5, "windows": 7,
+        "mase": 5.5, "wql": pytest.approx(math.nan, nan_ok=True), "skill": 0.5, "windows": 7,
     }  # fmt: skip
     assert (bus["mae"], bus["mse"], rail["mae"], rail["mse"]) == (2, 8, 20, 200)
     assert naive_rail["skill"] == 0

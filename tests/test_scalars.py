@@ -165,7 +165,7 @@ def test_one_event_file_and_no_other(tmp_path: Path) -> None:
 def test_channels_are_weighted_by_their_observed_values() -> None:
     absolute = torch.tensor([[1.0, 4.0], [2.0, float("nan")], [float("nan"), float("nan")]])
     observed = torch.tensor([[3.0, 1.0], [5.0, 0.0], [0.0, 0.0]])
-    values = errors_by_lead(ErrorTable(absolute, absolute**2, absolute, observed, observed))
+    values = errors_by_lead(ErrorTable(absolute, absolute**2, absolute, observed, observed, absolute, absolute))
     assert values["validation_by_step/mae_01"] == pytest.approx((3 * 1 + 4) / 4)
     assert values["validation_by_step/mae_02"] == 2
     assert "validation_by_step/mae_03" not in values
@@ -173,7 +173,7 @@ def test_channels_are_weighted_by_their_observed_values() -> None:
 
 def test_a_long_horizon_has_four_curves() -> None:
     def shown(horizon: int) -> list[int]:
-        names = errors_by_lead(ErrorTable(*(torch.ones(horizon, 1),) * 5))
+        names = errors_by_lead(ErrorTable(*(torch.ones(horizon, 1),) * 7))
         return [int(name.rpartition("_")[2]) for name in names]
 
     assert shown(1) == [1] and shown(3) == [1, 2, 3] and shown(14) == [1, 5, 10, 14]

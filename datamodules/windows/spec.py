@@ -129,15 +129,20 @@ def name_some(series: SeriesSet, some: np.ndarray) -> str:
     return f"{len(some):,} of {len(series):,} series ({names}{more})"
 
 
+def find_history(series: SeriesSet, train: Span, short: np.ndarray, past_steps: int) -> Span:
+    """Rows that the seasonal error of each series is measured in, see ``measure_seasonal_errors``."""
+    begin, end = series.offsets[:-1], series.offsets[1:]
+    first_target = np.minimum(end, begin + np.where(short, 1, past_steps))
+    trained = train.stop > begin
+    return Span(np.where(trained, train.start, begin), np.where(trained, train.stop, first_target))
+
+
 def measure_seasonal_errors(series: SeriesSet, train: Span, short: np.ndarray, spec: WindowSpec) -> SeasonalErrors:
     """Seasonal errors of all series.
 
     A series without training rows uses the rows before its first target, a ``short`` (series,) one its first row.
     """
-    begin, end = series.offsets[:-1], series.offsets[1:]
-    first_target = np.minimum(end, begin + np.where(short, 1, spec.past_steps))
-    trained = train.stop > begin
-    start, stop = np.where(trained, train.start, begin), np.where(trained, train.stop, first_target)
+    start, stop = find_history(series, train, short, spec.past_steps)
     exact = units = seasonal_errors(series, start, stop, spec.season)
     for fallback in (partial(seasonal_errors, season=1), mean_size):
         missing = ~(units > 0)

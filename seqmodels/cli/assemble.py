@@ -87,7 +87,7 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
         optimizer=build(config.optimizer),
         scheduler=build(config.scheduler),
         monitor=monitor,
-        seasonal_errors=datamodule.seasonal_errors,
+        seasonal_errors=datamodule.denominators["validation"],
         data=datamodule.encoder().to_dict(),
     )
     show(summarise_model(module.forecaster, datamodule.spec.past_steps, name))

@@ -22,6 +22,7 @@ from seqmodels.forecaster import Forecaster
 from seqmodels.inference.adaptive import AdaptiveBands
 from seqmodels.inference.calibration import Calibration, centre_and_unit
 from seqmodels.inference.prediction import clip_quantiles, predict
+from seqmodels.inference.scores import BANDS, ENDS, SCORED
 from seqmodels.metrics import MEASURES, MODEL, NAIVE, SEASONAL_NAIVE, ErrorTable, ForecastErrors, MeanErrors, naive_row
 from seqmodels.report.evaluation import evaluation_tables, plot_evaluation
 from seqmodels.report.future import row_times
@@ -34,12 +35,7 @@ from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Inputs, Ori
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BANDS = {
-    50: (0.25, 0.75),
-    80: (0.1, 0.9),
-    95: (0.025, 0.975),
-}  # levels of the ends of the bands whose coverage is shown
-ENDS = tuple(level for ends in BANDS.values() for level in ends)
+GROUPED = [name for name, one in MEASURES.items() if not one.needs_bands]  # measures of groups
 SPLIT, ADAPTIVE = KINDS = ("split", "adaptive")  # of bands
 MOST_TURNS = 20_000  # of adaptive bands, one after the other, unless they are asked for
 STATES = ("auto", "windows", "carried")
@@ -167,10 +163,10 @@ def measures_frame(labels: pl.Series, means: Mapping[str, Sequence[MeanErrors]],
     """One row for each label: the measures of the model, the MAE of the naive forecast, and the number of values."""
     naive = naive_row(means)
     records = [
-        {name: one.compute(mine, *((theirs,) if one.needs_naive else ())) for name, one in MEASURES.items()}
+        {name: MEASURES[name].compute(mine, *((theirs,) if MEASURES[name].needs_naive else ())) for name in GROUPED}
         for mine, theirs in zip(means[MODEL], means[naive], strict=True)
     ]
-    return pl.DataFrame(records, schema=dict.fromkeys(MEASURES, pl.Float64)).select(
+    return pl.DataFrame(records, schema=dict.fromkeys(GROUPED, pl.Float64)).select(
         labels,
         pl.all(),
         pl.Series(f"{naive.replace(' ', '_')}_mae", [one.absolute for one in means[naive]], pl.Float64),
@@ -218,7 +214,8 @@ class Totals:
         inputs, targets, origin = window
         for row, errors in self.errors.items():
             given = mean if row == MODEL else self.naive[row].head.mean(self.naive[row](inputs).forecast)[:, -1]
-            errors.update(given, inputs, targets)
+            known = quantiles.get(SPLIT) if row == MODEL else None
+            errors.update(given, inputs, targets, None if known is None else known[..., len(ENDS) : len(SCORED)])
             if row in self.compared and self.groups:
                 self._group(row, given, window)
         truth = targets.target.double() + inputs.level[:, None]
@@ -293,7 +290,7 @@ class Evaluation:
         """All forecasts: id (of several series), origin, lead, channel, truth, mean, and one column per quantile."""
         if self.output is not None:
             return pl.read_parquet(self.output)
-        return pl.concat(frames(self.backtest, self.backtest.forecasts((*ENDS, *self.levels)), self.levels))
+        return pl.concat(frames(self.backtest, self.backtest.forecasts((*SCORED, *self.levels)), self.levels))
 
     def plot(self) -> "Figure":
         """Errors by lead and over time, and the coverage of the bands."""
@@ -327,7 +324,7 @@ def evaluate(
     """
     backtest, notes = prepare(model, encoder, calibration, series, own, origins, last, state, bands)
     totals = Totals(backtest, groupings(backtest))
-    made = _watch(totals, backtest.forecasts((*ENDS, *levels)))
+    made = _watch(totals, backtest.forecasts((*SCORED, *levels)))
     if output is None:
         for _ in made:
             pass
@@ -551,7 +548,7 @@ def frames(backtest: Backtest, made: Iterable[Forecasts], levels: Sequence[float
             pl.Series("mean", _flat(mean.double() + level)).cast(number),
         ]
         if quantiles:
-            chosen = quantiles[backtest.kept][..., len(ENDS) :].unbind(-1)
+            chosen = quantiles[backtest.kept][..., len(SCORED) :].unbind(-1)
             columns += [pl.Series(f"q{at:g}", _flat(one)).cast(number) for at, one in zip(levels, chosen, strict=True)]
         yield pl.DataFrame(columns)
 

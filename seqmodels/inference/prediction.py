@@ -40,7 +40,8 @@ def clip(model: AbstractForecaster, values: Tensor, level: Tensor | float = 0.0)
     """Values (..., C), less the level, of at least 0 with it in the channels that are ``nonnegative``."""
     if not any(model.nonnegative):
         return values
-    floor = torch.where(torch.tensor(model.nonnegative), 0.0 - torch.as_tensor(level), -torch.inf)  # 0, not -0
+    cut = torch.tensor(model.nonnegative, device=values.device)
+    floor = torch.where(cut, 0.0 - torch.as_tensor(level), -torch.inf)  # 0, not -0
     return torch.maximum(values, floor.to(values))
 
 

@@ -50,7 +50,8 @@ class Evidence(NamedTuple):
 
     ``errors``: truth less forecast in units of the seasonal error, (windows, H, C), NaN if not observed; of very many
     windows some. ``moments`` and ``series`` (windows,): time or step of the origin, and index of the series, of the
-    test windows. ``validations``: monitored value after each epoch. ``levels``: see ``level_changes``.
+    test windows. ``validations``: monitored value after each epoch. ``levels``: see ``level_changes``. ``seconds``: of
+    training, by row.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Evidence(NamedTuple):
     validations: Sequence[float] = ()
     levels: tuple[float, float] | None = None
     overlapping: int = 0  # series with training rows after the first test time of another series
+    seconds: Mapping[str, float] = {}
 
     @property
     def measure(self) -> str:
@@ -111,16 +113,22 @@ def no_better_than_naive(evidence: Evidence) -> str | None:
 def worse_than_ridge(evidence: Evidence) -> str | None:
     if RIDGE in evidence.results["test"] and evidence.error(MODEL) > evidence.error(RIDGE):
         return (
-            f"on the test windows, {evidence.name} is worse than ridge, which took seconds: {evidence.against(RIDGE)}."
+            f"on the test windows, {evidence.name} is worse than ridge: {evidence.against(RIDGE)}{_slower(evidence)}."
         )
     return None
 
 
 def no_better_than_ridge(evidence: Evidence) -> str | None:
-    return _perhaps_chance(evidence, RIDGE) if RIDGE in evidence.results["test"] else None
+    return _perhaps_chance(evidence, RIDGE, _slower(evidence)) if RIDGE in evidence.results["test"] else None
 
 
-def _perhaps_chance(evidence: Evidence, row: str) -> str | None:
+def _slower(evidence: Evidence) -> str:
+    """The seconds of training beside those of ridge, if these are fewer."""
+    own, ridge = (evidence.seconds.get(row, math.nan) for row in (MODEL, RIDGE))
+    return f"; training took {own:.1f} s against {ridge:.1f} s" if own > ridge else ""
+
+
+def _perhaps_chance(evidence: Evidence, row: str, more: str = "") -> str | None:
     """A sentence if the model is better than a row, but the test of the difference cannot tell it from chance."""
     if not evidence.error(MODEL) <= evidence.error(row):
         return None
@@ -129,7 +137,7 @@ def _perhaps_chance(evidence: Evidence, row: str) -> str | None:
         return None
     return (
         f"on the test windows, {evidence.name} is better than {row} by no more than chance may bring:"
-        f" {evidence.against(row)}, p = {chance:.2f}."
+        f" {evidence.against(row)}, p = {chance:.2f}{more}."
     )
 
 

@@ -1,5 +1,6 @@
 """Results of a run: the table that is printed, and metrics.json and metrics.csv."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from seqmodels.metrics import MEASURES, MODEL, ErrorTable, naive_row
 from seqmodels.report.output import format_number, shorten, to_primitives, write_csv, write_json
 
 NAME_LENGTH = 20  # characters of the name of a channel: more would push the figures out of the table
+PARTS = {"train", "validation", "test"}  # of a run
 Results = Mapping[str, Mapping[str, ErrorTable]]  # by stage, then by row of the table
 
 
@@ -24,8 +26,9 @@ def result_table(
     """
     table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True, overflow="ellipsis", min_width=18)
-    for measure in MEASURES.values():
-        table.add_column(measure.heading, justify="right", no_wrap=True)
+    shown = shown_measures(results)
+    for measure in shown:
+        table.add_column(MEASURES[measure].heading, justify="right", no_wrap=True)
     for stage, rows in results.items():
         blocks = measures_by_channel(rows, channels, name)
         for channel, block in blocks.items():
@@ -33,27 +36,36 @@ def result_table(
             table.add_row(Text(f" {stage}{part}", style="bold"))
             for row, values in block.items():
                 heading = Text(f"   {name if row == MODEL else row}")
-                table.add_row(heading, *(format_number(values[measure]) for measure in MEASURES))
+                table.add_row(heading, *(format_number(values.get(measure, math.nan)) for measure in shown))
     return Group(table, Text(caption(results, windows, stateful), style="dim"))
+
+
+def shown_measures(results: Results) -> list[str]:
+    """The measures of the table: those that need bands only if any row has them."""
+    banded = any(table.banded for rows in results.values() for table in rows.values())
+    return [name for name, measure in MEASURES.items() if banded or not measure.needs_bands]
 
 
 def caption(results: Results, windows: Mapping[str, int], stateful: bool = False) -> str:
     """Meaning of the numbers in the table, and the number of windows behind them."""
     counts = " and ".join(f"{windows[stage]:,} {stage}" for stage in results)
     counted = f"{counts} steps, one after another" if stateful else f"the last step of {counts} windows"
+    rows = "all rows before each part" if results.keys() <= PARTS else "the training and validation part"
+    bands = " WQL = quantile loss at the deciles / mean |truth|, of bands from the validation errors.\n"
     return (
         f" From {counted}, the same for each row.\n"
-        f" In the data's own units; MASE in units of the seasonal error{left_out(results)}.\n"
+        f" In the data's own units; MASE in seasonal errors of {rows}.\n{left_out(results)}"
+        f"{bands if 'wql' in shown_measures(results) else ''}"
         f" skill = 1 - MAE / MAE of {naive_row(next(iter(results.values()), {}))}."
     )
 
 
 def left_out(results: Results) -> str:
-    """The number of values that MASE leaves out for lack of a unit; empty if there are none."""
+    """A line on the values that MASE leaves out for lack of a unit; empty if there are none."""
     tables = [rows[MODEL] for rows in results.values()]
     values = int(sum(table.observed.sum() for table in tables))
     without = values - int(sum(table.scalable.sum() for table in tables))
-    return f", which {without:,} of {values:,} values lack" if without else ""
+    return f" MASE leaves out {without:,} of {values:,} values, which have no seasonal error.\n" if without else ""
 
 
 def measures_by_channel(
@@ -89,7 +101,7 @@ def result_rows(
             "stage": stage,
             "row": name if row == MODEL else row,
             "channel": channel,
-            **{measure: values[measure] for measure in MEASURES},
+            **{measure: values.get(measure, math.nan) for measure in MEASURES},
             "windows": windows[stage],
         }
         for stage, rows in results.items()

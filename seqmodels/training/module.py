@@ -1,6 +1,7 @@
 """Lightning module around a forecaster: training and evaluation steps, errors, optimizer and schedule."""
 
 import math
+import time
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
@@ -15,7 +16,10 @@ from seqmodels.baselines import Naive, SeasonalNaive
 from seqmodels.checkpoint import KEY, describe
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
-from seqmodels.inference.calibration import ErrorSample, centre_and_unit
+from seqmodels.heads.base import DECILES
+from seqmodels.inference.calibration import Calibration, ErrorSample, centre_and_unit
+from seqmodels.inference.prediction import predict
+from seqmodels.inference.scores import SCORED, WindowScores
 from seqmodels.metrics import MODEL, NAIVE, SEASONAL_NAIVE, SINGLE_MEMBER, ErrorTable, ForecastErrors
 from seqmodels.report.output import join_names, warn_once
 from seqmodels.training.stateful import CarriedState, as_windows
@@ -86,11 +90,14 @@ class ForecastModule(pl.LightningModule):
         self.stage = "test"  # what the test loop is measuring
         self.sample: ErrorSample | None = None  # takes the errors that the test loop measures
         self.samples: dict[str, ErrorSample] = {}  # the same by row of the table, for objections
+        self.bands: dict[str, Calibration | None] = {}  # by row, of the test windows; empty for those of validation
+        self.scores: dict[str, WindowScores] = {}  # sums of each test window by row
+        self.forecast_seconds: dict[str, float] = {}  # of all test windows together, by row
         self.validations: list[float] = []  # monitored value of each validation while fitting
         self.best_epoch: int | None = None  # of the weights put back after fitting
         self.follows_progress = getattr(getattr(forecaster.singles[0], "readout", None), "teacher_forced", False)
         self.progresses = True  # True if ``forecaster.progress`` rises during training
-        self.fit_seconds = 0.0  # training and validation, all epochs
+        self.fit_seconds: dict[str, float] = {}  # by row, of a trained model training and validation, all epochs
         self.validation_loss, self.validation_count = torch.zeros(()), torch.zeros(())
         self.recorded: dict[str, Any] = {}  # settings and data of the run, as primitives, for checkpoints
         self.restarts_schedule = False  # True to begin the schedule anew in a resumed run
@@ -101,6 +108,11 @@ class ForecastModule(pl.LightningModule):
         """Measure another model, too, from now on."""
         self.rows[name] = model.eval()
         self.errors[name] = ForecastErrors(self.spec, self.errors[MODEL].seasonal_errors)
+
+    def measure_in(self, denominators: Tensor) -> None:
+        """Take ``denominators`` (series, C) as those of the scaled error from now on."""
+        for errors in (*self.errors.values(), self.deviations):
+            errors.seasonal_errors = denominators
 
     def interval(self) -> dict[str, float]:
         """Mean training loss and mean gradient norm before clipping since the last call.
@@ -194,9 +206,9 @@ class ForecastModule(pl.LightningModule):
     def test_step(self, batch: Window | ConsecutiveWindows, batch_index: int) -> None:
         window = as_windows(batch, self.spec.past_steps) if isinstance(batch, ConsecutiveWindows) else batch
         if isinstance(batch, ConsecutiveWindows) and self.evaluation_state is not None:
-            self._count(window, self.evaluation_state.evaluate(batch))
+            self._count(window, self._timed(MODEL, self.evaluation_state.evaluate, batch))
         else:
-            self._count(window, self.forecaster(window.inputs))
+            self._count(window, self._timed(MODEL, self.forecaster, window.inputs))
 
     def on_validation_epoch_start(self) -> None:
         self.validation_loss = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -320,10 +332,14 @@ class ForecastModule(pl.LightningModule):
     def _count(self, window: Window, output: Output) -> None:
         """Count the forecasts of the last origin, and the naive ones on exactly the same windows."""
         for name, model in self.rows.items():
-            forecast = (output if name == MODEL else model(window.inputs)).forecast
+            forecast = (output if name == MODEL else self._timed(name, model, window.inputs)).forecast
             assert forecast is not None
-            given = model.head.mean(forecast)[:, -1]
-            self.errors[name].to(given.device).update(given, window.inputs, window.targets)
+            given, quantiles, deciles = model.head.mean(forecast)[:, -1], None, None
+            if name in self.bands:
+                _, quantiles = predict(model, forecast[:, -1], window.inputs, self.bands[name], SCORED)
+                deciles = None if quantiles is None else quantiles[..., -len(DECILES) :]
+                self.scores[name].add(given, quantiles, window)
+            self.errors[name].to(given.device).update(given, window.inputs, window.targets, deciles)
             if name == MODEL and self.sample is not None:
                 self.sample.add(*centre_and_unit(model.head, forecast[:, -1], window.inputs), window)
             if name in self.samples:
@@ -337,6 +353,17 @@ class ForecastModule(pl.LightningModule):
             self.errors[SINGLE_MEMBER].to(given.device).update(given, window.inputs, window.targets)
             targets = window.targets._replace(target=combined)
             self.deviations.to(given.device).update(given, window.inputs, targets)
+
+    def _timed(self, row: str, forecast: Callable[..., Output], given: Any) -> Output:
+        """The forecast of a row, with its seconds added up while test windows are measured."""
+        if row not in self.bands:
+            return forecast(given)
+        started = time.perf_counter()
+        output = forecast(given)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.forecast_seconds[row] = self.forecast_seconds.get(row, 0.0) + time.perf_counter() - started
+        return output
 
     def _describe_not_finite(self, row: str, channels: list[str], stage: str) -> str:
         """Error message for forecasts of a row that are NaN or infinite."""

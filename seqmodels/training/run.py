@@ -19,6 +19,7 @@ from seqmodels.ensemble import check_members
 from seqmodels.errors import InputError, require_choice
 from seqmodels.inference.calibration import Calibration, ErrorSample
 from seqmodels.inference.forecast import TrainedModel, write_forecast
+from seqmodels.inference.scores import SCORES, Scales, WindowScores, write_scores
 from seqmodels.kernels.build import KERNELS
 from seqmodels.metrics import MEASURES, MODEL, NAIVE, SEASONAL_NAIVE
 from seqmodels.report.objections import (
@@ -51,7 +52,9 @@ def fit_closed_parts(model: AbstractForecaster, data: WindowDataModule) -> None:
 
 def monitors() -> list[str]:
     """Metrics that can decide which weights are the best: logged at every validation, and the smaller the better."""
-    measures = [name for name, one in MEASURES.items() if one.smaller_is_better and not one.needs_naive]
+    measures = [
+        name for name, one in MEASURES.items() if one.smaller_is_better and not (one.needs_naive or one.needs_bands)
+    ]
     return [*(f"validation/{name}" for name in measures), "loss/validation"]
 
 
@@ -172,7 +175,7 @@ class Run:
             raise
         finally:
             gc.unfreeze()
-        module.fit_seconds = time.perf_counter() - started
+        module.fit_seconds[MODEL] = time.perf_counter() - started
         self._restore_best()
 
     def fit_in_closed_form(self) -> None:
@@ -181,12 +184,14 @@ class Run:
         started = time.perf_counter()
         if isinstance(model, ClosedForm):
             model.to(device).fit_closed_form(self.data.sample)
-            self.module.fit_seconds = time.perf_counter() - started
+            self.module.fit_seconds[MODEL] = time.perf_counter() - started
         elif self.module.trainable:
             for name in self.plan.rival_names:
                 rival = RIVALS[name](self.data.spec).to(device)
                 if rival.affordable:
+                    started = time.perf_counter()
                     rival.fit_closed_form(self.data.sample)
+                    self.module.fit_seconds[name] = time.perf_counter() - started
                     self.module.add_row(name, rival)
 
     def _announce(self, path: str, checkpoint: Mapping[str, Any]) -> None:
@@ -259,11 +264,29 @@ class Run:
             windows = self.data.windows[stage]
             module.stage, module.sample = stage, own[stage]
             module.samples = {row: ErrorSample(windows, *shape, MOST_JUDGED) for row in module.rows}
+            module.measure_in(self.data.denominators[stage])
+            if stage == "test" and windows:
+                module.bands, module.scores = self._calibrate(own["validation"]), self._new_scores(windows)
             if windows:
                 self.trainer.test(module, dataloaders=self.data.loaders[stage], verbose=False)
                 self.samples[stage] = module.samples
-        module.sample, module.samples = None, {}
+        module.sample, module.samples, module.bands = None, {}, {}
         self.calibration, self.tested = own["validation"].calibrate(), own["test"]
+
+    def _calibrate(self, own: ErrorSample) -> dict[str, Calibration | None]:
+        """Bands of each row of the table from its errors on the validation windows; ``own`` are those of the model."""
+        samples = self.samples.get("validation", {}) | {MODEL: own}
+        return {row: samples[row].calibrate() if row in samples else None for row in self.module.rows}
+
+    def _new_scores(self, windows: int) -> dict[str, WindowScores]:
+        data = self.data
+        scales = Scales(data.denominators["test"].double(), data.scale_of_test(data.series, data.spec.season, power=2))
+        return {row: WindowScores(windows, scales) for row in self.module.rows}
+
+    def write_scores(self) -> None:
+        """Write the sums of each test window and row, from which runs are compared."""
+        if self.module.scores:
+            write_scores(self.directory / SCORES, self.module.scores, self.data.series)
 
     def keep_calibration(self) -> None:
         """Add the calibration to the best checkpoint; a model that is not trained by steps gets its checkpoint now."""
@@ -331,6 +354,7 @@ class Run:
                 module.validations,
                 level_changes(data.series, data.spans) if data.split_by == "time" else None,
                 overlap.series if overlap is not None and (overlap.early, overlap.late) == ("train", "test") else 0,
+                module.fit_seconds,
             )
         )
 
@@ -360,11 +384,21 @@ class Run:
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
             "parameters": sum(parameter.numel() for parameter in module.forecaster.parameters()),
-            "fit_seconds": round(module.fit_seconds, 3),
+            "fit_seconds": round(module.fit_seconds.get(MODEL, 0.0), 3),
             "seconds": round(time.monotonic() - self.started, 3),
             **({"members": len(module.forecaster.singles), "spread": module.spread} if module.spread else {}),
+            "test": {
+                "horizon": self.data.spec.horizon,
+                "together": max((one.every for one in module.scores.values()), default=1),
+                "fit_seconds": module.fit_seconds,
+                "forecast_seconds": {
+                    row: seconds / module.measured["test"] for row, seconds in module.forecast_seconds.items()
+                },
+            },
+            "data": module.recorded.get("data"),
             "objections": [objection._asdict() for objection in self.objections],
         }
+        self.write_scores()
         write_results(self.directory, summary, rows)
         own = [row for row in rows if row["row"] == self.name and row["channel"] == "all"]
         figures_of_model = {f"{row['stage']}/{measure}": row[measure] for row in own for measure in MEASURES}
