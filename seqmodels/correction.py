@@ -33,8 +33,8 @@ class Reference(nn.Module):
         self.season = {"naive": 1, "seasonal": spec.season}.get(kind, 0)
         if not scaler.centres:
             raise InputError(
-                f"model.readout.corrects is {kind}, and model.scaler forecasts differences, which are corrections of"
-                " earlier values already; use model/scaler=standard, window or season, or corrects=none."
+                f"model.readout.corrects is {kind}, and model.scaler adds forecasts to something else already, as"
+                " difference and cycle do; use model/scaler=standard, window or season, or corrects=none."
             )
         if kind == "seasonal" and not 1 < self.season <= spec.past_steps:
             raise InputError(

@@ -172,6 +172,10 @@ class Forecaster(AbstractForecaster):
         """
         if self.why_stateless:
             raise InputError(f"this model cannot read values one by one: {self.why_stateless}.")
+        if self.scaler.clocked and (clock is None or seasonal_error is None):
+            raise InputError(
+                "step needs clock and seasonal_error: model.scaler subtracts what belongs to the time of the step."
+            )
         inputs = Inputs(
             past_target=value[:, None],
             level=value.new_zeros((), dtype=torch.float64).expand(value.shape) if level is None else level,

@@ -128,7 +128,7 @@ def test_a_state_goes_with_the_last_value_where_none_can_be_missing(spec):
     ("kind", "change", "readout", "scaler", "message"),
     [
         ("last", {}, zoo.direct.SeqToVector, "standard", "corrects is 'last'; it must be one of none, naive, seasonal"),
-        ("naive", {}, zoo.direct.SeqToSeq, "difference", "model.scaler forecasts differences.*corrects=none"),
+        ("naive", {}, zoo.direct.SeqToSeq, "difference", "adds forecasts to something else already.*corrects=none"),
         (
             "seasonal",
             {"season": 1},

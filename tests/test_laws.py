@@ -99,8 +99,11 @@ def test_law_3_step_equals_forward_in_constant_memory(name):
 
 def step_by_step(model: Forecaster, inputs: Inputs) -> Iterator[Output]:
     """What ``step`` gives for one value of a window after another."""
-    state, horizon, columns = None, model.spec.horizon, {}
-    for time in range(inputs.past_target.shape[1]):
+    state, horizon, columns, last = None, model.spec.horizon, {}, inputs.past_target.shape[1] - 1
+    for time in range(last + 1):
+        if model.scaler.clocked:
+            columns |= {"seasonal_error": inputs.seasonal_error, "identity": inputs.identity}
+            columns["clock"] = inputs.clock - last + time
         if model.spec.missing:
             columns["observed"] = inputs.past_observed[:, time]
         if model.spec.past_covariates:
@@ -117,7 +120,8 @@ def step_by_step(model: Forecaster, inputs: Inputs) -> Iterator[Output]:
 def until(inputs: Inputs, time: int, horizon: int) -> Inputs:
     """The part of a window up to one of its steps."""
     past = {name: getattr(inputs, name)[:, : time + 1] for name in ("past_target", "past_observed", "past_covariates")}
-    return inputs._replace(**past, known_covariates=inputs.known_covariates[:, : time + 1 + horizon])
+    clock = inputs.clock - inputs.past_target.shape[1] + 1 + time
+    return inputs._replace(**past, known_covariates=inputs.known_covariates[:, : time + 1 + horizon], clock=clock)
 
 
 @MEMBERS

@@ -17,7 +17,7 @@ from seqmodels.heads import distributions, negative_binomial, quantile
 from seqmodels.heads.base import Head
 from seqmodels.heads.point import LOSSES, Point
 from seqmodels.readouts import decoder, direct
-from seqmodels.scalers import affine, difference
+from seqmodels.scalers import affine, cycle, difference
 from seqmodels.window import Category, Inputs, Statistics, Targets, Window, WindowSpec
 
 
@@ -146,6 +146,17 @@ HEADS: dict[str, Callable[..., Head]] = {
     "negative_binomial": negative_binomial.NegativeBinomial,
 }
 DISTRIBUTIONS = [name for name in HEADS if name not in LOSSES]
+
+
+def learned_cycle(spec: WindowSpec, **arguments: Any) -> cycle.CycleScaler:
+    """A scaler whose tables are not zero, as they are at first."""
+    scaler = cycle.CycleScaler(spec, **arguments)
+    generator = torch.Generator().manual_seed(2)
+    for table in scaler.tables:
+        torch.nn.init.normal_(table, std=0.05, generator=generator)
+    return scaler
+
+
 SCALERS: dict[str, Callable[..., Any]] = {
     "identity": affine.IdentityScaler,
     "standard": affine.StandardScaler,
@@ -154,6 +165,13 @@ SCALERS: dict[str, Callable[..., Any]] = {
     "window_season": partial(affine.WindowScaler, centre="season", scale="seasonal_error"),
     "window_asinh": partial(
         affine.WindowScaler, centre="season", past_centre="last", scale="seasonal_error", asinh=True
+    ),
+    "cycle_standard": partial(learned_cycle, scaler=affine.StandardScaler, seasons=[4, 5]),
+    "cycle_season": partial(
+        learned_cycle,
+        scaler=partial(affine.WindowScaler, centre="season", past_centre="last", scale="seasonal_error", asinh=True),
+        seasons=6,
+        shared=True,
     ),
     "difference": difference.DifferenceScaler,
     "difference_season": partial(difference.DifferenceScaler, lag=None, order=2),
@@ -172,6 +190,7 @@ SPEC = WindowSpec(
     channels=("a", "b"),
     series=4,
     season=4,
+    clock=True,
     target_statistics=Statistics((3.0, -1.0), (2.0, 0.5)),
 )
 RICH = SPEC._replace(
@@ -216,8 +235,14 @@ FEW = {("standard", "rich"), ("window_season", "plain"), ("difference", "plain")
 FED_BACK = {("standard", "plain"), ("window_season", "ahead"), ("difference", "ahead")}
 # Panels with a few models only: one that keeps a state, one with strides, one that sees a few steps.
 IN_PANELS = ("lstm", "conv_gru", "tcn")
-PANELS = {(scaler, "panel") for scaler in ("standard", "window_mean", "window_asinh", "difference")}
-PANELS_FED_BACK = {(scaler, "panel_ahead") for scaler in ("standard", "window_asinh", "difference_season")}
+PANELS = {
+    (scaler, "panel")
+    for scaler in ("standard", "window_mean", "window_asinh", "difference", "cycle_standard", "cycle_season")
+}
+PANELS_FED_BACK = {
+    (scaler, "panel_ahead")
+    for scaler in ("standard", "window_asinh", "difference_season", "cycle_standard", "cycle_season")
+}
 CENTRED = {("standard", "plain"), ("window_mean", "rich"), ("window_asinh", "panel"), ("identity", "ahead")}
 CENTRED_FED_BACK = {("standard", "ahead"), ("window_last", "plain"), ("window_asinh", "panel_ahead")}
 PAIRS = {"seq_to_vector": MANY, "seq_to_seq": MANY, "iterated": FED_BACK, "encoder_decoder": FEW, "attention": FEW}

@@ -12,12 +12,19 @@ from seqmodels.scalers.base import RescalingHead, Scaler, mean_tensor
 from seqmodels.window import Inputs, Origins, Targets, WindowSpec, every_step
 
 
+class Cycle(NamedTuple):
+    """What is subtracted from each step, in raw units, beside a centre."""
+
+    past: Tensor  # (B, T, C)
+    ahead: Tensor  # (B, H, C), of the leads from the last origin
+
+
 class AffineScaling(NamedTuple):
     """Scaled = (raw - centre) / scale, with a centre and scale for the past and others for the forecasts.
 
     ``season``: forecasts are centred on the seasonal naive forecast. When they are fed back, the centre of a lead
     beyond the season is the forecast one season earlier (in training it was the true value). ``asinh``: also takes
-    the inverse hyperbolic sine of the scaled value, which compresses large values.
+    the inverse hyperbolic sine of the scaled value, which compresses large values. ``cycle``: part of ``centre`` too.
     """
 
     past_centre: Tensor  # (B or 1, 1, C)
@@ -27,9 +34,15 @@ class AffineScaling(NamedTuple):
     season: int = 0
     asinh: bool = False
     feedback_season: int = 0
+    cycle: Cycle | None = None
 
     def transform(self, past: Tensor) -> Tensor:
-        return self._compress((past - self.past_centre) / self.past_scale)
+        return self._scale(past, None if self.cycle is None else self.cycle.past)
+
+    def _scale(self, values: Tensor, cycle: Tensor | None) -> Tensor:
+        """Raw values -> on the scale of the past."""
+        centred = values - self.past_centre if cycle is None else values - self.past_centre - cycle
+        return self._compress(centred / self.past_scale)
 
     def transform_targets(self, inputs: Inputs, targets: Targets, origins: Origins) -> Tensor:
         if self.centre.shape[1:3] == (1, 1):  # one for all origins and leads: scale once, not S x H times
@@ -55,13 +68,15 @@ class AffineScaling(NamedTuple):
         return self._replace(centre=self.centre[:, -1:], feedback_season=self.season)
 
     def as_past(self, values: Tensor) -> Tensor:
-        return self.transform(self._expand(values) * self.unit[:, 0] + self.centre[:, -1])
+        raw = self._expand(values) * self.unit[:, 0] + self.centre[:, -1]
+        return self._scale(raw, None if self.cycle is None else self.cycle.ahead[:, : raw.shape[1]])
 
     def feedback(self, values: Sequence[Tensor]) -> Tensor:
         lead, season = len(values), self.feedback_season or len(values)
         total = sum(map(self._expand, values[lead - 1 :: -season]), torch.zeros_like(values[-1]))
         centre = self.centre[:, -1, min(lead, self.centre.shape[2]) - 1]
-        return self._compress((total * self.unit[:, 0, 0] + centre - self.past_centre[:, 0]) / self.past_scale[:, 0])
+        raw = (total * self.unit[:, 0, 0] + centre)[:, None]
+        return self._scale(raw, None if self.cycle is None else self.cycle.ahead[:, lead - 1 : lead])[:, 0]
 
     def next_centre(self, values: Sequence[Tensor]) -> Tensor:
         lead, season = len(values), self.feedback_season
@@ -70,10 +85,13 @@ class AffineScaling(NamedTuple):
 
     def _rescale_by_season(self, parameters: Tensor, head: RescalingHead) -> Tensor:
         """Season by season, each centred on the forecasts of the season before."""
-        centre, parts = self.centre, list[Tensor]()
-        for part in parameters.split(self.feedback_season, dim=2):
+        centre, parts, season = self.centre, list[Tensor](), self.feedback_season
+        for number, part in enumerate(parameters.split(season, dim=2), 1):
             parts.append(head.rescale(part, centre[:, :, : part.shape[2]], self.unit))
             centre = head.mean(parts[-1])
+            if self.cycle is not None:  # the season before had other phases of a longer cycle
+                now, before = (self.cycle.ahead[:, k * season : (k + 1) * season] for k in (number, number - 1))
+                centre = centre[:, :, : now.shape[1]] + (now - before[:, : now.shape[1]])[:, None]
         return torch.cat(parts, dim=2)
 
     def _compress(self, values: Tensor) -> Tensor:

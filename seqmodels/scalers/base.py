@@ -72,6 +72,7 @@ class Scaler(nn.Module, ABC):
     per_window: bool = False  # True if the same value is scaled differently in another window
     in_own_units: bool = True  # True if a scaled forecast is one value of the data, shifted and scaled
     of_one_value: bool = True  # True if it is an increasing function of one value of the data
+    clocked: bool = False  # True if it looks at ``Inputs.clock``
     centres: bool = False  # True if its scalings can be ``centred`` on another forecast
     levels: bool = False  # as in ``WindowSpec``
 
