@@ -70,6 +70,19 @@ class Reference(nn.Module):
         return ridge.predict(windows_at(inputs, origins, ridge.lags, self.horizon))[:, 0].unflatten(0, (batch, -1))
 
 
+def suitable_reference(spec: WindowSpec, readout: Readout) -> tuple[str, str]:
+    """What ``corrects="auto"`` stands for, with the reason."""
+    if spec.stateful:
+        return "none", "a state is kept from window to window"
+    if readout.recursive:
+        return "naive", "forecasts are fed back one by one"
+    try:
+        affordable_ridge(spec, readout.every_step)
+    except InputError:
+        return "naive", "a linear regression would have too many covariates"
+    return "linear", "training begins with a ridge regression on the window, fitted in closed form"
+
+
 def affordable_ridge(spec: WindowSpec, every_step: bool) -> Ridge:
     """Ridge on as many of the newest steps as a fit of seconds allows."""
     lags = min(Ridge.MOST_LAGS, max(1, spec.past_steps // 2 if every_step else spec.past_steps))

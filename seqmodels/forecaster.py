@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from seqmodels.backbones.base import Backbone, detach, initial_state, reset_where
-from seqmodels.correction import Reference
+from seqmodels.correction import Reference, suitable_reference
 from seqmodels.errors import InputError, require_choice
 from seqmodels.features import FeatureEncoder
 from seqmodels.folding import Folding
@@ -78,6 +78,8 @@ class Forecaster(AbstractForecaster):
         if flip:
             head.mirror(torch.zeros(1, parameters))  # raises for a head without a mirror image
         head.expect(self.readout.leads)
+        if self.readout.corrects == "auto":
+            self.readout.corrects = suitable_reference(spec, self.readout)[0]
         corrects = self.readout.corrects != "none"
         self.reference = Reference(spec, self.readout, self.scaler) if corrects else None
         self.burn_in = self.scaler.burn_in(spec)

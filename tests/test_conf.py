@@ -241,6 +241,9 @@ def test_model_presets_only_select_parts_and_can_be_built(composed) -> None:
         if preset == "custom":
             selected["backbone"] = "lstm"
         parts = {group: load_with_defaults(f"model/{group}/{option}") for group, option in selected.items()}
+        if preset == "auto":  # its recipe sets one key, which all readouts have
+            assert all("corrects" in load_with_defaults(f"model/readout/{one}") for one in options("model/readout"))
+            parts["readout"]["corrects"] = "auto"
         assert config == content | parts
         assert build(config, "model", spec=zoo.SPEC)(zoo.window(zoo.SPEC, batch=2).inputs).forecast.shape[0] == 2
 

@@ -1,4 +1,4 @@
-"""Values that a config leaves to the data: patch, scaler, batch size and length of training, each with its reason."""
+"""Values that a config leaves to the data: patch, scaler, reference, batch size and length of training, each with its reason."""
 
 import math
 
@@ -6,6 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
 from datamodules.base import WindowDataModule
+from seqmodels.correction import suitable_reference
 from seqmodels.forecaster import Forecaster, feature_origins
 from seqmodels.report.output import pluralise
 from seqmodels.scalers.affine import choose_scaler, suitable_scaler
@@ -34,6 +35,10 @@ def settle(config: DictConfig, data: WindowDataModule, model: AbstractForecaster
             scaler = suitable_scaler(model.spec)
             config.model.scaler = scaler.node()
             lines.add_row("scaler", f"{model.scaler}: {scaler.reason}")
+    readout = config.model.get("readout")
+    if isinstance(model, Forecaster) and OmegaConf.is_dict(readout) and readout.get("corrects") == "auto":
+        readout.corrects = model.readout.corrects
+        lines.add_row("corrects", f"{readout.corrects}: {suitable_reference(model.spec, model.readout)[1]}")
     return lines
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from seqmodels.errors import require_choice
 from seqmodels.window import Origins, WindowSpec
 
-CORRECTS = ("none", "naive", "seasonal", "linear")
+CORRECTS = ("none", "naive", "seasonal", "linear", "auto")
 
 
 class EncodedWindow(NamedTuple):
@@ -35,7 +35,8 @@ class Readout(nn.Module, ABC):
     ``leads``: number of leads that the loss sees, one if forecasts are fed back.
 
     ``corrects``: "none", or the forecast that the outputs are added to, so that an untrained model equals it: see
-    ``seqmodels.correction``. A readout that takes it has its output layer in ``linear``.
+    ``seqmodels.correction``; "auto": the one that suits the data. A readout that takes it has its output layer in
+    ``linear``.
     """
 
     linear: nn.Linear
