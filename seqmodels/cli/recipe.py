@@ -1,4 +1,4 @@
-"""Values that a config leaves to the data: patch, scaler, reference, batch size and length of training, each with its reason."""
+"""Values that a config leaves to the data, each with its reason: patch, scaler, reference, batch and training length."""
 
 import math
 
