@@ -161,3 +161,26 @@ def test_the_environment_names_the_revision_of_a_checkout() -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     assert len((git_revision() or "").removesuffix("-dirty")) == 40
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "model"),
+    [
+        ("train", ["data=csv", "data.horizon=7"], "auto"),
+        ("find-lr", ["data=parquet"], "auto"),
+        ("check", ["-m", "data=store"], "auto"),
+        ("train", ["data=csv", "model=lstm"], None),
+        ("train", ["model/readout=iterated", "data=csv"], "auto"),
+        ("train", ["data=csv", "experiment=ridership/rnn"], None),
+        ("train", ["data=csv", "ckpt_path=runs/1"], None),
+        ("train", ["data=waves"], None),
+        ("describe", ["data=csv"], None),
+    ],
+)
+def test_a_table_of_ones_own_is_modelled_by_auto_unless_a_model_is_named(
+    command: str, arguments: list[str], model: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr("seqmodels.cli.launch.launch", lambda *received: seen.append(received[-1]))
+    main([command, *arguments])
+    assert seen == [[*arguments, "model=auto"] if model else arguments]

@@ -36,6 +36,7 @@ COMMANDS = {
     "convert": Command("convert:convert", "convert", "turn a table of any size into a store, read in constant memory"),
     "new": Command("new:new", "", "copy a packaged config into ./conf, to be edited"),
 }
+WITH_MODEL = ("train", "check", "find_lr")  # configs that name one
 USAGE = """Train sequence models on time series.
 
 usage: seqmodels COMMAND [group=choice ...] [key=value ...] [flags]
@@ -69,7 +70,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "") -> NoReturn:
         sys.exit(command.run(rest))
     from seqmodels.cli.launch import launch
 
-    launch(command.run, command.config, program or f"seqmodels {name}", _name_positional(command, rest))
+    chosen = _choose_model(command, _name_positional(command, rest))
+    launch(command.run, command.config, program or f"seqmodels {name}", chosen)
 
 
 def _name_positional(command: Command, arguments: Sequence[str]) -> Sequence[str]:
@@ -79,6 +81,15 @@ def _name_positional(command: Command, arguments: Sequence[str]) -> Sequence[str
         return arguments
     quoted = first.replace("\\", "\\\\").replace("'", "\\'")
     return [f"{command.positional}='{quoted}'", *others]
+
+
+def _choose_model(command: Command, arguments: Sequence[str]) -> Sequence[str]:
+    """The arguments, with ``model=auto`` where a table of the user's own is to be modelled and they name no model."""
+    keys = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
+    own = any(re.match(r"data=(csv|parquet|store)\b", argument) for argument in arguments)
+    if not own or command.config not in WITH_MODEL or keys & {"model", "experiment", "ckpt_path", "-sc", "-cn"}:
+        return arguments
+    return [*arguments, "model=auto"]
 
 
 def package_version() -> str:

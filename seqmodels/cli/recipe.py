@@ -1,4 +1,4 @@
-"""Values that a config leaves to the data, each with its reason: patch, scaler, reference, batch and training length."""
+"""Values that a config leaves to the data, each with its reason: patch, scaler, reference, batch, training length."""
 
 import math
 
