@@ -168,7 +168,8 @@ class Forecaster(AbstractForecaster):
         past_covariates: (B, U), of this step.
         known_covariates: (B, 1+H, K), of this step and the H steps ahead.
         static: (B, V). seasonal_error: (B, C), for scalers that ask for it.
-        clock, identity: (B,), of this step and of the series, as in ``Inputs``, for parts that look at them; None: 0.
+        clock: (B,), of this step, for scalers that ask for it.
+        identity: (B,), as in ``Inputs``; None: the only series of the training data, or one that it did not hold.
 
         Raises InputError where the model cannot carry a state, or for columns of the spec that are not given.
         """
@@ -191,7 +192,9 @@ class Forecaster(AbstractForecaster):
             series=value.new_zeros(len(value), dtype=torch.int64),
             reset=value.new_zeros(len(value), dtype=torch.bool),
             clock=value.new_zeros(len(value), dtype=torch.int64) if clock is None else clock,
-            identity=value.new_zeros(len(value), dtype=torch.int64) if identity is None else identity,
+            identity=value.new_full((len(value),), -1 if self.spec.series > 1 else 0, dtype=torch.int64)
+            if identity is None
+            else identity,
         )
         return self(inputs, state)
 
@@ -277,6 +280,7 @@ class Forecaster(AbstractForecaster):
             value=lambda outputs, values: fold.split(
                 self._feed_back(outputs, [fold.join_values(one) for one in values], feeding, self.head.mean)
             ),
+            identity=rows.identity,
             progress=self.progress,
         )
 

@@ -51,6 +51,7 @@ ABSENT = {
 }
 # Values that differ from the defaults of the code, and why: the file is a variant, or for certain data
 DIFFERENT = {
+    ("model/segrnn", "channels"): "one model of all channels, as in the paper",
     ("data/waves", "split"): "the split of the textbook",
     ("data/waves", "split_by"): "whole series, as in the textbook",
     ("data/waves", "context"): "each series is one window",

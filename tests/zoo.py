@@ -16,7 +16,7 @@ from seqmodels.forecaster import Forecaster
 from seqmodels.heads import distributions, negative_binomial, quantile
 from seqmodels.heads.base import Head
 from seqmodels.heads.point import LOSSES, Point
-from seqmodels.readouts import decoder, direct
+from seqmodels.readouts import decoder, direct, segments
 from seqmodels.scalers import affine, cycle, difference
 from seqmodels.window import Category, Inputs, Statistics, Targets, Window, WindowSpec
 
@@ -117,6 +117,7 @@ READOUTS: dict[str, Callable[..., Any]] = {
     "seq_to_seq": direct.SeqToSeq,
     "iterated": direct.Iterated,
     "encoder_decoder": partial(decoder.EncoderDecoder, decoder=partial(recurrent.Lstm, hidden=7)),
+    "segments": segments.Segments,
     "attention": partial(decoder.EncoderDecoder, decoder=DECODER, attention=True),
 }
 CORRECTING: dict[str, Callable[..., Any]] = {
@@ -132,6 +133,7 @@ CORRECTING: dict[str, Callable[..., Any]] = {
 READOUTS.update(CORRECTING)
 FOLDED: dict[str, dict[str, Any]] = {
     "channels_seq_to_seq": {"readout": "seq_to_seq", "channels": "independent"},
+    "channels_segments": {"readout": "segments", "channels": "independent"},
     "channels_decoder": {"readout": "attention", "channels": "independent"},
     "channels_flipped_iterated": {"readout": "iterated", "channels": "independent", "flip": True},
     "flipped_corrects_linear": {"readout": "corrects_linear", "flip": True},
@@ -245,7 +247,8 @@ PANELS_FED_BACK = {
 }
 CENTRED = {("standard", "plain"), ("window_mean", "rich"), ("window_asinh", "panel"), ("identity", "ahead")}
 CENTRED_FED_BACK = {("standard", "ahead"), ("window_last", "plain"), ("window_asinh", "panel_ahead")}
-PAIRS = {"seq_to_vector": MANY, "seq_to_seq": MANY, "iterated": FED_BACK, "encoder_decoder": FEW, "attention": FEW}
+PAIRS = {"seq_to_vector": MANY, "seq_to_seq": MANY, "iterated": FED_BACK}
+PAIRS |= dict.fromkeys(("encoder_decoder", "attention", "segments"), FEW)
 
 
 def fits(backbone: str, readout: str) -> bool:

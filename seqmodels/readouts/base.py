@@ -26,6 +26,7 @@ class EncodedWindow(NamedTuple):
     feedback: Callable[[Sequence[Tensor]], Tensor]  # see ``seqmodels.scalers.base.Scaling``
     value: Callable[[Tensor, Sequence[Tensor]], Tensor]  # scaled value (B, C) that is fed back for a forecast
     # (B, 1, 1, C, P), made after these values
+    identity: Tensor  # (B,) int64, see ``Inputs``
     progress: float  # share of the training that is done
 
 

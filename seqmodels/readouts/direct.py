@@ -34,7 +34,10 @@ class Direct(Readout):
         self.correction = KnownAhead(size, known, known_hidden, self.leads, outputs) if asked else None
 
     def forward(self, encoded: EncodedWindow, teacher: Tensor | None = None) -> Tensor:
-        forecast = self.read(encoded.features)
+        return self.add_known(self.read(encoded.features), encoded)
+
+    def add_known(self, forecast: Tensor, encoded: EncodedWindow) -> Tensor:
+        """Add the effect of the covariates known for each lead, (B, S, leads, C, P)."""
         if self.correction is None:
             return forecast
         return forecast + self.correction(encoded).unflatten(-1, (self.channels, self.parameters_per_value))
