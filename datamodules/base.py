@@ -33,6 +33,7 @@ from datamodules.windows.checks import (
 from datamodules.windows.clock import number_rows, training_frequency
 from datamodules.windows.consecutive import ConsecutiveLoader, LaneIndex
 from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader
+from datamodules.windows.rows import whole_rows
 from datamodules.windows.samplers import Sampler, TruncatedSampler, WeightedSampler, build_sampler, check_sampling
 from datamodules.windows.spec import (
     find_history,
@@ -43,7 +44,7 @@ from datamodules.windows.spec import (
     sizes_differ,
 )
 from seqmodels.errors import InputError, require_at_least, require_choice
-from seqmodels.window import Window, WindowSpec
+from seqmodels.window import Rows, Window, WindowSpec
 
 VALUES_PER_BATCH = 2**21  # of a sample
 Loader = WindowLoader | ConsecutiveLoader
@@ -260,6 +261,14 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         size = max(1, min(self.evaluation_batch_size, VALUES_PER_BATCH // tensors.values_per_window))
         for part in indices.split(size):
             yield tensors.gather(index, part)
+
+    def rows(self) -> Rows:
+        """All rows, fitted to those of training; to those before the first window where a series has none."""
+        train, begin = self.spans["train"], self.series.offsets[:-1]
+        empty = train.lengths == 0
+        start = np.where(empty, begin, train.start)
+        stop = np.where(empty, np.minimum(begin + self.past_steps, self.series.offsets[1:]), train.stop)
+        return whole_rows(self.series, Span(start, stop), np.arange(len(self.series)))
 
     def has_mase(self, stage: str) -> bool:
         """True if any series with windows of a stage has a seasonal error, the unit of MASE."""

@@ -18,9 +18,10 @@ from datamodules.timezones import format_time, local_to_utc, utc_to_local
 from datamodules.windows.clock import number_rows
 from datamodules.windows.consecutive import ConsecutiveLoader
 from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader, map_tensors
+from datamodules.windows.rows import whole_rows
 from datamodules.windows.spec import measure_seasonal_errors
 from seqmodels.errors import InputError
-from seqmodels.window import Window, WindowSpec
+from seqmodels.window import Rows, Window, WindowSpec
 
 NEVER = np.iinfo(np.int64).min + 1  # the time of a row that does not exist, before all others
 NAMES = "\0"  # separates series ids in a checkpoint, where one array is read much faster than a list
@@ -123,8 +124,10 @@ class RowEncoder:
         spec = self.spec._replace(series=len(series))
         enough = _pad_rows(prepared, spec.past_steps + spec.horizon)
         units, denominators = self._seasonal_errors(series, stop if history is None else history)
-        clock, identity = number_rows(enough, self.frequency), torch.from_numpy(self._places(series))
-        return EncodedRows(prepared, stop, SeriesTensors(enough, spec, units, clock, identity), denominators)
+        fitted, places = Span(series.offsets[:-1], stop if history is None else history), self._places(series)
+        clock, rows = number_rows(enough, self.frequency), whole_rows(prepared, fitted, places)
+        tensors = SeriesTensors(enough, spec, units, clock, torch.from_numpy(places))
+        return EncodedRows(prepared, stop, tensors, denominators, rows)
 
     def extend(
         self, series: SeriesSet, horizon: int, origin: np.datetime64 | int | None = None
@@ -218,6 +221,7 @@ class EncodedRows(NamedTuple):
     stop: np.ndarray  # (series,) int64
     tensors: SeriesTensors
     denominators: Tensor  # (series, C) of MASE, NaN where the series has none
+    rows: Rows  # the same series whole
 
     def index_windows(self, start: np.ndarray, stop: np.ndarray, stride: int = 1) -> SlidingIndex:
         """Windows whose targets lie in rows ``start[i]:stop[i]`` of series i, every ``stride`` rows.

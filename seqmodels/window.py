@@ -190,6 +190,22 @@ class Window(NamedTuple):
     origin: Tensor  # (B,) int64
 
 
+class Rows(NamedTuple):
+    """The whole series that windows are cut from, for models that read more than their windows.
+
+    Series i is rows ``offsets[i]:offsets[i + 1]``, of which a model may be fitted to ``start[i]:stop[i]``.
+    """
+
+    target: Tensor  # (rows, C) in raw units, with the level; 0 where not observed
+    observed: Tensor  # (rows, C) bool
+    known_covariates: Tensor  # (rows, K)
+    time: Tensor  # (rows,) int64, ascending; the number of the row within its series where there is no time
+    offsets: Tensor  # (series + 1,) int64
+    start: Tensor  # (series,) int64
+    stop: Tensor  # (series,) int64
+    trained: Tensor  # (series,) int64, number of the series in the training data, -1 if it was not in it
+
+
 class ConsecutiveWindows(NamedTuple):
     """Evaluation with a carried state: consecutive origins of each series, in blocks that continue one another.
 
@@ -238,6 +254,8 @@ class AbstractForecaster(nn.Module, ABC):
     spec: WindowSpec
     head: Any  # a ``seqmodels.heads.base.Head``: ``model.head.mean(output.forecast)`` gives (B, S, H, C)
     progress: float = 0.0  # share of the training that is done, set before each step
+    rows: Rows | None = None  # what the windows of ``forecast_windows`` and a fit in closed form are cut from
+    notes: tuple[str, ...] = ()  # what a user should know of the forecasts so far
     origins: Origins  # the past steps that carry a forecast; the last one is always the last past step
     why_stateless: str = "it reads each window by itself"  # why no state can be carried; "" if one can
 
@@ -254,6 +272,10 @@ class AbstractForecaster(nn.Module, ABC):
     @abstractmethod
     def forward(self, inputs: Inputs, state: Any = None) -> Output:
         """Forecasts from every origin; ``state`` continues earlier windows where the model can carry one."""
+
+    def forecast_windows(self, window: Window) -> Output:
+        """Forecasts of windows from ``rows``, of which a model may read all that lies before each origin."""
+        return self(window.inputs)
 
     @abstractmethod
     def loss(

@@ -21,8 +21,8 @@ GROUND = CONTRACT | {
     "seqmodels.naive",
 }
 NOUNS = ("seqmodels.backbones", "seqmodels.readouts", "seqmodels.heads", "seqmodels.scalers")
-CONCRETE = ("datamodules", *NOUNS, "seqmodels.baselines", "seqmodels.ridge", "seqmodels.forecaster",
-            "seqmodels.ensemble", "seqmodels.features")  # fmt: skip
+CONCRETE = ("datamodules", *NOUNS, "seqmodels.baselines", "seqmodels.ridge", "seqmodels.classical",
+            "seqmodels.forecaster", "seqmodels.ensemble", "seqmodels.features")  # fmt: skip
 # The contract of series, the DataModule for annotations, and the encoder of new rows
 SERIES = {"datamodules.series", "datamodules.base", "datamodules.encoder"}
 UPPER = tuple(f"seqmodels.{wing}" for wing in ("training", "inference", "report", "description", "leaks", "cli"))

@@ -48,7 +48,10 @@ def settings(**changes):
             {"monitor": "val_loss"},
             "monitor is 'val_loss'; it must be one of validation/mae, .*/mase, loss/validation",
         ),
-        ({"rivals": ["ridge", "arima"]}, r"rivals holds 'arima'; it may hold ridge, and \[\] is for none"),
+        (
+            {"rivals": ["ridge", "arima"]},
+            r"rivals holds 'arima'; it may hold ridge, auto_ets, .*, and",
+        ),
         ({"rivals": "lasso"}, "rivals holds 'lasso'"),
         ({"rivals": 3}, "rivals is 3; it must be a list"),
         ({"trainer__precision": "16-mixed"}, "trainer.precision is 16-mixed; it must be one of 32-true"),

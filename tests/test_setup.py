@@ -51,7 +51,7 @@ def test_torch_alone_is_locked_without_hashes() -> None:
     assert "\ntorch==" not in lines("requirements.lock")
 
 
-@pytest.mark.parametrize("declared", [*PROJECT["dependencies"], *EXTRAS["dev"]])
+@pytest.mark.parametrize("declared", [*PROJECT["dependencies"], *EXTRAS["dev"], *EXTRAS["classical"]])
 def test_every_dependency_is_locked_within_its_range(declared: str) -> None:
     requirement = Requirement(declared)
     version = locked_versions()[canonicalize_name(requirement.name)]

@@ -14,6 +14,7 @@ from datamodules.base import WindowDataModule
 from seqmodels.cli import environment, resume
 from seqmodels.cli.recipe import count_batches, describe_length, plan_epochs, settle
 from seqmodels.config.build import build
+from seqmodels.config.compose import packaged_folder
 from seqmodels.ensemble import model_node
 from seqmodels.errors import InputError
 from seqmodels.inference.monte_carlo import dropout_on
@@ -24,6 +25,7 @@ from seqmodels.report.summary import summarise_data, summarise_model
 from seqmodels.training.callbacks.interrupt import StopOnSignal
 from seqmodels.training.module import ForecastModule
 from seqmodels.training.run import LAST, Plan, Run
+from seqmodels.window import AbstractForecaster, WindowSpec
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 RATES = ("optimizer.lr", "scheduler.max_lr")
@@ -129,9 +131,16 @@ def assemble(config: DictConfig, directory: Path, name: str, **data: Any) -> Run
         logger=[build(node) for node in config.logger.values() if node is not None],
         enable_checkpointing=keeps,
     )
-    run = Run(name, directory, datamodule, module, trainer, plan, started)
+    rivals = build_rivals(plan, datamodule.spec) if module.trainable else {}
+    run = Run(name, directory, datamodule, module, trainer, plan, rivals, started)
     resume.check_resume(run)
     return run
+
+
+def build_rivals(plan: Plan, spec: WindowSpec) -> dict[str, AbstractForecaster]:
+    """Build the models that ``rivals`` names, with the settings of their files in the group ``model``."""
+    nodes = {name: OmegaConf.load(packaged_folder() / "model" / f"{name}.yaml") for name in plan.rival_names}
+    return {name: build(to_plain(node), "model", spec=spec) for name, node in nodes.items()}
 
 
 def build_trainer(config: DictConfig, directory: Path, **changes: Any) -> pl.Trainer:

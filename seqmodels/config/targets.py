@@ -28,6 +28,7 @@ HOMES = {
         "seqmodels.ensemble",
         "seqmodels.baselines",
         "seqmodels.ridge",
+        "seqmodels.classical",
     ),
     "datamodules.base.WindowDataModule": ("datamodules",),
     "torch.optim.optimizer.Optimizer": ("torch.optim",),

@@ -97,7 +97,9 @@ class Backtest:
         inputs = window.inputs
         if not self.model.spec.missing:  # the model knows no mask, and what is missing is filled
             inputs = inputs._replace(past_observed=torch.ones_like(inputs.past_observed))
-        return window, self.model(inputs).forecast[:, -1]
+        forecast = self.model.forecast_windows(window._replace(inputs=inputs)).forecast
+        assert forecast is not None
+        return window, forecast[:, -1]
 
     def _carried(self) -> Iterator[tuple[Window, Tensor]]:
         loader = self.encoded.consecutive(self.start, self.stop)
@@ -343,7 +345,7 @@ def evaluate(
         by_target=next((groups[unit] for unit in ("hour", "weekday", "month") if unit in groups), None),
         backtest=backtest,
         levels=tuple(levels),
-        notes=notes,
+        notes=(*notes, *model.notes),
         output=output,
     )
 
@@ -386,6 +388,7 @@ def prepare(
         start > begin, start, begin + np.where(stop - begin < spec.past_steps + spec.horizon, 1, spec.past_steps)
     )
     encoded = encoder.encode(series, end, np.minimum(first, end))
+    model.rows = encoded.rows
     index = encoded.index_windows(start, stop, stride)
     if not len(index):
         why = f"no series has {spec.horizon} rows to forecast after those that training used"

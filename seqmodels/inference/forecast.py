@@ -226,6 +226,7 @@ class TrainedModel:
                 *notes,
                 "the bands are those of the head: too few validation windows to calibrate them.",
             )
+        notes = (*notes, *self.model.notes)
         mean, quantiles, spread = (np.concatenate(parts, axis=1)[:, :steps] for parts in zip(*blocks, strict=True))
         several = len(self.model.singles) > 1
         return Forecast(extended, stop, mean, quantiles, tuple(levels), notes, spread if several else None)
@@ -237,9 +238,11 @@ class TrainedModel:
         mean = torch.empty(count, spec.horizon, len(spec.channels), dtype=torch.float64)
         spread = torch.full_like(mean, torch.nan)
         quantiles = torch.full((*mean.shape, len(levels)), torch.nan, dtype=torch.float64)
+        self.model.rows = encoded.rows
         for window in encoded.last_windows():
             places, inputs = window.inputs.series, window.inputs
-            output = self.model(inputs)
+            output = self.model.forecast_windows(window)
+            assert output.forecast is not None
             given, bands = predict(self.model, output.forecast[:, -1], inputs, self.calibration, levels)
             mean[places] = forecast = given.double() + inputs.level[:, None]
             _check_finite(forecast, encoded.series, places)

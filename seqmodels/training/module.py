@@ -208,7 +208,7 @@ class ForecastModule(pl.LightningModule):
         if isinstance(batch, ConsecutiveWindows) and self.evaluation_state is not None:
             self._count(window, self._timed(MODEL, self.evaluation_state.evaluate, batch))
         else:
-            self._count(window, self._timed(MODEL, self.forecaster, window.inputs))
+            self._count(window, self._timed(MODEL, self.forecaster.forecast_windows, window))
 
     def on_validation_epoch_start(self) -> None:
         self.validation_loss = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -332,7 +332,7 @@ class ForecastModule(pl.LightningModule):
     def _count(self, window: Window, output: Output) -> None:
         """Count the forecasts of the last origin, and the naive ones on exactly the same windows."""
         for name, model in self.rows.items():
-            forecast = (output if name == MODEL else self._timed(name, model, window.inputs)).forecast
+            forecast = (output if name == MODEL else self._timed(name, model.forecast_windows, window)).forecast
             assert forecast is not None
             given, quantiles, deciles = model.head.mean(forecast)[:, -1], None, None
             if name in self.bands:

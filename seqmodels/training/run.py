@@ -32,14 +32,13 @@ from seqmodels.report.objections import (
 )
 from seqmodels.report.output import echo, format_number, pluralise, show
 from seqmodels.report.results import result_rows, result_table, write_results
-from seqmodels.ridge import Ridge
 from seqmodels.training import files, loop
 from seqmodels.training.callbacks import figures, scalars
 from seqmodels.training.module import RUN, ForecastModule
 from seqmodels.window import AbstractForecaster, ClosedForm
 
 MOST_JUDGED = 2**22  # errors of each row and stage that objections look at
-RIVALS = {"ridge": Ridge}  # rows beside a trained model and the naive forecasts
+RIVALS = ("ridge", "auto_ets", "auto_arima", "theta", "mstl", "sarimax")  # options of the group model
 LAST = "checkpoints/last.ckpt"  # in a run directory, to go on from
 
 
@@ -67,8 +66,8 @@ class Plan:
     ``optimizer_steps``: length of training where the trainer sets none. ``dropout_passes``: forecasts with dropout left
     on behind the error bars of figures; 0 for none. ``ckpt_path``: checkpoint to resume from. ``forecast``: if True, a
     run on a table ends with a forecast of the steps after its last row. ``resume_schedule``: "restart" begins the
-    schedule of the learning rate anew, from its own rate over the remaining steps. ``rivals``: simple models, fitted in
-    seconds, with a row of their own in the result table of a trained model. ``ensemble`` and ``combine``: see
+    schedule of the learning rate anew, from its own rate over the remaining steps. ``rivals``: models that are fitted
+    without steps, with a row of their own in the result table of a trained model. ``ensemble`` and ``combine``: see
     ``seqmodels.ensemble.Ensemble``; 1 is a single model.
     """
 
@@ -125,6 +124,7 @@ class Run:
     module: ForecastModule
     trainer: pl.Trainer
     plan: Plan
+    rivals: Mapping[str, AbstractForecaster] = field(default_factory=dict)  # by name, to be fitted beside the model
     started: float = field(default_factory=time.monotonic)
     calibration: Calibration | None = None  # of the kept weights, once they were evaluated
     tested: ErrorSample | None = None  # errors on the test windows in the units of the calibration
@@ -179,20 +179,24 @@ class Run:
         self._restore_best()
 
     def fit_in_closed_form(self) -> None:
-        """Fit a model that has a closed form; beside a trained one, fit the rivals that take seconds."""
+        """Fit a model that has a closed form; beside a trained one, fit the rivals, unless ridge takes long."""
         model, device = self.module.forecaster, self.data.loaders["train"].tensors.device
-        started = time.perf_counter()
         if isinstance(model, ClosedForm):
-            model.to(device).fit_closed_form(self.data.sample)
-            self.module.fit_seconds[MODEL] = time.perf_counter() - started
+            self._fit_rival(MODEL, model.to(device))
         elif self.module.trainable:
-            for name in self.plan.rival_names:
-                rival = RIVALS[name](self.data.spec).to(device)
-                if rival.affordable:
-                    started = time.perf_counter()
-                    rival.fit_closed_form(self.data.sample)
-                    self.module.fit_seconds[name] = time.perf_counter() - started
+            for name, rival in self.rivals.items():
+                if getattr(rival, "affordable", True):
+                    self._fit_rival(name, rival.to(device))
                     self.module.add_row(name, rival)
+
+    def _fit_rival(self, name: str, model: AbstractForecaster) -> None:
+        """Fit in closed form, and say what was found."""
+        started, model.rows = time.perf_counter(), self.data.rows()
+        assert isinstance(model, ClosedForm)
+        model.fit_closed_form(self.data.sample)
+        self.module.fit_seconds[name] = time.perf_counter() - started
+        for line in getattr(model, "description", ()):
+            echo(f" {self.name if name == MODEL else name}: {line}")
 
     def _announce(self, path: str, checkpoint: Mapping[str, Any]) -> None:
         steps, epochs = checkpoint["global_step"], count_epochs(checkpoint)
@@ -271,6 +275,8 @@ class Run:
                 self.trainer.test(module, dataloaders=self.data.loaders[stage], verbose=False)
                 self.samples[stage] = module.samples
         module.sample, module.samples, module.bands = None, {}, {}
+        for note in dict.fromkeys(note for model in module.rows.values() for note in model.notes):
+            echo(f" {note}", style="yellow")
         self.calibration, self.tested = own["validation"].calibrate(), own["test"]
 
     def _calibrate(self, own: ErrorSample) -> dict[str, Calibration | None]:

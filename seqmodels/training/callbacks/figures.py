@@ -151,7 +151,7 @@ def predict(module: ForecastModule, row: str, window: Window) -> np.ndarray:
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        values = model.head.mean(model(window.inputs).forecast)[:, -1]
+        values = model.head.mean(model.forecast_windows(window).forecast)[:, -1]
     model.train(was_training)
     return values.float().cpu().numpy()
 
