@@ -19,6 +19,7 @@ from datamodules.series import STAGES, SeriesSet, Span
 from datamodules.split import Overlap, are_fractions, find_overlap, share_clock, split_spans
 from datamodules.statistics import check_winsorise, merge_ranges, seasonal_errors, winsorise_targets
 from datamodules.timezones import format_time
+from datamodules.windows.augment import Augmentation, check_augmentation
 from datamodules.windows.checks import (
     SHORT_SERIES_RULES,
     check_lengths,
@@ -73,7 +74,9 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     draws a new order of the training windows, from ``seed``, in every epoch; otherwise they come in time order.
     ``sampling``: "window" takes every training window once per epoch; "series" and "length" draw windows with
     replacement, from all series equally often or in proportion to their training rows. ``epoch_windows`` is the number
-    of windows per epoch, None for all there are; with "window" these are the first ones of the order.
+    of windows per epoch, None for all there are; with "window" these are the first ones of the order. ``half_life``:
+    None, or the number of steps after which a training window is drawn half as often as the newest one, with
+    replacement. ``mask``, ``jitter``, ``mix``: see ``datamodules.windows.augment.Augmentation``.
 
     ``lanes``: None, or the number of lanes for training with a state: every batch has one window of each lane, which
     continues the window of the batch before, without overlap; see ``datamodules.windows.consecutive``. Batches are the
@@ -108,6 +111,10 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         winsorise: float | None = None,
         sampling: str = "window",
         epoch_windows: int | None = None,
+        half_life: float | None = None,
+        mask: float = 0.0,
+        jitter: float = 0.0,
+        mix: float = 0.0,
         fold: int = 0,
         calendar: str | Sequence[str] = (),
         holidays: str | Sequence[str] | None = None,
@@ -123,7 +130,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         require_at_least(0, "data", fold=fold)
         require_choice(("inside", "across"), "data", context=context)
         require_choice(SHORT_SERIES_RULES, "data", short_series=short_series)
-        check_sampling(sampling, epoch_windows, shuffle, lanes)
+        check_sampling(sampling, epoch_windows, half_life, shuffle, lanes)
         if winsorise is not None:
             check_winsorise(winsorise)
         if lanes is not None and lanes < 1:
@@ -136,7 +143,9 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         self.shuffle, self.lanes, self.seed = shuffle, lanes, seed
         self.fold, self.winsorise = fold, winsorise
         self.short_series = "exclude" if short_series == "pad" and lanes is not None else short_series
-        self.sampling, self.epoch_windows = sampling, epoch_windows
+        self.sampling, self.epoch_windows, self.half_life = sampling, epoch_windows, half_life
+        self.augmentation = Augmentation(mask, jitter, mix, seed)
+        check_augmentation(self.augmentation, lanes)
         self.transforms = {"calendar": calendar, "holidays": holidays, "lags": lags, "rolling": rolling}
         self.covariate_transforms = build_transforms(**self.transforms)
         self.loaders: dict[str, Loader] = {}
@@ -378,15 +387,17 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         index = self.indexes["train"]
         if isinstance(index, LaneIndex):
             return WindowLoader(tensors, index, index.lanes)
-        if self.sampling == "window":
+        if self.sampling == "window" and self.half_life is None:
             sampler = self.training_sampler(len(index))
             if self.epoch_windows is not None:
                 sampler = TruncatedSampler(sampler, self.epoch_windows)
         else:
-            rows = self.spans["train"].lengths if self.sampling == "length" else None
-            sampler = WeightedSampler(index.counts.numpy(), rows, self.epoch_windows or len(index), self.seed)
+            counts = index.counts.numpy()
+            weights = {"series": None, "length": self.spans["train"].lengths, "window": counts}[self.sampling]
+            length = self.epoch_windows or len(index)
+            sampler = WeightedSampler(counts, weights, length, self.seed, self.half_life)
         size = choose_batch_size(len(index)) if self.batch_size == "auto" else self.batch_size
-        return WindowLoader(tensors, index, size, sampler)
+        return WindowLoader(tensors, index, size, sampler, self.augmentation)
 
     def cut_epochs(self, windows: int) -> None:
         """Shorten epochs to ``windows`` random windows, so that validations are not too far apart."""

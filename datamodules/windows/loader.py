@@ -9,6 +9,7 @@ from torch import Tensor
 
 from datamodules.precision import need_level, newest_observed
 from datamodules.series import SeriesSet
+from datamodules.windows.augment import Augmentation
 from datamodules.windows.samplers import BatchSampler, Sampler, SequentialSampler
 from seqmodels.window import Inputs, Targets, Window, WindowSpec
 
@@ -239,13 +240,21 @@ class WindowLoader:
     """Batches of windows: a DataLoader without one Python call per window.
 
     Iteration starts at the first batch of the epoch, also after an iteration that was not finished, except once after
-    ``load_state_dict``. Without a ``sampler`` the windows come in index order.
+    ``load_state_dict``. Without a ``sampler`` the windows come in index order. ``augmentation`` changes each batch.
     """
 
     batch_sampler = None  # Lightning reads it of everything that has a sampler
 
-    def __init__(self, tensors: SeriesTensors, index: WindowIndex, batch_size: int, sampler: Sampler | None = None):
+    def __init__(
+        self,
+        tensors: SeriesTensors,
+        index: WindowIndex,
+        batch_size: int,
+        sampler: Sampler | None = None,
+        augmentation: Augmentation | None = None,
+    ):
         self.tensors, self.index, self.batch_size = tensors, index, batch_size
+        self.augmentation = augmentation or None
         # Lightning looks for set_epoch in an attribute of this name.
         self.sampler = BatchSampler(sampler or SequentialSampler(len(index)), batch_size)
         self.batches_per_gather = max(1, VALUES_PER_GATHER // (batch_size * tensors.values_per_window))
@@ -271,7 +280,11 @@ class WindowLoader:
             sizes = [stop - start for start, stop in map(batches.bounds, range(first, end))]
             for number, window in enumerate(split_window(gathered, sizes), first + 1):
                 batches.position = number
-                yield window
+                if self.augmentation is None:
+                    yield window
+                else:
+                    missing, position = self.tensors.spec.missing, batches.bounds(number - 1)[0]
+                    yield self.augmentation(window, missing, epoch, position)
 
     def state_dict(self) -> dict[str, int]:
         """State of the sampler; having this method and the next tells Lightning that the loader can resume."""

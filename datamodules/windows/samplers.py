@@ -157,11 +157,15 @@ class WeightedSampler(Sampler):
     ``counts`` (series,): number of windows of each series. ``weights`` (series,): whole numbers, None for equal ones.
     A series without windows is never drawn. A counter-based generator computes each draw from (seed, epoch, position),
     so memory is O(series).
+
+    ``half_life``: None, or the number of steps after which a window is drawn half as often as the newest of its series.
     """
 
-    def __init__(self, counts: np.ndarray, weights: np.ndarray | None, length: int, seed: int):
+    def __init__(
+        self, counts: np.ndarray, weights: np.ndarray | None, length: int, seed: int, half_life: float | None = None
+    ):
         super().__init__(length)
-        self.counts, self.seed = counts, seed
+        self.counts, self.seed, self.half_life = counts, seed, half_life
         self.offsets = np.cumsum(counts) - counts
         self.cumulative_weights = np.cumsum(np.where(counts > 0, 1 if weights is None else weights, 0))
 
@@ -169,7 +173,12 @@ class WeightedSampler(Sampler):
         series_draw, window_draw = draw_uniform(self.seed, epoch, start, stop)
         weight = (series_draw * self.cumulative_weights[-1]).astype(np.int64)
         series = np.searchsorted(self.cumulative_weights, weight, side="right")
-        return torch.from_numpy(self.offsets[series] + (window_draw * self.counts[series]).astype(np.int64))
+        counts = self.counts[series]
+        if self.half_life is None:
+            return torch.from_numpy(self.offsets[series] + (window_draw * counts).astype(np.int64))
+        rate = np.log(2) / self.half_life  # ages follow a geometric distribution, cut off at the oldest window
+        age = np.log1p(window_draw * np.expm1(-rate * counts)) / -rate
+        return torch.from_numpy(self.offsets[series] + counts - 1 - np.minimum(age.astype(np.int64), counts - 1))
 
 
 def draw_uniform(seed: int, epoch: int, start: int, stop: int) -> np.ndarray:
@@ -243,18 +252,23 @@ class BatchSampler:
 SAMPLINGS = ("window", "series", "length")
 
 
-def check_sampling(sampling: str, epoch_windows: int | None, shuffle: bool, lanes: int | None) -> None:
+def check_sampling(
+    sampling: str, epoch_windows: int | None, half_life: float | None, shuffle: bool, lanes: int | None
+) -> None:
     """Raise InputError if these settings of a DataModule contradict each other."""
     require_choice(SAMPLINGS, "data", sampling=sampling)
     if epoch_windows is not None:
         require_at_least(1, "data", epoch_windows=epoch_windows)
-    if sampling == "window" and epoch_windows is None:
+    if half_life is not None and not half_life > 0:
+        raise InputError(f"data.half_life is {half_life}; it must be null or a number of steps greater than 0.")
+    if sampling == "window" and epoch_windows is None and half_life is None:
         return
-    asked = f"data.sampling is {sampling!r}" if sampling != "window" else f"data.epoch_windows is {epoch_windows}"
+    asked = f"data.epoch_windows is {epoch_windows}" if half_life is None else f"data.half_life is {half_life}"
+    asked = f"data.sampling is {sampling!r}" if sampling != "window" else asked
     if lanes is not None:
         raise InputError(
             f"{asked}, but data.lanes is {lanes}: lanes take all windows in order; set data.lanes=null, or leave"
-            " data.sampling and data.epoch_windows at their defaults."
+            " data.sampling, data.epoch_windows and data.half_life at their defaults."
         )
     if not shuffle:
         raise InputError(f"{asked}, which takes windows at random, but data.shuffle is false.")

@@ -119,9 +119,12 @@ def format_span(data: WindowDataModule, stage: str) -> str:
 
 def format_sampling(data: WindowDataModule) -> str:
     """Number of training windows drawn for an epoch and the way they are drawn; empty if each comes once."""
-    if data.sampling == "window" and data.epoch_windows is None:
+    if data.sampling == "window" and data.epoch_windows is None and data.half_life is None:
         return ""
-    return f", {data.epoch_windows or data.windows['train']:,} drawn an epoch, {SAMPLING[data.sampling]}"
+    drawn = f", {data.epoch_windows or data.windows['train']:,} drawn an epoch"
+    if data.half_life is not None:
+        return f"{drawn}, those {data.half_life:g} steps older half as often"
+    return f"{drawn}, {SAMPLING[data.sampling]}"
 
 
 def summarise_model(model: AbstractForecaster, past_steps: int, name: str) -> RenderableType:
