@@ -165,8 +165,10 @@ class Run:
         if trainer.max_steps != -1:
             trainer.callbacks.insert(0, loop.ValidateLastStep())  # type: ignore[attr-defined]  # set by a connector
         started = time.perf_counter()
+        frozen = gc.get_freeze_count() > 0  # by the command, before anything of a run existed
         gc.collect()
-        gc.freeze()  # what the libraries have loaded stays: collecting it over and over costs 10 % of a small model
+        if not frozen:
+            gc.freeze()  # what the libraries have loaded stays: collecting it over and over costs 10 % of a small model
         try:
             trainer.fit(module, datamodule=self.data, ckpt_path=ckpt_path, weights_only=True)
         except InputError:  # numbers that are not finite
@@ -174,7 +176,8 @@ class Run:
                 echo(f"The best checkpoint until then is {relative_to_here(self.best_checkpoint)}")
             raise
         finally:
-            gc.unfreeze()
+            if not frozen:
+                gc.unfreeze()
         module.fit_seconds[MODEL] = time.perf_counter() - started
         self._restore_best()
 

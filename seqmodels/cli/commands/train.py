@@ -1,5 +1,6 @@
 """``seqmodels train``: train a model, test its best checkpoint and write the results."""
 
+import gc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from seqmodels.training.run import Run
 
 def train(config: DictConfig, job: Job) -> float:
     """Train once and return ``config.monitor`` of the kept weights on the validation windows."""
+    if gc.get_freeze_count() == 0:  # the libraries are loaded and stay, in all jobs of a sweep
+        gc.freeze()
     chosen = {key: _typed(config, key, value) for key, value in job.chosen.items()}
     return run_training(config, job.directory, job.model, job.command(), job.resume, chosen)[1]
 
