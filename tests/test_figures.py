@@ -1,6 +1,7 @@
 """Figures: their curves, labels, sizes and times, and that none stays open."""
 
 import gc
+import io
 import weakref
 from dataclasses import replace
 from itertools import product
@@ -18,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet
 from seqmodels.metrics import ErrorTable
-from seqmodels.report.plotting import Panel, plot_errors, plot_forecasts, render, save_figure
+from seqmodels.report.plotting import Panel, plot_errors, plot_forecasts, png, render, save_figure
 from seqmodels.training.callbacks.figures import (
     ForecastFigures,
     build_panels,
@@ -101,7 +102,7 @@ def test_titles_and_labels() -> None:
 def test_size_for_any_number_of_windows(count: int, size: tuple[int, int]) -> None:
     panel = Panel("title", "value", np.arange(5.0), np.ones(1), np.zeros(1), np.full(1, np.nan))
     picture = render(plot_forecasts([panel] * count, "heading", "step", "model", "naive"))
-    assert picture.shape == (*size, 3) and picture.dtype == np.uint8
+    assert picture.shape == (*size, 4) and picture.dtype == np.uint8
     assert len(np.unique(picture)) > 10
 
 
@@ -213,3 +214,13 @@ def test_no_figure_stays_open(tmp_path: Path) -> None:
     gc.collect()
     assert alive() is None
     assert pyplot.get_fignums() == []
+
+
+def test_a_file_of_pixels_is_what_matplotlib_would_write() -> None:
+    def drawn() -> Figure:
+        panel = Panel("title", "value", np.arange(5.0), np.ones(3), np.zeros(3), np.zeros(3))
+        return plot_forecasts([panel] * 2, "heading", "step", "model", "naive")
+
+    written = io.BytesIO()
+    drawn().savefig(written, format="png")
+    assert png(drawn()) == written.getvalue()

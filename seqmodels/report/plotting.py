@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from seqmodels.report.output import shorten, write_file
@@ -171,23 +172,29 @@ def add_title_and_legend(figure: Figure, heading: str, axes: Axes) -> None:
 
 
 def render(figure: Figure) -> np.ndarray:
-    """Pixels of the figure, (height, width, 3) uint8."""
+    """Pixels of the figure, (height, width, 4) uint8."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return np.asarray(canvas.buffer_rgba())
 
 
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
-    FigureCanvasAgg(figure)
+    return encode(render(figure), figure.dpi)
+
+
+def encode(pixels: np.ndarray, dots_per_inch: float) -> bytes:
+    """Pixels (height, width, 4) as a PNG file."""
     content = io.BytesIO()
-    figure.savefig(content, format="png")
+    imsave(content, pixels, format="png", dpi=dots_per_inch)
     return content.getvalue()
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG."""
-    write_file(path, png(figure))
+def save_figure(figure: Figure, path: Path) -> np.ndarray:
+    """Write the figure as PNG; its pixels."""
+    pixels = render(figure)
+    write_file(path, encode(pixels, figure.dpi))
+    return pixels
 
 
 def page_figure(height: float, theme: Theme) -> Figure:

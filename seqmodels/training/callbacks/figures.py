@@ -75,7 +75,8 @@ class ForecastFigures(pl.Callback):
         figure = draw_forecasts(module, data, "validation", self.windows, heading, self.dropout_passes)
         if self.directory and not loggers:
             save_figure(figure, Path(self.directory) / "forecast_validation.png")
-        log_figure(loggers, "forecast/validation", figure, trainer.global_step)
+        if loggers:
+            log_figure(loggers, "forecast/validation", render(figure), trainer.global_step)
         self.last_step = trainer.global_step
         self.seconds += time.perf_counter() - started
 
@@ -102,17 +103,16 @@ def save_final_figures(
     }
     if module.results:
         figures["error_by_step"] = draw_errors(module)
-    for name, figure in figures.items():
-        save_figure(figure, directory / f"{name}.png")
+    pixels = {name: save_figure(figure, directory / f"{name}.png") for name, figure in figures.items()}
     for name in figures.keys() & FINAL_TAGS.keys():
-        log_figure(loggers, FINAL_TAGS[name], figures[name], module.global_step)
+        log_figure(loggers, FINAL_TAGS[name], pixels[name], module.global_step)
     return [directory / f"{name}.png" for name in figures]
 
 
-def log_figure(loggers: Iterable[Logger], tag: str, figure: Figure, step: int) -> None:
-    """Add the figure to TensorBoard; not with ``add_figure``, which needs pyplot and its global state."""
+def log_figure(loggers: Iterable[Logger], tag: str, pixels: np.ndarray, step: int) -> None:
+    """Add a picture to TensorBoard; not with ``add_figure``, which needs pyplot and its global state."""
     for logger in tensorboard_loggers(loggers):
-        logger.experiment.add_image(tag, render(figure), step, dataformats="HWC")
+        logger.experiment.add_image(tag, pixels[..., :3], step, dataformats="HWC")
 
 
 def draw_forecasts(
