@@ -88,8 +88,9 @@ def record(config: DictConfig, command: str, directory: Path) -> dict[str, Any]:
 
 
 def to_yaml(config: DictConfig) -> str:
-    """The resolved configuration as YAML, without secrets."""
-    return OmegaConf.to_yaml(OmegaConf.create(mask_secrets(OmegaConf.to_container(config, resolve=True))))
+    """The resolved configuration of a run as YAML, without secrets and without the runs that it is compared with."""
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    return OmegaConf.to_yaml(OmegaConf.create(mask_secrets({key: plain[key] for key in plain if key != "runs"})))
 
 
 def describe_environment(seed: int) -> dict[str, Any]:

@@ -333,12 +333,13 @@ def _check(config: DictConfig, known: set[str]) -> None:
 
 def _variants(config: DictConfig) -> Iterator[list[str]]:
     """Lists of overrides that together contain every value of every swept key; intervals have no listed values."""
-    given = list(config.hydra.overrides.task)
-    given += [f"{key}={value}" for key, value in (OmegaConf.select(config, "hydra.sweeper.params") or {}).items()]
+    given = [f"{key}={value}" for key, value in (OmegaConf.select(config, "hydra.sweeper.params") or {}).items()]
+    given += config.hydra.overrides.task
     fixed: list[str] = []
     swept: list[list[str]] = []
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    for override in parser.parse_overrides(given):
+    last = {override.get_key_element(): override for override in parser.parse_overrides(given)}  # as the sweeper does
+    for override in last.values():
         if not override.is_sweep_override():
             fixed.append(str(override.input_line))
         elif override.is_discrete_sweep():

@@ -15,6 +15,7 @@ class Command(NamedTuple):
     config: str
     summary: str
     positional: str = ""  # key of an argument that may be given without its key, before all others
+    sweeps: bool = False  # several such arguments may be given, and without any each job of a sweep runs
 
     def run(self, *arguments: Any) -> Any:
         """Import the function and call it."""
@@ -29,6 +30,13 @@ COMMANDS = {
     ),
     "evaluate": Command(
         "evaluate:evaluate", "evaluate", "measure a trained model at many origins of a table", positional="run"
+    ),
+    "compare": Command(
+        "compare:compare",
+        "compare",
+        "train several models and seeds, or take runs, and rank them on the same test windows",
+        positional="runs",
+        sweeps=True,
     ),
     "describe": Command("describe:describe", "describe", "look at data before training, and get a window suggested"),
     "check": Command("check:check", "check", "prove that nothing of the future leaks into training or inputs"),
@@ -75,12 +83,20 @@ def main(arguments: Sequence[str] | None = None, program: str = "") -> NoReturn:
 
 
 def _name_positional(command: Command, arguments: Sequence[str]) -> Sequence[str]:
-    """The arguments, the first one with its key if the command takes it without."""
-    first, *others = [*arguments] or [""]
-    if not command.positional or not first or first.startswith("-") or re.match(r"[+~]*[\w./@]+=", first):
-        return arguments
-    quoted = first.replace("\\", "\\\\").replace("'", "\\'")
-    return [f"{command.positional}='{quoted}'", *others]
+    """The arguments, the first one, or several, with its key if the command takes it without."""
+    count = next((place for place, one in enumerate(arguments) if _has_key(one)), len(arguments))
+    count = count if command.sweeps else min(count, 1)
+    if not command.positional or not count:
+        sweeps = command.sweeps and not {"-m", "--multirun", "--help", "--cfg", "-sc"} & {*arguments}
+        return [*arguments, "-m"] if sweeps else arguments
+    quoted = ["'" + one.replace("\\", "\\\\").replace("'", "\\'") + "'" for one in arguments[:count]]
+    value = f"[{','.join(quoted)}]" if command.sweeps else quoted[0]
+    return [f"{command.positional}={value}", *arguments[count:]]
+
+
+def _has_key(argument: str) -> bool:
+    """True for a flag, an override, and an empty argument."""
+    return not argument or argument.startswith("-") or re.match(r"[+~]*[\w./@]+=", argument) is not None
 
 
 def _choose_model(command: Command, arguments: Sequence[str]) -> Sequence[str]:

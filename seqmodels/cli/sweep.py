@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
@@ -24,6 +24,9 @@ from seqmodels.cli.messages import CommandLine, one_line, sentence
 from seqmodels.cli.secrets import mask_secrets
 from seqmodels.config.compose import packaged_folder
 from seqmodels.report import output
+
+if TYPE_CHECKING:
+    from seqmodels.report.objections import Objection
 
 MIXED = "value"  # heading of values that different metrics give
 SUMMARY, OVERRIDES, METRICS, ERROR_FILE = "summary.csv", "overrides.json", "metrics.json", "error.txt"
@@ -49,7 +52,7 @@ def run_job(task: Callable[..., Any], config: DictConfig, job: Any) -> Any:
     done = find_finished(config, job.directory, Path(hydra_config.sweep.dir))
     if done is not None:
         output.echo(f"Skipped, since it is done: {done}")
-        value = _read_metrics(done)[0]["monitor"]["value"]
+        value = read_metrics(done)[0]["monitor"]["value"]
         return worst if value is None else value
     try:
         value = task(config, job)
@@ -183,7 +186,7 @@ def read_jobs(root: Path, since: float = -math.inf) -> list[SweepJob]:
 
 def _read_job(file: Path, root: Path) -> SweepJob:
     folder = file.parent
-    metrics, error = _read_metrics(folder)
+    metrics, error = read_metrics(folder)
     monitor = metrics.get("monitor") or {}
     value = monitor.get("value")
     return SweepJob(
@@ -198,7 +201,7 @@ def _read_job(file: Path, root: Path) -> SweepJob:
     )
 
 
-def _read_metrics(folder: Path) -> tuple[dict[str, Any], str]:
+def read_metrics(folder: Path) -> tuple[dict[str, Any], str]:
     """The metrics and an empty error, or no metrics and the error as a sentence."""
     if (folder / ERROR_FILE).exists():
         lines = (folder / ERROR_FILE).read_text(encoding="utf-8").splitlines()
@@ -236,8 +239,62 @@ def print_ranking(jobs: list[SweepJob], root: Path) -> None:
     for table in (folds, _seed_table([average.job for average in averaged])):
         if table is not None:
             output.show(table, width=TABLE_WIDTH)
+    print_objections(jobs)
     output.echo(f"Written to {root / SUMMARY}")
     print_failures(jobs, root)
+
+
+def print_objections(jobs: list[SweepJob]) -> None:
+    """Print what the values give reason to doubt, see ``docs/objections.md``."""
+    from seqmodels.report.comparison import seeds_differ_more  # imports torch
+
+    finite = [job for job in jobs if not job.error and math.isfinite(job.value)]
+    if len({job.monitor for job in finite}) == 1:
+        seeds = {str(group[0].overrides): [job.value for job in group] for group in _groups(finite, SEED)}
+        found = [seeds_differ_more(seeds, finite[0].monitor), *edges_of_range(finite)]
+        for objection in filter(None, found):
+            output.echo(f"{objection.code}: {objection.text}", style="yellow")
+
+
+def edges_of_range(jobs: list[SweepJob]) -> "list[Objection]":
+    """An objection for each key of at least three numbers of which the best configuration has the first or the last.
+
+    No number lies below 0, or below a whole 1, that could be tried.
+    """
+    from seqmodels.report.objections import Objection  # imports torch
+
+    means: dict[tuple[tuple[str, str], ...], list[float]] = {}
+    for job in jobs:
+        means.setdefault(tuple(sorted(_without(job.overrides, SEED, FOLD).items())), []).append(job.value)
+    sign = -1 if jobs[0].largest_is_best else 1
+    best, _ = min(means.items(), key=lambda item: sign * statistics.mean(item[1]))
+    found = []
+    for key, text in best:
+        values = sorted({number for job in jobs for number in _numbers(job.overrides.get(key, ""))})
+        at = next(iter(_numbers(text)), math.nan)
+        least = at == values[0] if values else False
+        if len(values) < 3 or at not in (values[0], values[-1]) or (least and (at == 0 or text == "1")):
+            continue
+        side, further = ("smallest", "smaller") if least else ("largest", "larger")
+        found.append(
+            Objection(
+                "edge-of-range",
+                f"the best {jobs[0].monitor} has {key}={text}, the {side} of {len(values)} values: try {further} ones.",
+            )
+        )
+    return found
+
+
+def _without(overrides: dict[str, str], *keys: str) -> dict[str, str]:
+    return {key: value for key, value in overrides.items() if key not in keys}
+
+
+def _numbers(text: str) -> list[float]:
+    """The number that a text is, if it is a finite one."""
+    try:
+        return [float(text)] if math.isfinite(float(text)) else []
+    except ValueError:
+        return []
 
 
 def print_failures(jobs: Sequence[SweepJob], root: Path) -> None:

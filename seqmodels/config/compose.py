@@ -33,6 +33,7 @@ VERSION_BASE = "1.3"
 HYDRA_TARGETS = (
     "seqmodels.cli.launch.Preflight",
     "seqmodels.cli.sweep.SweepSummary",
+    "seqmodels.cli.compare.Leaderboard",
     "hydra._internal.core_plugins",
     "hydra.experimental.callbacks",
     "hydra_plugins",

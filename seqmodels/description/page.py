@@ -13,6 +13,7 @@ from rich.text import Text
 from seqmodels.description.charts import Chart, charts
 from seqmodels.description.profile import Description
 from seqmodels.description.tables import TextTable, tables
+from seqmodels.report.leaderboard import STYLE
 from seqmodels.report.output import to_primitives, write_file
 from seqmodels.report.plotting import DARK, LIGHT, png
 
@@ -79,6 +80,7 @@ def page(description: Description, pictures: Sequence[tuple[Chart, bytes, bytes]
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"data_url": data_url, "setting": format_value}
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        style=STYLE.read_text(encoding="utf-8"),
         title=description.data.series.source,
         facts=description.facts,
         notes=description.data.series.notes,

@@ -270,21 +270,28 @@ CHECKS: dict[str, Check] = {
 
 
 def difference_by_chance(evidence: Evidence, row: str) -> float | None:
-    """p-value of the difference of the mean absolute scaled errors of the model and a row; None if undecidable.
-
-    Over time, with the windows of all series from the same origin taken together; over series, if there are more
-    series than origins.
-    """
+    """p-value of the difference of the mean absolute scaled errors of the model and a row; None if undecidable."""
     errors = evidence.errors["test"]
     if row not in errors or len(evidence.moments) != len(errors[MODEL]):
         return None
     losses = np.abs(errors[MODEL]).astype(np.float64) - np.abs(errors[row])
     known = np.isfinite(losses)
     counts, sums = known.sum(axis=(1, 2)), np.where(known, losses, 0.0).sum(axis=(1, 2))
-    origins, many = len(np.unique(evidence.moments)), len(np.unique(evidence.series))
-    groups, steps = (evidence.moments, losses.shape[1]) if origins >= many else (evidence.series, 1)
+    return compare_losses(sums, counts, evidence.series, evidence.moments, losses.shape[1])
+
+
+def compare_losses(
+    differences: np.ndarray, counts: np.ndarray, series: np.ndarray, moments: np.ndarray, steps: int
+) -> float | None:
+    """p-value of a mean of 0 of differences of losses, sums over ``counts`` values of each window; None if undecidable.
+
+    Over time, with the windows of all series from the same origin taken together; over series, if there are more
+    series than origins. All arrays are (windows,); ``steps``: origins that a horizon spans.
+    """
+    origins, many = len(np.unique(moments)), len(np.unique(series))
+    groups, steps = (moments, steps) if origins >= many else (series, 1)
     _, place = np.unique(groups, return_inverse=True)
-    total, weight = np.bincount(place, sums), np.bincount(place, counts)
+    total, weight = np.bincount(place, differences), np.bincount(place, counts)
     return diebold_mariano(total[weight > 0] / weight[weight > 0], steps)
 
 
