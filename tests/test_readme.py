@@ -13,7 +13,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 OTHERS = {"make train", "make test", "source .venv/bin/activate", "tensorboard --logdir runs"}
 SHOWN = {"train": "naive", "find-lr": "Suggested", "describe": "description.html", "check": "clean",
          "convert": "data=store", "--help": "commands:", "new": "conf/model/backbone/my_lstm.yaml",
-         "forecast": "Written: ", "evaluate": "Written: "}  # fmt: skip
+         "forecast": "Written: ", "evaluate": "Written: ", "compare": "leaderboard.html"}  # fmt: skip
 SHORT = ["trainer.max_epochs=1", "trainer.limit_train_batches=3", "trainer.accelerator=cpu"]
 
 
