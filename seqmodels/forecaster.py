@@ -15,10 +15,11 @@ from seqmodels.folding import Folding
 from seqmodels.heads.base import Head
 from seqmodels.heads.point import Point
 from seqmodels.initialisation import initialise
-from seqmodels.naive import observed_by
+from seqmodels.naive import observed_by, sequence_lengths
 from seqmodels.readouts.base import EncodedWindow, Readout
 from seqmodels.scalers.base import Scaler, Scaling
-from seqmodels.window import AbstractForecaster, Inputs, Origins, Output, Targets, WindowSpec, every_step
+from seqmodels.scalers.labels import with_labels
+from seqmodels.window import AbstractForecaster, Inputs, Origins, Output, Targets, WindowSpec
 
 Read = Callable[[Tensor], Tensor]  # parameters of a head (..., P) -> values (...)
 CHANNELS = ("joint", "independent")
@@ -65,7 +66,10 @@ class Forecaster(AbstractForecaster):
             raise InputError(f"model.nonnegative is {nonnegative!r}; it must be auto, true or false.")
         self.cut_off = spec.nonnegative if nonnegative == "auto" else (bool(nonnegative),) * len(spec.channels)
         self.spec = spec
-        self.scaler = scaler(spec=spec)
+        head.bind(spec)
+        if spec.labels and (flip or channels == "independent"):
+            raise InputError("model.flip and model.channels=independent are about forecasts, and data.label asks for labels.")
+        self.scaler = with_labels(scaler(spec=spec._replace(missing=spec.missing or spec.ragged)), spec)
         known = {"season": spec.season} if "season" in signature(backbone).parameters else {}
         split = len(spec.channels) if channels == "independent" and len(spec.channels) > 1 else 0
         self.folding = Folding(split, flip)
@@ -79,8 +83,8 @@ class Forecaster(AbstractForecaster):
             head.mirror(torch.zeros(1, parameters))  # raises for a head without a mirror image
         head.expect(self.readout.leads)
         if self.readout.corrects == "auto":
-            self.readout.corrects = suitable_reference(spec, self.readout)[0]
-        corrects = self.readout.corrects != "none"
+            self.readout.corrects = suitable_reference(spec, self.readout)[0] if spec.ahead else "none"
+        corrects = self.readout.corrects != "none" and spec.ahead
         self.reference = Reference(spec, self.readout, self.scaler) if corrects else None
         self.burn_in = self.scaler.burn_in(spec)
         self.available = feature_origins(self.backbone)
@@ -93,7 +97,7 @@ class Forecaster(AbstractForecaster):
         refuse_what_does_not_fit(spec, self.scaler, self.backbone, self.readout, head)
         self.why_stateless = why_stateless(spec, self.backbone, self.scaler, self.readout)
         self.describe = FeatureEncoder(row)
-        deviation = torch.tensor(spec.target_statistics.deviation)
+        deviation = torch.tensor((spec.label_statistics if spec.labels else spec.target_statistics).deviation)
         self.register_buffer("target_deviation", deviation, persistent=False)
         initialise(self.backbone, initialisation)
         initialise(self.readout, initialisation)
@@ -135,7 +139,7 @@ class Forecaster(AbstractForecaster):
         parameters = self._combine(outputs)
         if self.head.in_data_units:
             parameters = scaling.inverse_transform(parameters, self.head)
-            target = every_step(inputs.past_target, targets.target, self._supervised_in(inputs))
+            target = self.spec.aligned(inputs.past_target, targets.target, self._supervised_in(inputs))
         cost = self.head.loss(parameters, target[:, :, : self.readout.leads], self._magnitude(scaling, inputs, targets))
         cost = self.head.weigh(cost, scaling.unit, self.target_deviation)
         loss, count = self._mean(cost, inputs, targets, mask)
@@ -260,9 +264,11 @@ class Forecaster(AbstractForecaster):
         """Everything that the readout may see; the backbone reads the past once."""
         rows, fold = self.folding.split_inputs(inputs), self.folding
         scaled, known = fold.split(scaling.transform(inputs.past_target)), self.describe.encode_known(rows)
-        features, after = self._read(self.describe(rows, scaled, known), rows.reset, state)
+        lengths = sequence_lengths(rows.past_observed) if self.spec.ragged else None
+        features, after = self._read(self.describe(rows, scaled, known), rows.reset, state, lengths)
+        exists = self._existing(features, lengths)
         first = (self.supervised.first - self.available.first) // self.available.stride
-        chosen = features[:, first:] if self.readout.every_step else features[:, -1:]
+        chosen = features[:, first:] if self.readout.every_step else newest(features, exists)
         if chosen.shape[1] == 0:
             raise InputError(
                 f"a window of {inputs.past_target.shape[1]} past steps is too short for the model to forecast from."
@@ -271,6 +277,7 @@ class Forecaster(AbstractForecaster):
         return EncodedWindow(
             features=chosen,
             all_features=features,
+            exists=exists,
             state=after,
             last_value=scaled[:, -1] * rows.past_observed[:, -1] if self.spec.missing else scaled[:, -1],
             known_covariates=known,
@@ -284,12 +291,25 @@ class Forecaster(AbstractForecaster):
             progress=self.progress,
         )
 
-    def _read(self, x: Tensor, reset: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def _read(self, x: Tensor, reset: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
         """Features of the steps x (B, T, F), and the state after them; None where the backbone sees the future."""
         if not self.backbone.causal:
-            return self.backbone(x), None
+            return self.backbone(x) if lengths is None else self.backbone(x, lengths), None
         begin = self.backbone.initial_state(x)
         return self.backbone.unroll(x, begin if state is None else reset_where(reset, self.initial, begin, state))
+
+    def _existing(self, features: Tensor, lengths: Tensor | None) -> Tensor | None:
+        """(B, features) bool: True where sequences of these ``lengths`` (B,) have a step; None: everywhere."""
+        if lengths is None or (features.shape[1] == 1 and not self.backbone.causal):
+            return None
+        steps = torch.arange(features.shape[1], device=features.device) * self.available.stride + self.available.first
+        exists = steps < lengths.unsqueeze(1)
+        if self.available.first > 0 and not bool(exists[:, 0].all()):
+            raise InputError(
+                f"a sequence of {int(lengths.min())} steps is too short for model.backbone, which needs"
+                f" {self.available.first + 1}."
+            )
+        return exists
 
     def _stepper(self, inputs: Inputs, known: Tensor) -> Callable[[Tensor, int, Any], tuple[Tensor, Any]]:
         """A function that advances the backbone beyond the past, one known or forecast value at a time."""
@@ -327,7 +347,7 @@ class Forecaster(AbstractForecaster):
 
     def _mean(self, cost: Tensor, inputs: Inputs, targets: Targets, mask: Tensor | None) -> tuple[Tensor, Tensor | int]:
         """Mean of the costs (B, S, leads, C) that count, and their number."""
-        if not self.spec.missing and mask is None:
+        if not (self.spec.missing or self.spec.labels) and mask is None:
             return cost.mean(), cost.numel()
         observed = self._observed(inputs, targets)
         if mask is not None:
@@ -338,7 +358,7 @@ class Forecaster(AbstractForecaster):
     def _observed(self, inputs: Inputs, targets: Targets) -> Tensor:
         """(B, S, leads, C) bool: True for observed values whose origin the scaler can serve."""
         origins = self._supervised_in(inputs)
-        observed = every_step(inputs.past_observed, targets.observed, origins)[:, :, : self.readout.leads]
+        observed = self.spec.aligned(inputs.past_observed, targets.observed, origins)[:, :, : self.readout.leads]
         if self.spec.missing and self.scaler.per_window:  # before the first value, it has nothing to scale by
             return observed & observed_by(inputs.past_observed, origins)
         return observed
@@ -347,17 +367,24 @@ class Forecaster(AbstractForecaster):
         """Size of the truth in the scaler's units, (B, S, leads, C), for a ``relative`` head."""
         if not self.head.relative:
             return None
-        target = every_step(inputs.past_target, targets.target, self._supervised_in(inputs))
-        if self.spec.levels:
+        target = self.spec.aligned(inputs.past_target, targets.target, self._supervised_in(inputs))
+        if self.spec.levels and self.spec.ahead:
             target = (target + inputs.level[:, None, None]).to(target.dtype)
         return (target / scaling.unit).abs()[:, :, : self.readout.leads]
 
     def _whole_strides(self, inputs: Inputs) -> Inputs:
         """Windows without their oldest steps, so that strides end at the last one whatever the length."""
         extra = (inputs.past_target.shape[1] - self.spec.past_steps) % self.available.stride
-        if extra == 0:
+        if extra == 0 or self.spec.ragged:  # of sequences that are padded, the ends differ
             return inputs
         return inputs._replace(**{name: getattr(inputs, name)[:, extra:] for name in OVER_TIME})
+
+
+def newest(features: Tensor, exists: Tensor | None) -> Tensor:
+    """Features (B, 1, D) of the last step that exists."""
+    if exists is None:
+        return features[:, -1:]
+    return torch.take_along_dim(features, (exists.sum(dim=1) - 1).clamp(min=0)[:, None, None], dim=1)
 
 
 def feature_origins(backbone: Backbone) -> Origins:
@@ -397,6 +424,8 @@ def refuse_what_does_not_fit(
     spec: WindowSpec, scaler: Scaler, backbone: Backbone, readout: Readout, head: Head
 ) -> None:
     """Raise InputError for two parts that do not fit together."""
+    if spec.labels:
+        refuse_for_labels(spec, backbone, readout)
     negative = [name for name, least in zip(spec.channels, spec.nonnegative, strict=False) if not least]
     if head.in_data_units and negative:
         raise InputError(
@@ -412,9 +441,11 @@ def refuse_what_does_not_fit(
             " them after each forecast that is fed back; use model/readout=seq_to_seq, or a stride of 1."
         )
     if readout.attends and len(feature_origins(backbone).of(spec.past_steps)) == 1:
+        attention = "model.readout.attention" if readout.teacher_forced else "model.readout"
         raise InputError(
-            "model.readout.attention looks back over the features of model.backbone, which gives only those of the"
-            " last step; set it to false, or use a backbone with features at every step."
+            f"{attention} looks back over the features of model.backbone, which gives only those of the last step; "
+            + ("set it to false" if readout.teacher_forced else "use model/readout=seq_to_vector")
+            + ", or use a backbone with features at every step (a bidirectional one: model.backbone.every_step=true)."
         )
     if scaler.in_own_units:
         return
@@ -428,6 +459,34 @@ def refuse_what_does_not_fit(
             f"model.head describes each value by {head.parameters_per_value} numbers, which model.scaler cannot bring"
             " back from differences at less than data.horizon steps or, unless they are quantiles, from an asinh; use"
             " another scaler, model/head=point, or with asinh model/head=quantile."
+        )
+
+
+def refuse_for_labels(spec: WindowSpec, backbone: Backbone, readout: Readout) -> None:
+    """Raise InputError for parts that cannot read or label whole sequences."""
+    if readout.corrects != "none":
+        raise InputError(f"model.readout.corrects={readout.corrects} is about forecasts, and data.label asks for labels.")
+    if readout.every_step or readout.recursive or readout.teacher_forced:
+        raise InputError(
+            "model.readout forecasts steps, and data.label asks for one label of each sequence; use"
+            " model/readout=seq_to_vector or pooled."
+        )
+    if not (backbone.causal or readout.attends) and len(feature_origins(backbone).of(spec.past_steps)) > 1:
+        raise InputError(
+            "model.backbone.every_step=true gives features of each step, of which model.readout takes the last, where"
+            " the backward direction has read one step only; set it to false, or use model/readout=pooled."
+        )
+    if not spec.ragged:
+        return
+    if not (backbone.causal or backbone.reads_lengths):
+        raise InputError(
+            "model.backbone sees the future and does not know where a sequence ends, and these sequences differ in"
+            " length; use bidirectional_gru, bidirectional_lstm or a causal backbone."
+        )
+    if backbone.causal and backbone.offset >= spec.past_steps - 1 > 0:
+        raise InputError(
+            f"model.backbone reads a window of {spec.past_steps} steps as a whole, and these sequences differ in"
+            " length; use a recurrent or convolutional backbone."
         )
 
 
@@ -457,5 +516,7 @@ def why_stateless(spec: WindowSpec, backbone: Backbone, scaler: Scaler, readout:
             " model.readout.corrects=none"
         )
     if readout.attends:
-        return "model.readout.attention looks back over one window only; set it to false"
+        if readout.teacher_forced:
+            return "model.readout.attention looks back over one window only; set it to false"
+        return "model.readout looks back over one window only; use model/readout=seq_to_vector"
     return ""

@@ -75,3 +75,9 @@ def nearest_observed(past: Tensor, observed: Tensor, steps: int, otherwise: Tens
     newest = last_observed(past[:, :steps], observed[:, :steps])[:, -1:]
     known = observed[:, :steps].any(dim=1, keepdim=True)
     return torch.where(known, newest, first_observed(past, observed, otherwise))
+
+
+def sequence_lengths(observed: Tensor) -> Tensor:
+    """Steps up to the last observed one, (B, T, C) bool -> (B,): where a sequence that is padded on the right ends."""
+    steps = torch.arange(1, observed.shape[1] + 1, device=observed.device)
+    return (observed.any(dim=2) * steps).amax(dim=1).clamp(min=1)

@@ -64,6 +64,9 @@ class WindowSpec(NamedTuple):
     ``ConsecutiveWindows``.
     ``sizes_differ`` says whether the seasonal errors of the series lie more than tenfold apart. ``levels`` says whether
     ``Inputs.level`` may differ from 0.
+    ``kind`` says where the targets lie, see ``ALIGNED``. ``labels`` are the values of a whole sequence that are to be
+    predicted if it is "sequence": numbers, or the number of a category, from 1 on. ``ragged`` says whether sequences of
+    different length share a batch, padded on the right with unobserved steps; each ends with its last observed step.
     ``season_error`` and ``mean_error`` are mean absolute errors in the training rows, in units of the error of the last
     value: of the last season over the horizon, of the mean over a window; 0 = not measured, as by earlier versions.
     """
@@ -89,6 +92,30 @@ class WindowSpec(NamedTuple):
     past_statistics: Statistics = Statistics()
     known_statistics: Statistics = Statistics()
     static_statistics: Statistics = Statistics()
+    kind: str = "ahead"
+    labels: tuple[str, ...] = ()
+    label_statistics: Statistics = Statistics()  # 0 and 1 for categories
+    ragged: bool = False
+
+    @property
+    def ahead(self) -> bool:
+        """True if the targets are the next values of the channels: a forecast."""
+        return self.kind == "ahead"
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """Names of what is predicted: the channels, or the labels of a sequence."""
+        return self.labels or self.channels
+
+    @property
+    def classes(self) -> tuple[tuple[str, ...], ...]:
+        """Classes of each label; of a number, and without labels, none."""
+        values = {category.column: category.values for category in self.categories}
+        return tuple(values.get(label, ()) for label in self.labels)
+
+    def aligned(self, past: Tensor, targets: Tensor, origins: "Origins") -> Tensor:
+        """What is to be predicted from each origin, (B, S, H, predicted); values and masks alike."""
+        return ALIGNED[self.kind](past, targets, origins)
 
     @property
     def features(self) -> int:
@@ -178,7 +205,7 @@ class Inputs(NamedTuple):
 class Targets(NamedTuple):
     """The future, in raw units less ``Inputs.level``; seen by loss and metrics only."""
 
-    target: Tensor  # (B, H, C) float32, 0 where not observed
+    target: Tensor  # (B, H, C) float32, 0 where not observed; labels: (B, 1, L)
     observed: Tensor  # (B, H, C) bool, True = counts
 
 
@@ -312,11 +339,21 @@ def every_step(past: Tensor, future: Tensor, origins: Origins) -> Tensor:
     return windows[:, origins.first + 1 :: origins.stride].transpose(2, 3)
 
 
+def label_of_each(past: Tensor, targets: Tensor, origins: Origins) -> Tensor:
+    """The labels of whole sequences, (B, 1, L), beside the only origin: (B, 1, 1, L)."""
+    return targets.unsqueeze(1)
+
+
+# Where the targets lie, by ``WindowSpec.kind``: (past, targets, origins) -> (B, S, H, predicted)
+ALIGNED: dict[str, Callable[[Tensor, Tensor, Origins], Tensor]] = {"ahead": every_step, "sequence": label_of_each}
+
+
 def check(window: Window, spec: WindowSpec) -> None:
     """Raise ``InputError`` unless every field of the window has the shape, type and values promised."""
     inputs, targets, origin = window
     batch = len(origin)
-    for name, wanted in spec.zeros(batch)._asdict().items():
+    zeros = spec._replace(past_steps=inputs.past_target.shape[1]).zeros(batch) if spec.ragged else spec.zeros(batch)
+    for name, wanted in zeros._asdict().items():
         given = getattr(inputs, name)
         if given.shape != wanted.shape or given.dtype != wanted.dtype:
             raise InputError(
@@ -327,7 +364,7 @@ def check(window: Window, spec: WindowSpec) -> None:
             raise InputError(
                 f"inputs.{name} holds a value that is not finite; unobserved values must be 0 with a False mask."
             )
-    shape = (batch, spec.horizon, len(spec.channels))
+    shape = (batch, spec.horizon, len(spec.predicted))
     if targets.target.shape != shape or targets.observed.shape != shape:
         raise InputError(
             f"targets are {tuple(targets.target.shape)} and {tuple(targets.observed.shape)}; the spec wants {shape}."

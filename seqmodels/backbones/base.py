@@ -26,6 +26,7 @@ class Backbone(nn.Module, ABC):
     stride: int = 1
     offset: int = 0
     causal: bool = True
+    reads_lengths: bool = False  # True if ``forward`` takes the lengths (B,) of padded sequences, not being causal
     receptive_field: int | None = None  # number of steps that influence one output; None: unbounded
     warnings: tuple[str, ...] = ()  # shown before training, one sentence each
 

@@ -1,10 +1,11 @@
-"""Bidirectional LSTM and GRU, for models with one forecast per window."""
+"""Bidirectional LSTM and GRU, for models with one forecast or label per window."""
 
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from seqmodels.backbones.base import Backbone
 from seqmodels.backbones.recurrent import FusedGru, FusedLstm
@@ -16,7 +17,8 @@ class Bidirectional(Backbone):
 
     The features belong to the last step: the forward output at step T - 1 and the backward output at step 0,
     concatenated, where each direction has read the whole window. Lower layers pass on both outputs at every step.
-    T may differ from ``past_steps``. ``dropout`` applies to the output of every layer.
+    T may differ from ``past_steps``. ``dropout`` applies to the output of every layer. ``every_step``: instead, both
+    outputs at each step, (B, T, 2 hidden), for a readout that looks at all of them.
 
     Not causal: the features of a step depend on later ones, so a sequence cannot be read in chunks or step by step.
 
@@ -24,22 +26,42 @@ class Bidirectional(Backbone):
     """
 
     causal = False
+    reads_lengths = True
     fused: Callable[..., nn.RNNBase]
 
-    def __init__(self, features: int, past_steps: int, hidden: int = 20, layers: int = 2, dropout: float = 0.0):
+    def __init__(
+        self,
+        features: int,
+        past_steps: int,
+        hidden: int = 20,
+        layers: int = 2,
+        dropout: float = 0.0,
+        every_step: bool = False,
+    ):
         super().__init__()
         require_at_least(1, "model.backbone", hidden=hidden, layers=layers)
         require_fraction("model.backbone", dropout=dropout)
-        self.hidden, self.size, self.offset = hidden, 2 * hidden, past_steps - 1
+        self.hidden, self.size, self.offset = hidden, 2 * hidden, 0 if every_step else past_steps - 1
+        self.every_step = every_step
         between = dropout if layers > 1 else 0.0  # torch warns about it for a single layer
         self.layers = self.fused(features, hidden, layers, batch_first=True, dropout=between, bidirectional=True)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, F) -> (B, 1, 2 hidden)."""
-        outputs, _ = self.layers(x)
-        features = torch.cat([outputs[:, -1:, : self.hidden], outputs[:, :1, self.hidden :]], dim=-1)
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, T, F) -> (B, 1, 2 hidden), or (B, T, 2 hidden).
+
+        ``lengths`` (B,): steps of each sequence, where they are padded on the right.
+        """
+        outputs = self.layers(x)[0] if lengths is None else self._read_padded(x, lengths)
+        if self.every_step:
+            return self.dropout(outputs)
+        last = outputs[:, -1:] if lengths is None else torch.take_along_dim(outputs, lengths[:, None, None] - 1, dim=1)
+        features = torch.cat([last[..., : self.hidden], outputs[:, :1, self.hidden :]], dim=-1)
         return self.dropout(features)
+
+    def _read_padded(self, x: Tensor, lengths: Tensor) -> Tensor:
+        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(self.layers(packed)[0], batch_first=True, total_length=x.shape[1])[0]
 
     def initial_state(self, x: Tensor) -> NoReturn:
         """Raise TypeError: there is no state to continue from."""

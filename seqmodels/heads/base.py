@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from seqmodels.errors import InputError, require_choice
+from seqmodels.window import WindowSpec
 
 SAMPLE_WEIGHTS = ("equal", "size")
 DECILES = tuple(step / 10 for step in range(1, 10))
@@ -30,6 +31,7 @@ class Head(nn.Module, ABC):
     distribution: bool = True  # False if there are no quantiles and samples
     values_only: bool = False  # True if parameters are values of the data, so that an increasing function of the data
     # may be applied to each of them
+    classifies: bool = False  # True if a value is the number of a class
     in_data_units: bool = False  # True for counts: parameters exist only after ``rescale``, and the loss is taken there
 
     def __init__(self, lead_weights: Sequence[float] | None = None, sample_weights: str = "equal"):
@@ -85,6 +87,19 @@ class Head(nn.Module, ABC):
     def mirror(self, parameters: Tensor) -> Tensor:
         """Parameters of y -> those of -y, in the scaler's units; raises InputError for a head that has none."""
         raise InputError("model.flip=true turns the sign of forecasts, which model.head cannot; set model.flip=false.")
+
+    def report(self, parameters: Tensor) -> Tensor:
+        """What measures of accuracy read: (B, H, C, P) -> ``mean``, (B, H, C), unless a head says more."""
+        return self.mean(parameters)
+
+    def bind(self, spec: WindowSpec) -> None:
+        """Take sizes that follow from the data, before the readout is built; raises InputError if they do not fit."""
+        classes = [name for name, values in zip(spec.labels, spec.classes, strict=True) if values]
+        if classes:
+            raise InputError(
+                f"model.head predicts numbers, and data.label={classes[0]} names classes; use model/head=classes, or"
+                " data.label_type=number if they are numbers."
+            )
 
     def expect(self, leads: int) -> None:
         """Raise InputError unless there is a weight for each lead that is trained."""

@@ -17,6 +17,7 @@ class EncodedWindow(NamedTuple):
 
     features: Tensor  # (B, S, D), of the origins that carry a forecast
     all_features: Tensor  # (B, all origins of the backbone, D)
+    exists: Tensor | None  # (B, all origins of the backbone) bool, False for padding; None: there is none
     state: Any  # of the backbone after the last step; None if it is not causal
     last_value: Tensor  # (B, C), the scaled last past value; 0 where it is missing
     known_covariates: Tensor  # (B, T+H, encoded), of every step
@@ -52,7 +53,7 @@ class Readout(nn.Module, ABC):
         require_choice(CORRECTS, "model.readout", corrects=corrects)
         self.corrects = corrects
         self.leads = 1 if self.recursive else spec.horizon
-        self.channels, self.parameters_per_value = len(spec.channels), parameters
+        self.channels, self.parameters_per_value = len(spec.predicted), parameters
 
     @abstractmethod
     def origins(self, origins: Origins, past_steps: int) -> Origins:

@@ -313,6 +313,8 @@ def suitable_scaler(spec: WindowSpec) -> ScalerChoice:
     """The choice of ``choose_scaler``."""
     if spec.stateful:
         return ScalerChoice(StandardScaler, {}, "a state is kept from window to window")
+    if spec.labels:
+        return ScalerChoice(StandardScaler, {}, "the level of a sequence may tell its label")
     if 1 < spec.season < spec.past_steps and spec.season_error < SEASONAL:
         reason = f"the last season forecasts with {spec.season_error:.2f} of the error of the last value"
         return ScalerChoice(WindowScaler, {"centre": "season", "scale": "seasonal_error"}, reason)
