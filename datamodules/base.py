@@ -150,6 +150,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         self.covariate_transforms = build_transforms(**self.transforms)
         self.loaders: dict[str, Loader] = {}
 
+    tensors: Any = SeriesTensors  # class that gathers windows, built from series, spec, seasonal errors and device
     path: Any = None  # file, files or data frame that the series are read from
     columns: Mapping[str, Any] | None = None  # arguments of ``read_table``, for series that are read from a table
 
@@ -219,7 +220,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         """Hash of all numbers, times and series ids."""
         series = self.series
         arrays = (series.offsets, series.values, series.observed, series.time, series.past_covariates,
-                  series.known_covariates, series.static)  # fmt: skip
+                  series.known_covariates, series.static, series.labels)  # fmt: skip
         found = hashlib.blake2b("\0".join(series.names).encode(), digest_size=8)
         for array in arrays:
             found.update(b"" if array is None else np.ascontiguousarray(array).view(np.uint8).data)
@@ -369,7 +370,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         return notes
 
     def _build_tensors(self, seasonal_error: Tensor) -> SeriesTensors:
-        return SeriesTensors(self.series, self.spec, seasonal_error, number_rows(self.series, self.frequency))
+        return self.tensors(self.series, self.spec, seasonal_error, number_rows(self.series, self.frequency))
 
     def _build_loaders(self, tensors: SeriesTensors) -> dict[str, Loader]:
         loaders: dict[str, Loader] = {"train": self._build_training_loader(tensors)}
@@ -407,6 +408,6 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     def _set_device(self, device: torch.device) -> None:
         tensors = self.loaders["train"].tensors
         if tensors.device != device:
-            moved = SeriesTensors(self.series, self.spec, tensors.seasonal_error, tensors.clock, device=device)
+            moved = self.tensors(self.series, self.spec, tensors.seasonal_error, tensors.clock, device=device)
             for loader in self.loaders.values():
                 loader.tensors = moved

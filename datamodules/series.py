@@ -47,6 +47,8 @@ class SeriesSet:
     known_covariate_names: tuple[str, ...] = ()
     static: np.ndarray | None = None  # (series, V), constant within a series
     static_names: tuple[str, ...] = ()
+    labels: np.ndarray | None = None  # (series, L), what is to be predicted of each whole series; NaN or 0 if unknown
+    label_names: tuple[str, ...] = ()
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by name of the categorical column
     zone: str = ""  # IANA time zone in which people read the timestamps; "" if the source names none
     frequency: str = ""  # name of the frequency, such as "hour" or "day"; "" if unknown

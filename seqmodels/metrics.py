@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from seqmodels.window import Inputs, Targets, WindowSpec
 
 MODEL, NAIVE, SEASONAL_NAIVE = "model", "naive", "seasonal naive"  # rows of the result table
 SINGLE_MEMBER = "single member"  # row of an ensemble: the mean error of its members, each by itself
+MAJORITY, MEAN = "majority", "mean"  # the same for labels: the most frequent class, the mean of a number
+REFERENCES = (SEASONAL_NAIVE, NAIVE, MAJORITY, MEAN)  # the first one there is compared with
 
 
 class MeanErrors(NamedTuple):
@@ -58,6 +60,7 @@ MEASURES: dict[str, Measure] = {
     "wql": Measure("WQL", weighted_quantile_loss, needs_bands=True),  # Park et al. 2022
     "skill": Measure("skill", skill_score, needs_naive=True, smaller_is_better=False),
 }
+LABEL_MEASURES = {name: measure for name, measure in MEASURES.items() if name not in ("mase", "wql")}  # of labels
 
 
 class ErrorTable(NamedTuple):
@@ -76,6 +79,11 @@ class ErrorTable(NamedTuple):
     quantile: Tensor
     size: Tensor
 
+    @property
+    def measures(self) -> dict[str, Measure]:
+        """What it is measured by."""
+        return MEASURES
+
     def mean(self, dim: int | None = None) -> list[MeanErrors]:
         """Means over all leads and channels, or over one dimension; each observed value counts once."""
         counts = (self.observed, self.observed, self.scalable, self.observed, self.observed)
@@ -83,13 +91,13 @@ class ErrorTable(NamedTuple):
         means = (mean_of_means(*pair, dim).reshape(-1).tolist() for pair in zip(errors, counts, strict=True))
         return [MeanErrors(*mean) for mean in zip(*means, strict=True)]
 
-    def summary(self, naive: "ErrorTable | None" = None) -> dict[str, float]:
-        """Each measure over all leads and channels, without those that need ``naive`` or bands and have none."""
+    def summary(self, naive: Any = None) -> dict[str, float]:
+        """Each measure over all leads and channels, without those that need ``naive``, a table, or bands, if none."""
         (errors,) = self.mean()
         compared = [] if naive is None else naive.mean()
         return {
             name: measure.compute(errors, *(compared if measure.needs_naive else ()))
-            for name, measure in MEASURES.items()
+            for name, measure in self.measures.items()
             if (compared or not measure.needs_naive) and (self.banded or not measure.needs_bands)
         }
 
@@ -100,7 +108,15 @@ class ErrorTable(NamedTuple):
 
     def channel(self, index: int) -> "ErrorTable":
         """The same for one channel, (H, 1)."""
-        return ErrorTable(*(values[:, index : index + 1] for values in self))
+        return type(self)(*(values[:, index : index + 1] for values in self))
+
+
+class LabelErrorTable(ErrorTable):
+    """The same for numbers that label whole sequences, which have no seasonal error."""
+
+    @property
+    def measures(self) -> dict[str, Measure]:
+        return LABEL_MEASURES
 
 
 def mean_of_means(values: Tensor, counts: Tensor, dim: int | None) -> Tensor:
@@ -129,12 +145,18 @@ class ForecastErrors(Metric):
 
     def __init__(self, spec: WindowSpec, seasonal_errors: Tensor | None = None):
         super().__init__()
-        self.channels = spec.channels
+        self.channels = spec.predicted
+        self.table = ErrorTable if spec.ahead else LabelErrorTable
         self.register_buffer("seasonal_errors", seasonal_errors, persistent=False)
-        zeros = torch.zeros(spec.horizon, len(spec.channels), dtype=torch.float64)
+        zeros = torch.zeros(spec.horizon, len(spec.predicted), dtype=torch.float64)
         for name in ErrorTable._fields:
             self.add_state(name, default=zeros.clone(), dist_reduce_fx="sum")
         self.add_state("windows", default=torch.tensor(0), dist_reduce_fx="sum")
+
+    @property
+    def measures(self) -> dict[str, Measure]:
+        """By which the table is summarised."""
+        return MEASURES if self.table is ErrorTable else LABEL_MEASURES
 
     def update(self, forecast: Tensor, inputs: Inputs, targets: Targets, deciles: Tensor | None = None) -> None:
         """Count the forecasts (B, H, C) of one batch against their targets; ``deciles`` (B, H, C, 9) with the level."""
@@ -163,6 +185,10 @@ class ForecastErrors(Metric):
         means = (self.absolute / count, self.squared / count, self.scaled / scalable)
         return ErrorTable(*means, count.clone(), scalable.clone(), self.quantile / count, self.size / count)
 
+    def results(self) -> ErrorTable:
+        """The table of all windows so far; torchmetrics makes scalars of (1, 1), which become (H, C) again."""
+        return self.table(*map(torch.atleast_2d, self.compute()))
+
     @property
     def channels_not_finite(self) -> list[str]:
         """Channels with a forecast so far that is NaN or infinite, also where nothing was observed."""
@@ -172,4 +198,4 @@ class ForecastErrors(Metric):
 
 def naive_row(rows: Collection[str]) -> str:
     """The row that a model is compared with: seasonal naive, or naive where the data have no season."""
-    return SEASONAL_NAIVE if SEASONAL_NAIVE in rows else NAIVE
+    return next((row for row in REFERENCES if row in rows), NAIVE)

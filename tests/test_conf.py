@@ -24,13 +24,14 @@ from seqmodels.errors import InputError
 CONF = Path(__file__).parent.parent / "conf"
 FILES = {path.relative_to(CONF).with_suffix("").as_posix(): path for path in sorted(CONF.rglob("*.yaml"))}
 EXPERIMENTS = [name for name in FILES if name.startswith("experiment/")]
-COMMANDS = ("train", "find_lr", "describe", "check", "convert", "forecast", "evaluate")
+COMMANDS = ("train", "find_lr", "describe", "check", "convert", "forecast", "evaluate", "predict")
 BASES = ["windows"]  # what the options of a group share, no option itself
 OPTIONS = [name for name in FILES if name not in (*COMMANDS, *BASES, *EXPERIMENTS)]
 CLASSICAL = {"auto_arima", "auto_ets", "mstl", "theta"}  # need an extra
 MANDATORY = {
     "data/csv": ["data.path=a.csv", "data.target=[y]"],
     "data/parquet": ["data.path=a", "data.target=[y]"],
+    "data/sequences": ["data.path=a.ts"],
     "data/store": ["data.path=a"],
     "model/custom": ["model/backbone=lstm"],
 }
@@ -249,7 +250,8 @@ def test_model_presets_only_select_parts_and_can_be_built(composed, preset: str)
         assert all("corrects" in load_with_defaults(f"model/readout/{one}") for one in options("model/readout"))
         parts["readout"]["corrects"] = "auto"
     assert config == content | parts
-    assert build(config, "model", spec=zoo.SPEC)(zoo.window(zoo.SPEC, batch=2).inputs).forecast.shape[0] == 2
+    spec = zoo.LABELLED if selected.get("head") == "classes" or preset in LABELS else zoo.SPEC
+    assert build(config, "model", spec=spec)(zoo.window(spec, batch=2).inputs).forecast.shape[0] == 2
 
 
 def test_the_backbone_after_a_convolution_can_be_selected_and_configured(composed) -> None:
@@ -287,6 +289,8 @@ def build_and_forecast(model: dict[str, Any]) -> None:
     readout, reason = model["readout"]["_target_"].rpartition(".")[2], ""
     if readout in ("SeqToSeq", "Iterated") and not backbone.causal:
         reason = "sees the future"
+    elif readout == "Pooled" and len(range(backbone.offset, zoo.SPEC.past_steps, backbone.stride)) == 1:
+        reason = "gives only those of the last step"
     elif readout == "Iterated" and backbone.stride > 1:
         reason = f"features every {backbone.stride} steps"
     if reason:
@@ -304,6 +308,12 @@ def build_and_forecast(model: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("head", options("model/head"))
 def test_every_head_can_be_built(head: str) -> None:
-    parts = {"backbone": "lstm", "readout": "seq_to_seq", "scaler": "standard", "head": head}
+    readout = "seq_to_vector" if head == "classes" else "seq_to_seq"
+    parts = {"backbone": "lstm", "readout": readout, "scaler": "standard", "head": head}
     model = {part: load_with_defaults(f"model/{part}/{option}") for part, option in parts.items()}
-    build_and_forecast({"_target_": "seqmodels.forecaster.Forecaster", **model})
+    config = {"_target_": "seqmodels.forecaster.Forecaster", **model}
+    if head == "classes":
+        forecaster = build(config, "model", spec=zoo.LABELLED)
+        assert forecaster(zoo.window(zoo.LABELLED, batch=2).inputs).forecast.shape == (2, 1, 1, 2, 3)
+    else:
+        build_and_forecast(config)

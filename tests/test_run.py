@@ -22,8 +22,8 @@ from seqmodels.training.run import check_weights
 
 SETTINGS = {
     "seed": 0, "threads": "auto", "kernels": "auto", "optimizer_steps": 4400, "dropout_passes": 0,
-    "monitor": "validation/mase", "ckpt_path": None, "forecast": True, "resume_schedule": None, "rivals": ["ridge"],
-    "ensemble": 1, "combine": "mean",
+    "monitor": "validation/mase", "ckpt_path": None, "forecast": True, "resume_schedule": None,
+    "rivals": ["ridge", "nearest_neighbour", "dtw"], "ensemble": 1, "combine": "mean",
     "trainer": {"precision": "32-true", "devices": 1, "gradient_clip_val": 1.0, "limit_val_batches": 1.0,
                 "max_epochs": None, "max_steps": -1, "limit_train_batches": 1.0, "accumulate_grad_batches": 1},
 }  # fmt: skip
@@ -46,7 +46,7 @@ def settings(**changes):
         ({"dropout_passes": 1}, "dropout_passes is 1; it must be 0, for none, or at least 2"),
         (
             {"monitor": "val_loss"},
-            "monitor is 'val_loss'; it must be one of validation/mae, .*/mase, loss/validation",
+            "monitor is 'val_loss'; it must be one of validation/mae, .*/mase, .*loss/validation",
         ),
         (
             {"rivals": ["ridge", "arima"]},

@@ -221,6 +221,19 @@ PANEL = KNOWN_AHEAD._replace(
     past_statistics=Statistics((1.0, 0.0), (2.0, 1.0)),
     categories=(*KNOWN_AHEAD.categories, Category("weather", ("dry", "wet"), (0.8, 0.2))),
 )
+# Sequences of different length, with two labels of three and two classes
+LABELLED = SPEC._replace(
+    horizon=1,
+    kind="sequence",
+    labels=("kind", "mood"),
+    label_statistics=Statistics((0.0, 0.0), (1.0, 1.0)),
+    categories=(Category("kind", ("x", "y", "z"), (0.5, 0.3, 0.2)), Category("mood", ("bad", "good"), (0.25, 0.75))),
+    past_covariates=("wind",),
+    past_statistics=Statistics((1.0,), (2.0,)),
+    statics=("age",),
+    static_statistics=Statistics((30.0,), (9.0,)),
+    ragged=True,
+)
 SPECS = {"plain": SPEC, "rich": RICH, "ahead": AHEAD, "panel": PANEL, "panel_ahead": KNOWN_AHEAD}
 # Not the full product: these pairs of scaler and spec reach every scaler, with and without missing values.
 MANY = {

@@ -135,6 +135,36 @@ class BlockShuffleSampler(Sampler):
         return (indices + shift) % self.length
 
 
+class BucketSampler(Sampler):
+    """Random permutation in which sequences of similar length share a batch, new every epoch.
+
+    ``lengths`` (n,). POOL batches at a time are sorted by length; then the order of all whole batches is drawn, and
+    what is left over comes last.
+    """
+
+    POOL = 50
+    order: tuple[int, Tensor] | None = None  # epoch, indices
+
+    def __init__(self, lengths: Tensor, batch_size: int, seed: int):
+        super().__init__(len(lengths), seed)
+        self.lengths, self.batch_size = lengths, batch_size
+
+    def indices(self, epoch: int, start: int, stop: int) -> Tensor:
+        if self.order is None or self.order[0] != epoch:
+            self.order = epoch, self._draw(torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63))
+        return self.order[1][start:stop]
+
+    def _draw(self, generator: torch.Generator) -> Tensor:
+        whole = self.length - self.length % self.batch_size
+        shuffled, rest = torch.randperm(self.length, generator=generator).split([whole, self.length - whole])
+        pools = shuffled.split(self.POOL * self.batch_size)
+        batches = [batch for pool in pools for batch in self._sorted(pool).split(self.batch_size)]
+        return torch.cat([*(batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()), rest])
+
+    def _sorted(self, pool: Tensor) -> Tensor:
+        return pool[self.lengths[pool].argsort(stable=True)]
+
+
 class TruncatedSampler(Sampler):
     """The first ``length`` windows of each epoch of another sampler; InputError if it has fewer."""
 

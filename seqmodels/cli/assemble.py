@@ -11,6 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.base import WindowDataModule
+from seqmodels.class_metrics import CLASS_MEASURES, new_scores
 from seqmodels.cli import environment, resume
 from seqmodels.cli.recipe import count_batches, describe_length, plan_epochs, settle
 from seqmodels.config.build import build
@@ -24,7 +25,7 @@ from seqmodels.report.output import echo, show, warn_once
 from seqmodels.report.summary import summarise_data, summarise_model
 from seqmodels.training.callbacks.interrupt import StopOnSignal
 from seqmodels.training.module import ForecastModule
-from seqmodels.training.run import LAST, Plan, Run
+from seqmodels.training.run import LAST, RIVALS, Plan, Run
 from seqmodels.window import AbstractForecaster, WindowSpec
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
@@ -75,10 +76,7 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
     datamodule: WindowDataModule = build(config.data, **data)
     datamodule.setup()
     show(summarise_data(datamodule))
-    monitor = plan.monitor
-    if monitor == "validation/mase" and not datamodule.has_mase("validation"):
-        monitor = "validation/mae"
-        echo("MASE is undefined for all validation windows: monitor=validation/mae instead of validation/mase.")
+    monitor = choose_monitor(plan.monitor, datamodule)
     node = partial(model_node, ensemble=plan.ensemble, seed=plan.seed, combine=plan.combine)
     forecaster = build(node(to_plain(config.model)), "model", config.allow, spec=datamodule.spec)
     chosen = settle(config, datamodule, forecaster.singles[0] if isinstance(plan.ensemble, int) else forecaster)
@@ -103,6 +101,27 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
     return datamodule, module
 
 
+def choose_monitor(monitor: str, data: WindowDataModule) -> str:
+    """The metric that decides: the one asked for, or the usual one where the default does not apply, which is said.
+
+    Raises InputError for a metric of another kind of target.
+    """
+    measures = new_scores(data.spec).measures
+    name = monitor.removeprefix("validation/")
+    if name == "mase" and not data.has_mase("validation"):
+        other = "validation/log_loss" if "log_loss" in measures else "validation/mae"
+        undefined = "MASE is undefined for all validation windows: " if data.spec.ahead else ""
+        echo(f"{undefined}monitor={other} instead of validation/mase.")
+        return other
+    if name not in measures and monitor != "loss/validation":
+        choices = [f"validation/{key}" for key, one in measures.items() if one.smaller_is_better]
+        raise InputError(
+            f"monitor is {monitor}, which does not measure {' and '.join(data.spec.predicted[:3])}; it may be"
+            f" {', '.join(choices)} or loss/validation."
+        )
+    return monitor
+
+
 def assemble(config: DictConfig, directory: Path, name: str, **data: Any) -> Run:
     """Build the run, ready for ``complete``; ``data`` as in ``prepare``."""
     started = time.monotonic()
@@ -113,7 +132,10 @@ def assemble(config: DictConfig, directory: Path, name: str, **data: Any) -> Run
     if module.trainable and epochs is not None and config.trainer.max_epochs is None:
         echo(describe_length(config, datamodule, epochs))
     config = config.copy()
-    config.monitor = module.monitor  # what callbacks refer to
+    for node in config.callbacks.values():  # of a resolved config, they do not refer to it
+        if node and node.get("monitor") == config.monitor:
+            node.monitor = module.monitor
+    config.monitor = module.monitor
     plan = read_plan(config)
     if plan.ckpt_path is not None:
         plan = replace(plan, ckpt_path=resume.checkpoint_of(plan.ckpt_path, directory))
@@ -138,8 +160,9 @@ def assemble(config: DictConfig, directory: Path, name: str, **data: Any) -> Run
 
 
 def build_rivals(plan: Plan, spec: WindowSpec) -> dict[str, AbstractForecaster]:
-    """Build the models that ``rivals`` names, with the settings of their files in the group ``model``."""
-    nodes = {name: OmegaConf.load(packaged_folder() / "model" / f"{name}.yaml") for name in plan.rival_names}
+    """Build the models that ``rivals`` names for this kind of target, with the settings of their files."""
+    names = [name for name in plan.rival_names if RIVALS[name] == spec.kind]
+    nodes = {name: OmegaConf.load(packaged_folder() / "model" / f"{name}.yaml") for name in names}
     return {name: build(to_plain(node), "model", spec=spec) for name, node in nodes.items()}
 
 
@@ -161,7 +184,8 @@ def build_trainer(config: DictConfig, directory: Path, **changes: Any) -> pl.Tra
 def build_callbacks(config: DictConfig) -> list[pl.Callback]:
     """The configured callbacks; raises InputError for a patience below 0, warns of a mode that keeps the worst."""
     callbacks = {f"callbacks.{name}": build(node) for name, node in config.callbacks.items() if node is not None}
-    modes = {f"validation/{name}": "min" if one.smaller_is_better else "max" for name, one in MEASURES.items()}
+    every = {**MEASURES, **CLASS_MEASURES}
+    modes = {f"validation/{name}": "min" if one.smaller_is_better else "max" for name, one in every.items()}
     modes["loss/validation"] = "min"
     for key, callback in callbacks.items():
         monitor, mode = str(getattr(callback, "monitor", "")), getattr(callback, "mode", "")

@@ -37,7 +37,7 @@ from seqmodels.signals import Interrupted, handled_by, raise_at_once
 from seqmodels.training.callbacks.figures import draw_forecasts
 from seqmodels.training.run import Run
 
-DATA = "csv"  # the option of the group data that reads tables
+DATA, SEQUENCES = "csv", "sequences"  # options of the group data: to forecast a table, to label its sequences
 GROUPS = ("model", "optimizer", "scheduler", "trainer", "callbacks", "logger", "experiment", "debug")
 
 
@@ -87,10 +87,10 @@ class TrainedRun(TrainedModel):
 def fit(
     data: Any,
     *,
-    target: str | Sequence[str],
+    target: str | Sequence[str] | None = None,
     time: str | Sequence[str] | None = "auto",
     horizon: int | None = None,
-    model: str = "auto",
+    model: str | None = None,
     directory: str | PathLike[str] | None = None,
     **overrides: Any,
 ) -> TrainedRun:
@@ -98,6 +98,9 @@ def fit(
 
     ``data`` is a data frame of pandas or polars, an Arrow table, or a value of ``data.path``: a CSV or Parquet file, a
     list of files, a directory. ``model`` and every other group take the name of an option, such as ``optimizer="sgd"``.
+
+    ``target``: the columns to forecast. With ``label``, whole sequences are labelled instead, as by data=sequences;
+    ``target`` then names their channels, by default all other columns, and the default model is "classifier".
 
     ``overrides`` are all other settings of the command line: arguments of the data by their own names
     (``past_steps=56``, ``id="shop"``), top-level keys (``seed=1``), a mapping for the keys of a group
@@ -115,12 +118,17 @@ def fit(
     """
     given = {"target": target, "horizon": horizon, **overrides} | ({} if time == "auto" else {"time": time})
     settings = {key: _plain(value) for key, value in given.items() if value is not None or key in ("time", *overrides)}
+    labels = "label" in overrides or str(data).lower().endswith(".ts")
+    kind = SEQUENCES if labels else DATA
+    model = model or ("classifier" if labels else "auto")
+    if target is None and not labels:
+        raise InputError("fit needs target=, the column or columns to forecast, or label=, that of whole sequences.")
     frame = not isinstance(data, (str, PathLike, list, tuple))
     resumed = launch.run_of(settings.get("ckpt_path"))
-    folder = Path(directory) if directory else resumed or _new_directory("frame" if frame else DATA, model)
+    folder = Path(directory) if directory else resumed or _new_directory("frame" if frame else kind, model)
     launch.refuse_used(folder, settings.get("ckpt_path"))
     path = f"<{type(data).__module__.partition('.')[0]} data frame>" if frame else _plain(data)
-    config = _config(model, {**settings, "data.path": path}, folder)
+    config = _config(kind, model, {**settings, "data.path": path}, folder)
     made = {"path": data} if frame else {}
     try:
         with _restore_globals(), handled_by(raise_at_once):
@@ -156,10 +164,10 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") and not isinstance(value, str) else value
 
 
-def _config(model: str, settings: Mapping[str, Any], directory: Path) -> DictConfig:
+def _config(kind: str, model: str, settings: Mapping[str, Any], directory: Path) -> DictConfig:
     """The checked and resolved config of the run; the global state of Hydra is restored afterwards."""
     folder = packaged_folder()
-    choices = {"data": DATA, "model": model}
+    choices = {"data": kind, "model": model}
     choices |= {key: value for key, value in settings.items() if _is_choice(key, value)}
     arguments = [f"{group}={choice}" for group, choice in choices.items()]
     try:

@@ -28,6 +28,7 @@ HOMES = {
         "seqmodels.ensemble",
         "seqmodels.baselines",
         "seqmodels.ridge",
+        "seqmodels.label_baselines",
         "seqmodels.classical",
     ),
     "datamodules.base.WindowDataModule": ("datamodules",),

@@ -16,11 +16,13 @@ from rich.console import RenderableType
 from torch import Tensor
 
 from datamodules.encoder import EncodedRows, RowEncoder, parse_origin
+from datamodules.labelled import SequenceEncoder
 from datamodules.series import SeriesSet
 from seqmodels import checkpoint
 from seqmodels.errors import InputError
 from seqmodels.inference.backtest import Evaluation, evaluate
 from seqmodels.inference.calibration import Calibration
+from seqmodels.inference.labels import Prediction, predict_labels
 from seqmodels.inference.prediction import clip, predict
 from seqmodels.metrics import MODEL
 from seqmodels.report.future import future_table, plot_future, row_times
@@ -31,6 +33,7 @@ from seqmodels.window import AbstractForecaster, Inputs, Output, WindowSpec
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+ENCODERS: dict[str, type[RowEncoder] | type[SequenceEncoder]] = {"ahead": RowEncoder, "sequence": SequenceEncoder}
 LEVELS = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
 
 
@@ -105,7 +108,7 @@ class TrainedModel:
     """
 
     model: AbstractForecaster
-    encoder: RowEncoder | None = None
+    encoder: RowEncoder | SequenceEncoder | None = None
     calibration: Calibration | None = None
     checkpoint: Path | None = None
 
@@ -147,7 +150,20 @@ class TrainedModel:
                 f"{self.checkpoint or 'the model'} does not hold what is needed to read new rows, as an earlier"
                 " version wrote it: train the model again."
             )
+        if not isinstance(self.encoder, RowEncoder):
+            raise InputError("the model labels whole sequences and forecasts no step; use predict.")
         return self.encoder
+
+    def predict(self, rows: Any = None) -> Prediction:
+        """Label sequences: classes with their probabilities, or numbers; with errors, if the rows hold the labels.
+
+        ``rows``: a path or data frame with the columns of the training table, by default that table.
+
+        Raises InputError for rows that the model cannot read, and for a model of forecasts.
+        """
+        if not isinstance(self.encoder, SequenceEncoder):
+            raise InputError("the model forecasts steps and labels no sequence; use forecast.")
+        return predict_labels(self.model, self.encoder, self.encoder.read(rows))
 
     def evaluate(self, rows: Any = None, **settings: Any) -> Evaluation:
         """Measure the model and the naive forecasts at many origins, and the coverage of the bands.
@@ -206,15 +222,15 @@ class TrainedModel:
         levels: Sequence[float] = LEVELS,
     ) -> Forecast:
         """Like ``forecast``, of series that are read already, as the encoder reads them."""
-        assert self.encoder is not None
+        encoder = self._encoder
         steps = self.spec.horizon if horizon is None else horizon
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise InputError(f"horizon is {steps}; it must be a whole number of steps of at least 1.")
         when = None if origin is None else parse_origin(str(origin), series)
-        extended, stop = self.encoder.extend(series, steps, when)
+        extended, stop = encoder.extend(series, steps, when)
         blocks, notes = [], extended.notes
         for begin in range(0, steps, self.spec.horizon):
-            encoded = self.encoder.encode(extended, stop + begin, stop)
+            encoded = encoder.encode(extended, stop + begin, stop)
             notes = encoded.series.notes if begin == 0 else notes
             blocks.append(self._forecast_block(encoded, levels))
             extended = feed_back(extended, stop + begin, blocks[-1][0])
@@ -290,7 +306,8 @@ def load(path: str | PathLike[str], allow: str | Sequence[str] = ()) -> TrainedM
     saved = checkpoint.read(file)
     model, described = checkpoint.restore(saved, file, allow), saved[checkpoint.KEY]
     try:
-        encoder = RowEncoder.from_dict(described["data"], model.spec) if described.get("data") else None
+        kind = ENCODERS[model.spec.kind]
+        encoder = kind.from_dict(described["data"], model.spec) if described.get("data") else None
         calibration = Calibration.from_dict(described["calibration"]) if described.get("calibration") else None
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file}: its description of the data cannot be read ({error!r}).") from error

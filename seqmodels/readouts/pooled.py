@@ -18,6 +18,7 @@ class Pooled(SeqToVector):
 
     ``pool``: "mean", "max", or "attention", a mean whose weights are a softmax over the steps of v tanh(W features).
     ``dropout``: share of the pooled features that is set to 0 in training. Steps that are only padding do not count.
+    ``known_hidden`` and ``corrects``, of forecasts: as in ``Direct``.
 
     Source of the attention: Yang et al. 2016, section 2.2.
     """
@@ -25,9 +26,17 @@ class Pooled(SeqToVector):
     attends = True
 
     def __init__(
-        self, spec: WindowSpec, size: int, parameters: int, state: Any = None, pool: str = "mean", dropout: float = 0.0
+        self,
+        spec: WindowSpec,
+        size: int,
+        parameters: int,
+        state: Any = None,
+        pool: str = "mean",
+        dropout: float = 0.0,
+        known_hidden: int = 32,
+        corrects: str = "none",
     ):
-        super().__init__(spec, size, parameters, state)
+        super().__init__(spec, size, parameters, state, known_hidden, corrects)
         require_choice(KINDS, "model.readout", pool=pool)
         require_fraction("model.readout", dropout=dropout)
         self.pool = pool

@@ -9,12 +9,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from seqmodels.metrics import MEASURES, MODEL, ErrorTable, naive_row
+from seqmodels.class_metrics import ClassTable
+from seqmodels.metrics import MEASURES, MODEL, ErrorTable, LabelErrorTable, Measure, naive_row
 from seqmodels.report.output import format_number, shorten, to_primitives, write_csv, write_json
 
 NAME_LENGTH = 20  # characters of the name of a channel: more would push the figures out of the table
 PARTS = {"train", "validation", "test"}  # of a run
-Results = Mapping[str, Mapping[str, ErrorTable]]  # by stage, then by row of the table
+ResultTable = ErrorTable | ClassTable
+Results = Mapping[str, Mapping[str, ResultTable]]  # by stage, then by row of the table
 
 
 def result_table(
@@ -27,8 +29,8 @@ def result_table(
     table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True, overflow="ellipsis", min_width=18)
     shown = shown_measures(results)
-    for measure in shown:
-        table.add_column(MEASURES[measure].heading, justify="right", no_wrap=True)
+    for measure in shown.values():
+        table.add_column(measure.heading, justify="right", no_wrap=True)
     for stage, rows in results.items():
         blocks = measures_by_channel(rows, channels, name)
         for channel, block in blocks.items():
@@ -40,15 +42,26 @@ def result_table(
     return Group(table, Text(caption(results, windows, stateful), style="dim"))
 
 
-def shown_measures(results: Results) -> list[str]:
+def shown_measures(results: Results) -> dict[str, Measure]:
     """The measures of the table: those that need bands only if any row has them."""
-    banded = any(table.banded for rows in results.values() for table in rows.values())
-    return [name for name, measure in MEASURES.items() if banded or not measure.needs_bands]
+    tables = [table for rows in results.values() for table in rows.values()]
+    banded = any(table.banded for table in tables)
+    measures = tables[0].measures if tables else MEASURES
+    return {name: measure for name, measure in measures.items() if banded or not measure.needs_bands}
 
 
 def caption(results: Results, windows: Mapping[str, int], stateful: bool = False) -> str:
     """Meaning of the numbers in the table, and the number of windows behind them."""
     counts = " and ".join(f"{windows[stage]:,} {stage}" for stage in results)
+    first = next((table for rows in results.values() for table in rows.values()), None)
+    if isinstance(first, ClassTable):
+        return (
+            f" Of {counts} sequences, the same for each row; means over the classes but for accuracy and log loss.\n"
+            " - where a rule gives no probabilities."
+        )
+    if isinstance(first, LabelErrorTable):
+        naive = naive_row(next(iter(results.values()), {}))
+        return f" Of {counts} sequences, the same for each row.\n skill = 1 - MAE / MAE of the training {naive}."
     counted = f"{counts} steps, one after another" if stateful else f"the last step of {counts} windows"
     rows = "all rows before each part" if results.keys() <= PARTS else "the training and validation part"
     bands = " WQL = quantile loss at the deciles / mean |truth|, of bands from the validation errors.\n"
@@ -62,14 +75,14 @@ def caption(results: Results, windows: Mapping[str, int], stateful: bool = False
 
 def left_out(results: Results) -> str:
     """A line on the values that MASE leaves out for lack of a unit; empty if there are none."""
-    tables = [rows[MODEL] for rows in results.values()]
+    tables = [table for rows in results.values() if isinstance(table := rows[MODEL], ErrorTable)]
     values = int(sum(table.observed.sum() for table in tables))
     without = values - int(sum(table.scalable.sum() for table in tables))
     return f" MASE leaves out {without:,} of {values:,} values, which have no seasonal error.\n" if without else ""
 
 
 def measures_by_channel(
-    rows: Mapping[str, ErrorTable], channels: Sequence[str], name: str
+    rows: Mapping[str, ResultTable], channels: Sequence[str], name: str
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Measures by channel, then by row. The channel "all" comes first, and alone if there is only one channel.
 
@@ -101,7 +114,7 @@ def result_rows(
             "stage": stage,
             "row": name if row == MODEL else row,
             "channel": channel,
-            **{measure: values.get(measure, math.nan) for measure in MEASURES},
+            **{measure: values.get(measure, math.nan) for measure in rows[MODEL].measures},
             "windows": windows[stage],
         }
         for stage, rows in results.items()
@@ -113,6 +126,6 @@ def result_rows(
 def write_results(directory: Path, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """Write ``metrics.json``, the summary with the rows as "rows", and ``metrics.csv``; NaN and infinity are null."""
     write_json(directory / "metrics.json", {**summary, "rows": list(rows)})
-    columns = ["stage", "row", "channel", *MEASURES, "windows"]
+    columns = list(rows[0]) if rows else ["stage", "row", "channel", *MEASURES, "windows"]
     cells = ([row[column] for column in columns] for row in to_primitives(list(rows)))
     write_csv(directory / "metrics.csv", [columns, *cells])

@@ -11,7 +11,7 @@ from torch import nn
 from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet
 from seqmodels.report.output import format_time, join_names, pluralise
-from seqmodels.window import AbstractForecaster
+from seqmodels.window import AbstractForecaster, WindowSpec
 
 CONTEXTS = {
     "inside": "inside: the past of a window lies within its own split",
@@ -30,13 +30,12 @@ def summarise_data(data: WindowDataModule) -> RenderableType:
     lines = Table.grid(padding=(0, 2))
     for name, text in describe_series(series):
         lines.add_row(name, Text(text))
-    season = f", season of {spec.season:,} steps" if spec.season > 1 else ""
-    past, future = pluralise(spec.past_steps, "past step"), pluralise(spec.horizon, "step")
-    lines.add_row("window", f"{past} -> {future} ahead{season}")
+    lines.add_row("window", Text(describe_window(spec)))
     for stage, windows in data.windows.items():
         drawn = format_sampling(data) if stage == "train" else ""
         lines.add_row(stage, Text(f"{pluralise(windows, 'window')}{drawn}, {format_span(data, stage)}"))
-    lines.add_row("context", CONTEXTS[data.context])
+    if spec.ahead:
+        lines.add_row("context", CONTEXTS[data.context])
     if series.missing:
         share = series.missing / series.values.size
         lines.add_row("missing", f"{pluralise(series.missing, 'target value')} ({share:.2%}), not in loss or errors")
@@ -44,6 +43,17 @@ def summarise_data(data: WindowDataModule) -> RenderableType:
         lines.add_row("" if number else "notes", Text(note))
     warnings = [season_warning(data), overlap_warning(data)]
     return Group(lines, *(Text(f"warning: {warning}", style="yellow") for warning in warnings if warning))
+
+
+def describe_window(spec: WindowSpec) -> str:
+    """What a window holds, and what is predicted from it."""
+    if not spec.ahead:
+        parts = []
+        for name, classes in zip(spec.labels, spec.classes, strict=True):
+            parts.append(f"{name} ({len(classes)} classes: {join_names(classes)})" if classes else f"{name} (a number)")
+        return f"a whole sequence, up to {pluralise(spec.past_steps, 'step')} -> {', '.join(parts)}"
+    season = f", season of {spec.season:,} steps" if spec.season > 1 else ""
+    return f"{pluralise(spec.past_steps, 'past step')} -> {pluralise(spec.horizon, 'step')} ahead{season}"
 
 
 def season_warning(data: WindowDataModule) -> str:
@@ -157,7 +167,10 @@ def summarise_model(model: AbstractForecaster, past_steps: int, name: str) -> Re
         lines.add_row("sees", f"{seen}; the window has {past_steps:,}")
     origins = getattr(model, "trained", model.origins)
     lines.add_row("origins", f"{pluralise(len(origins.of(past_steps)), 'forecast')} per window in training")
-    warnings = [receptive_field_warning(field, past_steps), *getattr(backbone, "warnings", ())]
+    warnings = [
+        receptive_field_warning(field, past_steps) if model.spec.ahead else "",
+        *getattr(backbone, "warnings", ()),
+    ]
     shown = [Text(f"warning: {warning}", style="yellow") for warning in warnings if warning]
     return Group(lines, *shown) if shown else lines
 
@@ -165,6 +178,8 @@ def summarise_model(model: AbstractForecaster, past_steps: int, name: str) -> Re
 def name_loss(model: AbstractForecaster) -> str:
     """The loss and the unit in which it is taken."""
     kind = getattr(model.head, "kind", type(model.head).__name__)
+    if model.head.classifies:
+        return f"{kind} of classes"
     of = "relative errors" if model.head.relative else "counts" if model.head.in_data_units else "scaled values"
     return f"{kind} of {of}"
 

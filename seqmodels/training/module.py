@@ -14,17 +14,20 @@ from torch import Tensor
 from seqmodels.backbones.recurrent import FusedLstm, has_bfloat16_lstm
 from seqmodels.baselines import Naive, SeasonalNaive
 from seqmodels.checkpoint import KEY, describe
+from seqmodels.class_metrics import ClassTable, new_scores
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.heads.base import DECILES
 from seqmodels.inference.calibration import Calibration, ErrorSample, centre_and_unit
 from seqmodels.inference.prediction import predict
 from seqmodels.inference.scores import SCORED, WindowScores
-from seqmodels.metrics import MODEL, NAIVE, SEASONAL_NAIVE, SINGLE_MEMBER, ErrorTable, ForecastErrors
+from seqmodels.label_baselines import NearestNeighbour, Prior
+from seqmodels.metrics import MAJORITY, MEAN, MODEL, NAIVE, SEASONAL_NAIVE, SINGLE_MEMBER, ErrorTable, ForecastErrors
 from seqmodels.report.output import join_names, warn_once
 from seqmodels.training.stateful import CarriedState, as_windows
 from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Output, Window, WindowSpec
 
+Results = ErrorTable | ClassTable
 NEVER = 2**62  # more epochs than any run has
 RUN = "run"  # where a checkpoint keeps what a resumed run is compared with
 
@@ -73,19 +76,17 @@ class ForecastModule(pl.LightningModule):
         self.forecaster = forecaster
         self.spec, self.config, self.monitor, self.data = spec, config, monitor, data
         self.optimizer, self.scheduler = optimizer, scheduler
-        seasonal = 1 < spec.season <= spec.past_steps  # else no window holds a whole season
-        naive = [Naive(spec), SeasonalNaive(spec)] if seasonal else [Naive(spec)]
-        self.rows = dict(zip((MODEL, NAIVE, SEASONAL_NAIVE), (forecaster, *naive), strict=False))
+        self.rows = {MODEL: forecaster, **NAIVE_ROWS[spec.kind](spec)}
         self.training_state: CarriedState | None = None
         self.evaluation_state: CarriedState | None = None
         if spec.stateful and isinstance(forecaster.singles[0], Forecaster):  # others see each window by itself
             self.training_state, self.evaluation_state = CarriedState(forecaster), CarriedState(forecaster)
-        self.errors = {name: ForecastErrors(spec, seasonal_errors) for name in self.rows}
+        self.errors = {name: new_scores(spec, seasonal_errors, is_certain(row)) for name, row in self.rows.items()}
         if len(forecaster.singles) > 1:
-            self.errors[SINGLE_MEMBER] = ForecastErrors(spec, seasonal_errors)
+            self.errors[SINGLE_MEMBER] = new_scores(spec, seasonal_errors)
         self.deviations = ForecastErrors(spec, seasonal_errors)  # of the members from the forecast of their ensemble
         self.spread: dict[str, dict[str, float]] = {}  # by stage, then by measure: what ``deviations`` came to
-        self.results: dict[str, dict[str, ErrorTable]] = {}  # by stage, then by row of the table
+        self.results: dict[str, dict[str, Results]] = {}  # by stage, then by row of the table
         self.measured: dict[str, int] = {}  # windows behind the results of each stage
         self.stage = "test"  # what the test loop is measuring
         self.sample: ErrorSample | None = None  # takes the errors that the test loop measures
@@ -107,7 +108,7 @@ class ForecastModule(pl.LightningModule):
     def add_row(self, name: str, model: AbstractForecaster) -> None:
         """Measure another model, too, from now on."""
         self.rows[name] = model.eval()
-        self.errors[name] = ForecastErrors(self.spec, self.errors[MODEL].seasonal_errors)
+        self.errors[name] = new_scores(self.spec, self.errors[MODEL].seasonal_errors, is_certain(model))
 
     def measure_in(self, denominators: Tensor) -> None:
         """Take ``denominators`` (series, C) as those of the scaled error from now on."""
@@ -334,12 +335,13 @@ class ForecastModule(pl.LightningModule):
         for name, model in self.rows.items():
             forecast = (output if name == MODEL else self._timed(name, model.forecast_windows, window)).forecast
             assert forecast is not None
-            given, quantiles, deciles = model.head.mean(forecast)[:, -1], None, None
+            given, quantiles = model.head.report(forecast)[:, -1], None
+            counted: dict[str, Tensor | None] = {}
             if name in self.bands:
                 _, quantiles = predict(model, forecast[:, -1], window.inputs, self.bands[name], SCORED)
-                deciles = None if quantiles is None else quantiles[..., -len(DECILES) :]
+                counted["deciles"] = None if quantiles is None else quantiles[..., -len(DECILES) :]
                 self.scores[name].add(given, quantiles, window)
-            self.errors[name].to(given.device).update(given, window.inputs, window.targets, deciles)
+            self.errors[name].to(given.device).update(given, window.inputs, window.targets, **counted)
             if name == MODEL and self.sample is not None:
                 self.sample.add(*centre_and_unit(model.head, forecast[:, -1], window.inputs), window)
             if name in self.samples:
@@ -377,10 +379,9 @@ class ForecastModule(pl.LightningModule):
             f"{'s' * (len(channels) > 1)} {join_names(channels)}); {remedy}."
         )
 
-    def _collect(self, stage: str) -> dict[str, ErrorTable]:
-        # torchmetrics makes scalars of (1, 1); the tables stay (H, C)
+    def _collect(self, stage: str) -> dict[str, Results]:
         """Result of a stage by row; raises InputError for forecasts that are not finite."""
-        tables = {name: ErrorTable(*map(torch.atleast_2d, errors.compute())) for name, errors in self.errors.items()}
+        tables: dict[str, Results] = {name: errors.results() for name, errors in self.errors.items()}
         self.measured[stage] = int(self.errors[MODEL].windows)
         if self.deviations.windows:
             self.spread[stage] = ErrorTable(*map(torch.atleast_2d, self.deviations.compute())).summary()
@@ -393,6 +394,25 @@ class ForecastModule(pl.LightningModule):
                 raise InputError(self._describe_not_finite(name, channels, stage))
         self.results[stage] = tables
         return tables
+
+
+def is_certain(model: AbstractForecaster) -> bool:
+    """True for a rule that chooses a class and gives no probability."""
+    return isinstance(model, NearestNeighbour)
+
+
+def naive_forecasts(spec: WindowSpec) -> dict[str, AbstractForecaster]:
+    """The naive forecast, and the seasonal one if a window holds a season, as rows of the result table."""
+    seasonal = 1 < spec.season <= spec.past_steps
+    return {NAIVE: Naive(spec), **({SEASONAL_NAIVE: SeasonalNaive(spec)} if seasonal else {})}
+
+
+def naive_labels(spec: WindowSpec) -> dict[str, AbstractForecaster]:
+    """The shares of the classes, or the mean of a number, as a row of the result table."""
+    return {MAJORITY if any(spec.classes) else MEAN: Prior(spec)}
+
+
+NAIVE_ROWS = {"ahead": naive_forecasts, "sequence": naive_labels}  # by ``WindowSpec.kind``
 
 
 def first_not_finite(scalars: list[Tensor], steps: int) -> int:

@@ -15,13 +15,14 @@ from rich.console import RenderableType
 
 from datamodules.base import WindowDataModule
 from seqmodels.checkpoint import KEY, load, read, write
+from seqmodels.class_metrics import CLASS_MEASURES
 from seqmodels.ensemble import check_members
 from seqmodels.errors import InputError, require_choice
 from seqmodels.inference.calibration import Calibration, ErrorSample
 from seqmodels.inference.forecast import TrainedModel, write_forecast
 from seqmodels.inference.scores import SCORES, Scales, WindowScores, write_scores
 from seqmodels.kernels.build import KERNELS
-from seqmodels.metrics import MEASURES, MODEL, NAIVE, SEASONAL_NAIVE
+from seqmodels.metrics import MEASURES, MODEL, NAIVE, SEASONAL_NAIVE, Measure
 from seqmodels.report.objections import (
     BAND,
     Bands,
@@ -38,7 +39,11 @@ from seqmodels.training.module import RUN, ForecastModule
 from seqmodels.window import AbstractForecaster, ClosedForm
 
 MOST_JUDGED = 2**22  # errors of each row and stage that objections look at
-RIVALS = ("ridge", "auto_ets", "auto_arima", "theta", "mstl", "sarimax")  # options of the group model
+# Options of the group model that may stand beside a trained one, and the kind of target that they predict
+RIVALS = {
+    **dict.fromkeys(("ridge", "auto_ets", "auto_arima", "theta", "mstl", "sarimax"), "ahead"),
+    **dict.fromkeys(("nearest_neighbour", "dtw"), "sequence"),
+}
 LAST = "checkpoints/last.ckpt"  # in a run directory, to go on from
 
 
@@ -51,8 +56,9 @@ def fit_closed_parts(model: AbstractForecaster, data: WindowDataModule) -> None:
 
 def monitors() -> list[str]:
     """Metrics that can decide which weights are the best: logged at every validation, and the smaller the better."""
+    every = {**MEASURES, **CLASS_MEASURES}.items()
     measures = [
-        name for name, one in MEASURES.items() if one.smaller_is_better and not (one.needs_naive or one.needs_bands)
+        name for name, one in every if one.smaller_is_better and not (one.needs_naive or one.needs_bands)
     ]
     return [*(f"validation/{name}" for name in measures), "loss/validation"]
 
@@ -80,7 +86,7 @@ class Plan:
     ckpt_path: str | None = None
     forecast: bool = True
     resume_schedule: str | None = None
-    rivals: Sequence[str] | str | None = ("ridge",)
+    rivals: Sequence[str] | str | None = ("ridge", "nearest_neighbour", "dtw")
     ensemble: int | Sequence[int] = 1
     combine: str = "mean"
 
@@ -148,7 +154,7 @@ class Run:
         folder, loggers = self.directory / "figures", self.trainer.loggers
         figures.save_final_figures(self.module, self.data, folder, dropout_passes=passes, loggers=loggers)
         self.keep_calibration()
-        if self.plan.forecast and self.data.columns is not None:
+        if self.plan.forecast and self.data.columns is not None and self.data.spec.ahead:
             self.forecast()
         return self.write(chosen)
 
@@ -265,14 +271,16 @@ class Run:
     def evaluate(self) -> None:
         """Measure the model and the naive forecasts on the validation and test windows, into ``module.results``."""
         module, spec = self.module, self.data.spec
-        shape = spec.horizon, len(spec.channels)
+        shape = spec.horizon, len(spec.predicted)
         own = {stage: ErrorSample(self.data.windows[stage], *shape) for stage in ("validation", "test")}
         for stage in ("validation", "test"):
             windows = self.data.windows[stage]
-            module.stage, module.sample = stage, own[stage]
-            module.samples = {row: ErrorSample(windows, *shape, MOST_JUDGED) for row in module.rows}
-            module.measure_in(self.data.denominators[stage])
-            if stage == "test" and windows:
+            module.stage = stage
+            if spec.ahead:  # bands and objections are about the future
+                module.sample = own[stage]
+                module.samples = {row: ErrorSample(windows, *shape, MOST_JUDGED) for row in module.rows}
+                module.measure_in(self.data.denominators[stage])
+            if spec.ahead and stage == "test" and windows:
                 module.bands, module.scores = self._calibrate(own["validation"]), self._new_scores(windows)
             if windows:
                 self.trainer.test(module, dataloaders=self.data.loaders[stage], verbose=False)
@@ -334,13 +342,17 @@ class Run:
     def result_table(self) -> RenderableType:
         """The errors of the model and of the naive forecasts, for the terminal."""
         module, spec = self.module, self.data.spec
-        return result_table(module.results, module.measured, self.name, spec.channels, spec.stateful)
+        return result_table(module.results, module.measured, self.name, spec.predicted, spec.stateful)
 
     @cached_property
     def objections(self) -> list[Objection]:
         """What the figures of a fitted model give reason to doubt; empty before they are measured."""
         module, data = self.module, self.data
-        if "test" not in self.samples or not (module.trainable or isinstance(module.forecaster, ClosedForm)):
+        if (
+            "test" not in self.samples
+            or not data.spec.ahead
+            or not (module.trainable or isinstance(module.forecaster, ClosedForm))
+        ):
             return []
         errors = {
             stage: {row: torch.cat(sample.errors).numpy() for row, sample in rows.items()}
@@ -381,7 +393,12 @@ class Run:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The result table as records, see ``report.results.result_rows``."""
-        return result_rows(self.module.results, self.module.measured, self.name, self.data.spec.channels)
+        return result_rows(self.module.results, self.module.measured, self.name, self.data.spec.predicted)
+
+    @property
+    def measures(self) -> Mapping[str, Measure]:
+        """What predictions of this kind are measured by."""
+        return self.module.results["validation"][MODEL].measures
 
     def write(self, chosen: Mapping[str, Any]) -> float:
         """Write metrics.json, metrics.csv and the summary of the loggers; the monitored value of the kept weights."""
@@ -410,7 +427,7 @@ class Run:
         self.write_scores()
         write_results(self.directory, summary, rows)
         own = [row for row in rows if row["row"] == self.name and row["channel"] == "all"]
-        figures_of_model = {f"{row['stage']}/{measure}": row[measure] for row in own for measure in MEASURES}
+        figures_of_model = {f"{row['stage']}/{measure}": row[measure] for row in own for measure in self.measures}
         settings = {"model": self.name, "data": self.data.series.source, "seed": self.plan.seed}
         rate = getattr(module.optimizer, "keywords", {}).get("lr")
         settings |= {"optimizer.lr": rate} if module.trainable and rate is not None else {}

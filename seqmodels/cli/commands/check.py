@@ -14,6 +14,7 @@ from seqmodels.cli import environment
 from seqmodels.cli.assemble import prepare
 from seqmodels.cli.launch import Job
 from seqmodels.config.build import build
+from seqmodels.errors import InputError
 from seqmodels.leaks import finding
 from seqmodels.report import output
 from seqmodels.training.run import check_weights, relative_to_here
@@ -24,6 +25,8 @@ def check(config: DictConfig, job: Job) -> float:
     started = time.monotonic()
     checks = build(config.leaks)
     _, module = prepare(config, job.model)
+    if not module.spec.ahead:
+        raise InputError("check looks for the future in forecasts; a model that labels whole sequences makes none.")
     if config.ckpt_path is not None:
         trained = checkpoint.read(config.ckpt_path)
         check_weights(config.ckpt_path, trained, module)

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from datamodules.base import WindowDataModule
 from datamodules.series import STAGES, SeriesSet
+from seqmodels.class_metrics import ClassTable
 from seqmodels.inference.monte_carlo import monte_carlo
-from seqmodels.metrics import MODEL, naive_row
-from seqmodels.report.output import format_time, shorten
+from seqmodels.metrics import MODEL, ErrorTable, naive_row
+from seqmodels.report.label_plots import Case, Confusion, plot_cases, plot_confusion, plot_numbers
+from seqmodels.report.output import format_number, format_time, shorten
 from seqmodels.report.plotting import Panel, plot_errors, plot_forecasts, render, save_figure
 from seqmodels.training.callbacks.scalars import tensorboard_loggers
 from seqmodels.training.module import ForecastModule
@@ -26,7 +28,10 @@ MAX_TIME_SHARE = 0.01  # of the time of training; with short epochs, figures are
 MIN_PAST_STEPS = 56  # steps shown before the origin, if the window has as many
 MAX_CHANNELS, MAX_COLUMNS = 8, 3  # rows and columns of a figure of several channels
 MAX_NAME = 26  # characters of a series' name in the title of a panel
-FINAL_TAGS = {"forecast_test": "forecast/test", "error_by_step": "forecast/error_by_step"}
+FINAL_TAGS = {"forecast_test": "forecast/test", "error_by_step": "forecast/error_by_step",
+              "labels_test": "labels/test", "mistakes_validation": "labels/mistakes_validation",
+              "mistakes_test": "labels/mistakes_test"}  # fmt: skip
+MOST_MISTAKES = 9  # drawn
 
 
 class ForecastFigures(pl.Callback):
@@ -71,12 +76,13 @@ class ForecastFigures(pl.Callback):
             return
         assert isinstance(module, ForecastModule) and isinstance(data, WindowDataModule)
         started = time.perf_counter()
-        heading = f"Validation forecasts, epoch {epoch}"
-        figure = draw_forecasts(module, data, "validation", self.windows, heading, self.dropout_passes)
+        name, draw = FIRST[module.spec.kind]
+        heading = f"Validation {name}{'s' * (name == 'forecast')}, epoch {epoch}"
+        figure = draw(module, data, "validation", self.windows, heading, self.dropout_passes)
         if self.directory and not loggers:
-            save_figure(figure, Path(self.directory) / "forecast_validation.png")
+            save_figure(figure, Path(self.directory) / f"{name}_validation.png")
         if loggers:
-            log_figure(loggers, "forecast/validation", render(figure), trainer.global_step)
+            log_figure(loggers, f"{name}/validation", render(figure), trainer.global_step)
         self.last_step = trainer.global_step
         self.seconds += time.perf_counter() - started
 
@@ -94,15 +100,8 @@ def save_final_figures(
     The errors are those in ``module.results``. Returns the files; a stage without windows or results has none.
     TensorBoard gets those that it does not have yet: the forecasts of the test windows, and the errors.
     """
-    figures = {
-        f"forecast_{stage}": draw_forecasts(
-            module, data, stage, windows, f"{stage.capitalize()} forecasts", dropout_passes
-        )
-        for stage in STAGES[1:]
-        if data.windows[stage]
-    }
-    if module.results:
-        figures["error_by_step"] = draw_errors(module)
+    stages = [stage for stage in STAGES[1:] if data.windows[stage]]
+    figures = FINAL[module.spec.kind](module, data, stages, windows, dropout_passes)
     pixels = {name: save_figure(figure, directory / f"{name}.png") for name, figure in figures.items()}
     for name in figures.keys() & FINAL_TAGS.keys():
         log_figure(loggers, FINAL_TAGS[name], pixels[name], module.global_step)
@@ -207,7 +206,11 @@ def draw_errors(module: ForecastModule) -> Figure:
     return plot_errors(
         {
             names[channel]: {
-                stage: {row: table.absolute[:, channel].cpu().numpy() for row, table in results[stage].items()}
+                stage: {
+                    row: table.absolute[:, channel].cpu().numpy()
+                    for row, table in results[stage].items()
+                    if isinstance(table, ErrorTable)
+                }
                 for stage in STAGES[1:]
                 if stage in results
             }
@@ -215,3 +218,74 @@ def draw_errors(module: ForecastModule) -> Figure:
         },
         MODEL,
     )
+
+
+def draw_final_forecasts(
+    module: ForecastModule, data: WindowDataModule, stages: Sequence[str], windows: int, dropout_passes: int
+) -> dict[str, Figure]:
+    """Forecasts of each stage, and the errors by lead, by the names of their files."""
+    figures = {
+        f"forecast_{stage}": draw_forecasts(
+            module, data, stage, windows, f"{stage.capitalize()} forecasts", dropout_passes
+        )
+        for stage in stages
+    }
+    return {**figures, "error_by_step": draw_errors(module)} if module.results else figures
+
+
+def draw_labels(
+    module: ForecastModule, data: WindowDataModule, stage: str, windows: int, heading: str, dropout_passes: int = 0
+) -> Figure:
+    """The confusion matrix of the last evaluation of a stage, or predicted against true numbers."""
+    table, spec = module.results[stage][MODEL], module.spec
+    if isinstance(table, ClassTable):
+        parts = zip(spec.labels, spec.classes, table.labels(), strict=True)
+        matrices = [Confusion(label, classes, one.confusion().numpy()) for label, classes, one in parts]
+        return plot_confusion(matrices, heading)
+    window = move_data_to_device(next(iter(data.loaders[stage])), module.device)
+    truth = to_numpy(window.targets.target, window.targets.observed)[:, 0]
+    return plot_numbers(truth, predict(module, MODEL, window)[:, 0], spec.labels, heading)
+
+
+def draw_mistakes(module: ForecastModule, data: WindowDataModule, stage: str) -> Figure:
+    """The wrong predictions of a stage with the highest probability, or the numbers furthest from the truth."""
+    table, spec = module.results[stage][MODEL], module.spec
+    if isinstance(table, ClassTable):
+        chosen = table.probabilities[:, 0].argmax(dim=-1) + 1
+        wrong = (chosen != table.truth[:, 0]) & (table.truth[:, 0] > 0)
+        sure = table.probabilities[:, 0].amax(dim=-1).masked_fill(~wrong, -1)
+        worst = sure.argsort(descending=True, stable=True)[: min(MOST_MISTAKES, int(wrong.sum()))]
+        names = ("?", *spec.classes[0])
+        titles = [f"{names[table.truth[i, 0]]} taken for {names[chosen[i]]}, {float(sure[i]):.0%}" for i in worst]
+        heading = f"{stage.capitalize()}: the most certain of {int(wrong.sum()):,} mistakes of {len(wrong):,}"
+    else:
+        window = move_data_to_device(next(iter(data.loaders[stage])), module.device)
+        truth = to_numpy(window.targets.target, window.targets.observed)[:, 0, 0]
+        given = predict(module, MODEL, window)[:, 0, 0]
+        worst = torch.from_numpy(np.argsort(-np.nan_to_num(np.abs(truth - given)))[:MOST_MISTAKES].copy())
+        titles = [f"{format_number(truth[i])}, predicted {format_number(given[i])}" for i in worst.tolist()]
+        heading = f"{stage.capitalize()}: the largest errors of {spec.labels[0]}"
+    cases = []
+    for index, title in zip(worst.tolist(), titles, strict=True):
+        window = data.loaders[stage].examples(torch.tensor([index]))
+        values = to_numpy(window.inputs.past_target, window.inputs.past_observed)[0]
+        name = data.series.name(int(window.inputs.series[0]))
+        level = window.inputs.level.cpu().numpy()
+        cases.append(Case(f"{shorten(name, MAX_NAME)}: {title}", values + level, True))
+    return plot_cases(cases, spec.channels, heading)
+
+
+def draw_final_labels(
+    module: ForecastModule, data: WindowDataModule, stages: Sequence[str], windows: int, dropout_passes: int
+) -> dict[str, Figure]:
+    """Confusion matrix and most certain mistakes of each stage, by the names of their files."""
+    measured = [stage for stage in stages if stage in module.results]
+    first = {
+        f"labels_{one}": draw_labels(module, data, one, windows, f"{one.capitalize()} sequences") for one in measured
+    }
+    return {**first, **{f"mistakes_{one}": draw_mistakes(module, data, one) for one in measured}}
+
+
+# By ``WindowSpec.kind``: the figure of a validation with its name, and those of a finished run
+FIRST = {"ahead": ("forecast", draw_forecasts), "sequence": ("labels", draw_labels)}
+FINAL = {"ahead": draw_final_forecasts, "sequence": draw_final_labels}

@@ -11,13 +11,19 @@ import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch import Tensor
 
-from seqmodels.metrics import MEASURES, MODEL, ErrorTable
+from seqmodels.metrics import MEASURES, MODEL
 from seqmodels.report.summary import name_loss
 from seqmodels.training.loggers import TensorBoard
-from seqmodels.training.module import ForecastModule
+from seqmodels.training.module import ForecastModule, Results
 
 MAX_LEADS = 4  # the figure of errors by step shows all
-COMPARED = ("mae", "rmse", "mase")  # measures whose curves stand beside those of the naive forecasts
+COMPARED = (
+    "mae",
+    "rmse",
+    "mase",
+    "accuracy",
+    "log_loss",
+)  # measures whose curves stand beside those of the naive forecasts
 
 
 class ScalarLogger(pl.Callback):
@@ -119,7 +125,7 @@ def global_norm(tensors: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
 
 
-def errors_by_lead(table: ErrorTable) -> dict[str, float]:
+def errors_by_lead(table: Results) -> dict[str, float]:
     """MAE over all channels by lead, of the leads that have curves and observed values."""
     errors = table.mean(dim=1)
     values = {tag: MEASURES["mae"].compute(errors[lead - 1]) for tag, lead in lead_tags(len(errors)).items()}
@@ -133,10 +139,10 @@ def lead_tags(horizon: int) -> dict[str, int]:
     return {f"validation_by_step/mae_{lead:0{width}d}": int(lead) for lead in leads}
 
 
-def naive_errors(rows: Mapping[str, ErrorTable]) -> dict[str, float]:
+def naive_errors(rows: Mapping[str, Results]) -> dict[str, float]:
     """Errors of the naive forecasts, the same at every validation: ``validation/mae_seasonal_naive`` and so on."""
     tables = {row: table.summary() for row, table in rows.items() if row != MODEL}
-    return {naive_tag(name, row): table[name] for row, table in tables.items() for name in COMPARED}
+    return {naive_tag(name, row): table[name] for row, table in tables.items() for name in COMPARED if name in table}
 
 
 def naive_tag(measure: str, row: str) -> str:
@@ -146,8 +152,11 @@ def naive_tag(measure: str, row: str) -> str:
 def layout(module: ForecastModule, unit: str) -> dict[str, dict[str, list[Any]]]:
     """Charts of several curves for TensorBoard's tab of custom scalars; it takes tags as regular expressions."""
     naive = [row for row in module.rows if row != MODEL]
+    measures = module.errors[MODEL].measures
     errors = {
-        MEASURES[name].heading: [f"validation/{name}", *(naive_tag(name, row) for row in naive)] for name in COMPARED
+        measures[name].heading: [f"validation/{name}", *(naive_tag(name, row) for row in naive)]
+        for name in COMPARED
+        if name in measures
     }
     charts = {
         "loss": {unit: ["loss/train", "loss/validation"]},

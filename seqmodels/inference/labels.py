@@ -1,0 +1,154 @@
+"""Labels of new sequences: classes with their probabilities, or numbers."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from datamodules.labelled import SequenceEncoder
+from datamodules.series import SeriesSet
+from seqmodels.class_metrics import new_scores
+from seqmodels.errors import InputError
+from seqmodels.label_baselines import Prior
+from seqmodels.metrics import MAJORITY, MEAN, MODEL
+from seqmodels.report.output import format_number, shorten, to_text, write_file
+from seqmodels.report.results import result_table
+from seqmodels.window import AbstractForecaster, WindowSpec
+
+SHOWN = 10  # sequences in the terminal
+NAME_LENGTH = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Predicted labels of each sequence.
+
+    ``values`` (series, L, P): probabilities of the classes of each label, or numbers, P = 1. ``truth`` (series, L):
+    what the rows say, the number of the class from 1 on or 0, or a number or NaN; None if they have no labels.
+    ``results``: tables of errors by row, the model and a naive rule, None without truth.
+    """
+
+    series: SeriesSet
+    spec: WindowSpec
+    values: np.ndarray
+    truth: np.ndarray | None
+    results: dict[str, Any] | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One line per repair of the rows."""
+        return self.series.notes
+
+    @cached_property
+    def table(self) -> pl.DataFrame:
+        """One row per sequence: id, the label, the probability of each class, and the truth if the rows hold it."""
+        names = self.series.names or tuple(map(str, range(1, len(self.series) + 1)))
+        columns: dict[str, Any] = {"id": list(names)}
+        for index, (label, classes) in enumerate(zip(self.spec.labels, self.spec.classes, strict=True)):
+            if not classes:
+                columns[label] = self.values[:, index, 0]
+                continue
+            known = np.array(classes, dtype=object)
+            columns[label] = known[self.values[:, index].argmax(axis=1)].tolist()
+            for number, name in enumerate(classes):
+                columns[f"{label}={name}" if len(self.spec.labels) > 1 else f"p({name})"] = self.values[
+                    :, index, number
+                ]
+        return pl.DataFrame({**columns, **self._true_columns()}, strict=False)
+
+    def _true_columns(self) -> dict[str, Any]:
+        """What the rows say, beside what is predicted; empty without labels."""
+        if self.truth is None or self.series.labels is None:
+            return {}
+        columns: dict[str, Any] = {}
+        for index, label in enumerate(self.spec.labels):
+            names, cells = self.series.categories.get(label), self.series.labels[:, index]
+            numbers = np.nan_to_num(cells).astype(int)
+            columns[f"true {label}"] = (
+                [names[number - 1] if number else None for number in numbers] if names else cells.tolist()
+            )
+        return columns
+
+    def __rich__(self) -> RenderableType:
+        shown = self.table.head(SHOWN)
+        table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="bold")
+        sure = self.values.max(axis=2)
+        labels = [name for name in shown.columns if name in ("id", *self.spec.labels) or name.startswith("true ")]
+        for name in labels:
+            table.add_column(f" {name}", no_wrap=True)
+            if any(self.spec.classes) and name in self.spec.labels:
+                table.add_column("probability", justify="right")
+        for row, cells in enumerate(shown.select(labels).iter_rows()):
+            line = []
+            for name, cell in zip(labels, cells, strict=True):
+                line.append(
+                    Text(f" {shorten(format_number(cell) if isinstance(cell, float) else str(cell), NAME_LENGTH)}")
+                )
+                if any(self.spec.classes) and name in self.spec.labels:
+                    line.append(Text(f"{sure[row, self.spec.labels.index(name)]:.3f}"))
+            table.add_row(*line)
+        rest = len(self.series) - len(shown)
+        parts: list[RenderableType] = [table, *([Text(f" and {rest:,} more", style="dim")] if rest > 0 else [])]
+        return Group(*parts) if self.results is None else Group(*parts, self.errors)
+
+    @property
+    def errors(self) -> RenderableType:
+        """The table of errors, where the rows hold the truth."""
+        assert self.results is not None
+        return result_table({"rows": self.results}, {"rows": len(self.series)}, MODEL, self.spec.predicted)
+
+    def __repr__(self) -> str:
+        return to_text(self)
+
+
+def predict_labels(model: AbstractForecaster, encoder: SequenceEncoder, series: SeriesSet) -> Prediction:
+    """Predict the labels of all series; raises InputError for a prediction that is no number."""
+    spec, head = model.spec, model.head
+    width = head.parameters_per_value if head.classifies else 1
+    values = np.zeros((len(series), len(spec.labels), width), np.float32)
+    truth = np.zeros((len(series), len(spec.labels))) if series.label_names == spec.labels else None
+    undefined, prior = torch.full((len(series), len(spec.labels)), torch.nan), Prior(spec)
+    naive = MAJORITY if head.classifies else MEAN
+    scores = {MODEL: new_scores(spec, undefined), naive: new_scores(spec, undefined)}
+    for places, window, given in _batches(model, encoder, series):
+        values[places] = given.reshape(len(places), len(spec.labels), width).numpy()
+        if truth is not None:
+            known = torch.where(window.targets.observed, window.targets.target, 0.0 if head.classifies else torch.nan)
+            truth[places] = known[:, 0].numpy()
+            expected = prior.head.report(prior.predict(window.inputs)[:, None])
+            for row, values_of in ((MODEL, given), (naive, expected)):
+                scores[row].update(values_of, window.inputs._replace(series=places), window.targets)
+    if not np.isfinite(values).all():
+        name = series.name(int(np.argwhere(~np.isfinite(values))[0, 0]))
+        raise InputError(f"the prediction for {name} is not a finite number; look at its values and at the model.")
+    counted = truth is not None and bool((truth > 0).any() if head.classifies else np.isfinite(truth).any())
+    return Prediction(
+        series, spec, values, truth, {row: one.results() for row, one in scores.items()} if counted else None
+    )
+
+
+@torch.no_grad()
+def _batches(model: AbstractForecaster, encoder: SequenceEncoder, series: SeriesSet) -> Iterator[tuple[Any, Any, Any]]:
+    for places, window in encoder.batches(series):
+        forecast = model(window.inputs).forecast
+        assert forecast is not None
+        yield places, window, model.head.report(forecast)[:, -1]
+
+
+def write_prediction(prediction: Prediction, path: Path) -> None:
+    """Write the table as CSV or Parquet, by its suffix."""
+    content = io.BytesIO()
+    if path.suffix == ".parquet":
+        prediction.table.write_parquet(content)
+    else:
+        prediction.table.write_csv(content)
+    write_file(path, content.getvalue())
