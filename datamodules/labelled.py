@@ -282,10 +282,22 @@ class SequenceIndex(WindowIndex):
 
 
 class SequenceTensors:
-    """Series as tensors, and the gather of whole ones, padded on the right to the longest of a batch."""
+    """Series as tensors, and the gather of whole ones, padded on the right to the longest of a batch.
 
-    def __init__(self, series: SeriesSet, spec: WindowSpec, seasonal_error: Tensor, device: torch.device | str = "cpu"):
-        self.spec, self.device = spec, torch.device(device)
+    The clock of a sequence counts its own steps; arguments as those of ``SeriesTensors``.
+    """
+
+    def __init__(
+        self,
+        series: SeriesSet,
+        spec: WindowSpec,
+        seasonal_error: Tensor,
+        clock: Tensor,
+        identity: Tensor | None = None,
+        device: torch.device | str = "cpu",
+    ):
+        self.spec, self.device, self.clock = spec, torch.device(device), clock
+        self.identity = None if identity is None else identity.to(self.device)
         self.lengths = torch.from_numpy(series.lengths).to(self.device)
         level = np.array(spec.target_statistics.mean if spec.levels else [0.0] * len(spec.channels))
         values = series.values - level if spec.levels else series.values
@@ -328,6 +340,8 @@ class SequenceTensors:
             seasonal_error=self.seasonal_error[series],
             series=series,
             reset=torch.ones(len(series), dtype=torch.bool, device=self.device),
+            clock=lengths[:, 0] - 1,
+            identity=series if self.identity is None else self.identity[series],
         )
         targets = Targets(self.labels[series].unsqueeze(1), self.known[series].unsqueeze(1))
         return Window(inputs, targets, start + lengths[:, 0] - 1)
@@ -393,7 +407,10 @@ class SequenceEncoder:
             replace(series, values=series.values.astype(dtype, copy=False)), self.spec, self.means, self.indicators, ()
         )
         prepared = replace(prepared, labels=encode_labels(series, self.spec), label_names=self.spec.labels)
-        return SequenceTensors(prepared, self.spec, measure_units(prepared, self.spec))
+        unknown = torch.full((len(series),), -1)
+        return SequenceTensors(
+            prepared, self.spec, measure_units(prepared, self.spec), torch.zeros(len(series)), unknown
+        )
 
     def batches(self, series: SeriesSet, size: int = 1024) -> Iterator[tuple[Tensor, Window]]:
         """Indices of the sequences and their windows, in order of length; without padding where training had none."""

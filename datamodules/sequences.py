@@ -6,6 +6,8 @@ from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from datamodules.base import Loader, WindowDataModule, choose_batch_size
 from datamodules.covariates.column import CovariateColumn
@@ -26,7 +28,7 @@ from datamodules.statistics import compute_statistics, merge_ranges
 from datamodules.tables.values import MissingValues
 from datamodules.windows.loader import WindowLoader
 from datamodules.windows.samplers import BucketSampler
-from datamodules.windows.spec import SeasonalErrors, measure_spec
+from datamodules.windows.spec import measure_spec
 from seqmodels.errors import InputError
 from seqmodels.window import Category, Statistics, WindowSpec
 
@@ -179,7 +181,7 @@ class Sequences(WindowDataModule):
     def _index_windows(self) -> dict[str, Any]:
         return {stage: SequenceIndex(chosen, self.series.offsets) for stage, chosen in self.chosen.items()}
 
-    def _prepare_series(self) -> tuple[SeriesSet, WindowSpec, SeasonalErrors]:
+    def _prepare_series(self) -> tuple[SeriesSet, WindowSpec, Tensor]:
         train, names = self.spans["train"], self.series.label_names
         labels, categories, statistics, notes = self._prepare_labels()
         inputs = {name: values for name, values in self.series.categories.items() if name not in names}
@@ -197,9 +199,8 @@ class Sequences(WindowDataModule):
             ragged=bool((lengths[used] != lengths[used[0]]).any()),
         )
         spec = spec._replace(categories=(*spec.categories, *categories))
-        units = measure_units(series, spec)
-        undefined = np.full((len(series), len(names)), np.nan)
-        return replace(series, notes=(*series.notes, *notes)), spec, SeasonalErrors(undefined, units)
+        self.denominators = dict.fromkeys(STAGES, torch.full((len(series), len(names)), torch.nan))
+        return replace(series, notes=(*series.notes, *notes)), spec, measure_units(series, spec)
 
     def _prepare_labels(self) -> tuple[np.ndarray, list[Category], Statistics, list[str]]:
         """Labels with class numbers of training, these classes, statistics of numbers, and notes."""

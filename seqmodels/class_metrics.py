@@ -95,12 +95,16 @@ class ClassTable(NamedTuple):
     series: Tensor  # (N,) int64
     sizes: tuple[int, ...]  # classes of each label
     certain: bool = False
-    banded = False  # classes have no bands
 
     @property
     def measures(self) -> dict[str, Measure]:
         """What it is measured by."""
         return CLASS_MEASURES
+
+    @property
+    def banded(self) -> bool:
+        """False: classes have no bands."""
+        return False
 
     def labels(self) -> list[Labelled]:
         """Each label by itself, of sequences whose class is known."""

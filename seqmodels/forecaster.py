@@ -68,7 +68,9 @@ class Forecaster(AbstractForecaster):
         self.spec = spec
         head.bind(spec)
         if spec.labels and (flip or channels == "independent"):
-            raise InputError("model.flip and model.channels=independent are about forecasts, and data.label asks for labels.")
+            raise InputError(
+                "model.flip and model.channels=independent are about forecasts, and data.label asks for labels."
+            )
         self.scaler = with_labels(scaler(spec=spec._replace(missing=spec.missing or spec.ragged)), spec)
         known = {"season": spec.season} if "season" in signature(backbone).parameters else {}
         split = len(spec.channels) if channels == "independent" and len(spec.channels) > 1 else 0
@@ -465,7 +467,9 @@ def refuse_what_does_not_fit(
 def refuse_for_labels(spec: WindowSpec, backbone: Backbone, readout: Readout) -> None:
     """Raise InputError for parts that cannot read or label whole sequences."""
     if readout.corrects != "none":
-        raise InputError(f"model.readout.corrects={readout.corrects} is about forecasts, and data.label asks for labels.")
+        raise InputError(
+            f"model.readout.corrects={readout.corrects} is about forecasts, and data.label asks for labels."
+        )
     if readout.every_step or readout.recursive or readout.teacher_forced:
         raise InputError(
             "model.readout forecasts steps, and data.label asks for one label of each sequence; use"

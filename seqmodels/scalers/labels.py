@@ -26,6 +26,9 @@ class LabelScaling(NamedTuple):
     def inverse_transform(self, parameters: Tensor, head: RescalingHead) -> Tensor:
         return head.rescale(parameters, self.centre, self.unit)
 
+    def centred(self, forecast: Tensor, season: int) -> Scaling:
+        return self
+
     def for_feedback(self) -> Scaling:
         return self
 

@@ -347,14 +347,15 @@ class ForecastModule(pl.LightningModule):
             if name in self.samples:
                 self.samples[name].add(given, window.inputs.seasonal_error[:, None], window)
             if name == MODEL and output.members is not None:
-                self._count_members(model.head.mean(output.members)[:, :, -1], given, window)
+                self._count_members(model.head.report(output.members)[:, :, -1], given, window)
 
     def _count_members(self, members: Tensor, combined: Tensor, window: Window) -> None:
         """Count the forecasts (M, B, H, C) of an ensemble's members, and their distance from the combined one."""
         for given in members:
             self.errors[SINGLE_MEMBER].to(given.device).update(given, window.inputs, window.targets)
-            targets = window.targets._replace(target=combined)
-            self.deviations.to(given.device).update(given, window.inputs, targets)
+            if given.shape == window.targets.target.shape:  # numbers, not the probabilities of classes
+                targets = window.targets._replace(target=combined)
+                self.deviations.to(given.device).update(given, window.inputs, targets)
 
     def _timed(self, row: str, forecast: Callable[..., Output], given: Any) -> Output:
         """The forecast of a row, with its seconds added up while test windows are measured."""

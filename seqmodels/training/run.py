@@ -57,9 +57,7 @@ def fit_closed_parts(model: AbstractForecaster, data: WindowDataModule) -> None:
 def monitors() -> list[str]:
     """Metrics that can decide which weights are the best: logged at every validation, and the smaller the better."""
     every = {**MEASURES, **CLASS_MEASURES}.items()
-    measures = [
-        name for name, one in every if one.smaller_is_better and not (one.needs_naive or one.needs_bands)
-    ]
+    measures = [name for name, one in every if one.smaller_is_better and not (one.needs_naive or one.needs_bands)]
     return [*(f"validation/{name}" for name in measures), "loss/validation"]
 
 
