@@ -284,7 +284,7 @@ class SequenceIndex(WindowIndex):
 class SequenceTensors:
     """Series as tensors, and the gather of whole ones, padded on the right to the longest of a batch.
 
-    The clock of a sequence counts its own steps; arguments as those of ``SeriesTensors``.
+    The clock of a sequence counts its own steps; for the arguments see ``SeriesTensors``.
     """
 
     def __init__(
@@ -297,7 +297,6 @@ class SequenceTensors:
         device: torch.device | str = "cpu",
     ):
         self.spec, self.device, self.clock = spec, torch.device(device), clock
-        self.identity = None if identity is None else identity.to(self.device)
         self.lengths = torch.from_numpy(series.lengths).to(self.device)
         level = np.array(spec.target_statistics.mean if spec.levels else [0.0] * len(spec.channels))
         values = series.values - level if spec.levels else series.values
@@ -341,7 +340,7 @@ class SequenceTensors:
             series=series,
             reset=torch.ones(len(series), dtype=torch.bool, device=self.device),
             clock=lengths[:, 0] - 1,
-            identity=series if self.identity is None else self.identity[series],
+            identity=torch.full_like(series, -1),  # each is one that training has not seen
         )
         targets = Targets(self.labels[series].unsqueeze(1), self.known[series].unsqueeze(1))
         return Window(inputs, targets, start + lengths[:, 0] - 1)

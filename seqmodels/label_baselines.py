@@ -34,7 +34,9 @@ class LabelRule(AbstractForecaster):
 
     def forward(self, inputs: Inputs, state: Any = None) -> Output:
         if not self.spec.labels:
-            raise InputError("the model gives the label of a whole sequence, and the data have none: use data=sequences.")
+            raise InputError(
+                "the model gives the label of a whole sequence, and the data have none: use data=sequences."
+            )
         return Output(self.predict(inputs)[:, None, None])
 
     def loss(

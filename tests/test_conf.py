@@ -27,6 +27,7 @@ EXPERIMENTS = [name for name in FILES if name.startswith("experiment/")]
 COMMANDS = ("train", "find_lr", "describe", "check", "convert", "forecast", "evaluate", "predict")
 BASES = ["windows"]  # what the options of a group share, no option itself
 OPTIONS = [name for name in FILES if name not in (*COMMANDS, *BASES, *EXPERIMENTS)]
+LABELS = {"nearest_neighbour", "dtw", "prior"}  # of sequences
 CLASSICAL = {"auto_arima", "auto_ets", "mstl", "theta"}  # need an extra
 MANDATORY = {
     "data/csv": ["data.path=a.csv", "data.target=[y]"],
@@ -66,6 +67,7 @@ DIFFERENT = {
         ("data/trend_season_week_2", key): "the series of the exercise"
         for key in ("steps", "data_seed", "slope", "noise", "knee", "frequency", "decay", "tail", "split")
     },
+    ("model/dtw", "distance"): "the purpose of this variant",
     ("model/backbone/newest", "lags"): "the purpose of this variant",
     ("model/backbone/layer_norm_rnn", "layer_norm"): "the purpose of this variant",
     ("model/backbone/layer_norm_lstm", "layer_norm"): "the purpose of this variant",
