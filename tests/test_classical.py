@@ -112,6 +112,14 @@ def test_nothing_after_an_origin_changes_its_forecast(method: str) -> None:
     assert (before[:3] == after[:3]).all() and not np.allclose(before[3], after[3])
 
 
+@needs_extra
+def test_the_spread_of_theta_survives_values_too_large_for_the_float32_of_the_library() -> None:
+    past = Past(series("season") + 1e9, np.empty((200, 0)))  # whose noise has a deviation of 1
+    fitted = fit("theta", past._replace(y=past.y[:150]), SETTINGS)
+    spread = forecast("theta", fitted, past, ORIGINS, HORIZON, SETTINGS)[..., 1]
+    assert 0.7 < spread.min() < spread.max() < 3
+
+
 def test_missing_values_are_those_a_season_before_and_nothing_looks_ahead() -> None:
     y = np.array([1, np.nan, 3, np.nan, 5, np.nan, np.nan, np.nan, 9.0])
     assert fill(y, 3).tolist() == [1, 1, 3, 1, 5, 3, 1, 5, 9]
@@ -198,6 +206,17 @@ def test_a_fit_that_fails_is_seasonal_naive_and_said_and_the_others_stand() -> N
     (note,) = model.notes
     assert "cannot forecast 2 of 2 series, which are seasonal naive: 2 of them because" in note
     assert note.endswith("40 rows hold fewer than two seasons of 35 steps.")
+
+
+@needs_extra
+def test_a_fit_to_less_than_two_seasons_is_said() -> None:
+    data = prepare(panel(4), past_steps=8, horizon=2, split=[2, 1, 1], split_by="series")
+    model = fitted_to(data, AutoEts)
+    model.forecast_windows(data.examples("test", 3))
+    assert model.notes == (
+        "auto_ets is fitted to less than two seasons of 2 of 4 series, as nothing more lies before their first"
+        " forecast.",
+    )
 
 
 def test_workers_do_jobs_in_order_and_survive_a_job_that_fails() -> None:

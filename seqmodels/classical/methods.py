@@ -176,8 +176,13 @@ def forecast_theta(
 
     model, y = AutoTheta(season_length=settings["season"]), fill(past.y[: origins[-1] + 1], settings["season"])
     model.model_ = fitted | {"par": {name: np.float64(value) for name, value in fitted["par"].items()}}
+    alpha = float(fitted["par"]["alpha"])
     for origin in origins:
-        yield interval(model.forward(y[: origin + 1], horizon, level=[BAND]))
+        found = model.forward(y[: origin + 1], horizon, level=[BAND], fitted=True)
+        made = interval(found)
+        if np.abs(made[:, 0]).max() * 2.0**-18 > made[:, 1].min():  # too fine for the library's float32
+            made[:, 1] = np.std((y[: origin + 1] - found["fitted"])[3:]) * np.sqrt(1 + alpha**2 * np.arange(horizon))
+        yield made
 
 
 def fit_mstl(past: Past, settings: dict[str, Any]) -> Fit:

@@ -37,10 +37,11 @@ Place = tuple[int, int]  # series, channel
 
 
 class Fitted(NamedTuple):
-    """A fit and the first of the rows that it belongs to; without a fit, the reason."""
+    """A fit, the first of the rows that it belongs to, and their number; without a fit, the reason."""
 
     fit: Fit
     first: int
+    rows: int
     failure: str = ""
 
 
@@ -100,15 +101,21 @@ class ClassicalModel(Baseline):
 
     @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]  # read-only here
-        """One line if forecasts of some series are seasonal naive ones."""
-        if not self.failures:
-            return ()
+        """Lines on series whose forecasts are seasonal naive ones, or from a fit to few rows."""
         of = len(self.spec.channels) * (1 if self.rows is None else len(self.rows.trained))
+        few = sum(not found.failure and found.rows < 2 * self.season for found in self.found.values())
+        notes = []
+        if few:
+            notes.append(
+                f"{self.method} is fitted to less than two seasons of {few:,} of {of:,} series, as nothing more lies"
+                " before their first forecast."
+            )
+        if not self.failures:
+            return tuple(notes)
         reason, count = Counter(self.failures.values()).most_common(1)[0]
         many = f"{count:,} of them because {reason}" if count > 1 else f"because {reason}"
-        return (
-            f"{self.method} cannot forecast {len(self.failures):,} of {of:,} series, which are seasonal naive: {many}.",
-        )
+        failed = f"{self.method} cannot forecast {len(self.failures):,} of {of:,} series, which are seasonal naive"
+        return (*notes, f"{failed}: {many}.")
 
     @property
     def description(self) -> list[str]:
@@ -116,7 +123,9 @@ class ClassicalModel(Baseline):
         fits = [(place, fit) for place, fit in self.fits.items() if "form" in fit]
         if len(fits) > MOST_SHOWN:
             common = Counter(fit["form"] for _, fit in fits).most_common(MOST_SHOWN)
-            return [f"{count:,} of {len(fits):,} series: {form}" for form, count in common]
+            late = sum(not fit.get("converged", True) for _, fit in fits)
+            lines = [f"{count:,} of {len(fits):,} series: {form}" for form, count in common]
+            return [*lines, f"{late:,} of {len(fits):,} fits did not converge"] if late else lines
         return [self._describe(place, fit) for place, fit in fits]
 
     def _describe(self, place: Place, fit: Fit) -> str:
@@ -142,7 +151,7 @@ class ClassicalModel(Baseline):
         self.fits = {}
         self._fit(places, f"fit {self.method}")
         self.fits = {
-            place: {"time": int(self.rows.time[found.first]), **found.fit}
+            place: {"time": int(self.rows.time[found.first]), "used": found.rows, **found.fit}
             for place, found in self.found.items()
             if not found.failure
         }
@@ -222,8 +231,8 @@ class ClassicalModel(Baseline):
             for place, row, stop in zip(new, first, stops, strict=True)
         ]
         outcomes = workers.run(jobs, self.processes, self.time_limit, label)
-        for place, row, outcome in zip(new, first, outcomes, strict=True):
-            self.found[place] = Fitted(outcome.value or {}, row, outcome.failure)
+        for place, row, stop, outcome in zip(new, first, stops, outcomes, strict=True):
+            self.found[place] = Fitted(outcome.value or {}, row, stop - row, outcome.failure)
 
     def _given(self) -> Rows:
         assert self.rows is not None
@@ -237,7 +246,7 @@ class ClassicalModel(Baseline):
             return None
         begin, end = rows.offsets[series : series + 2].tolist()
         row = begin + int(torch.searchsorted(rows.time[begin:end], fit["time"]))
-        return Fitted(fit, row) if row < end and int(rows.time[row]) == fit["time"] else None
+        return Fitted(fit, row, fit["used"]) if row < end and int(rows.time[row]) == fit["time"] else None
 
     def _first_row(self, place: Place) -> int:
         """The first row that a new fit uses: an observed one among the newest of ``history``."""

@@ -95,7 +95,6 @@ class Worker:
 
 def serve() -> None:
     """Do the jobs that the parent sends, until it ends."""
-    warnings.simplefilter("ignore")  # of the libraries: what matters is said of the fit
     connection = Connection(int(sys.argv[1]))
     connection.send(None)
     while True:
@@ -107,9 +106,11 @@ def serve() -> None:
 
 
 def attempt(job: Job) -> Outcome:
-    """Do a job here."""
+    """Do a job here, without the warnings of the libraries: what matters is said of the fit."""
     try:
-        return Outcome(getattr(methods, job.function)(*job.arguments))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Outcome(getattr(methods, job.function)(*job.arguments))
     except Exception as error:  # the libraries raise all kinds for series that they cannot fit
         reason = " ".join(str(error).split())[:120].removesuffix(".")
         return Outcome(failure=f"{type(error).__name__}: {reason}")
