@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datamodules.tables.reader import read_table as read_table
     from seqmodels.backbones.base import Backbone as Backbone
+    from seqmodels.cli.compare import compare as compare
     from seqmodels.cli.notebook import TrainedRun as TrainedRun
     from seqmodels.cli.notebook import fit as fit
     from seqmodels.errors import InputError as InputError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 HOMES = {
     "fit": "seqmodels.cli.notebook",
     "TrainedRun": "seqmodels.cli.notebook",
+    "compare": "seqmodels.cli.compare",
     "load": "seqmodels.inference.forecast",
     "TrainedModel": "seqmodels.inference.forecast",
     "Forecast": "seqmodels.inference.forecast",

@@ -349,6 +349,16 @@ def test_runs_that_exist_are_compared_without_training(place: Path) -> None:
     assert (place / "again/command.txt").read_text().startswith("seqmodels compare 'runs=[")
 
 
+def test_python_gives_the_same_figures(place: Path) -> None:
+    import seqmodels as sm
+
+    board = sm.compare(place / "made")
+    written = rows_of(place / "made/leaderboard.csv")
+    assert board.table["model"].to_list() == [row["model"] for row in written]
+    assert [f"{value}" for value in board.table["mase"].drop_nulls()] == [row["mase"] for row in written if row["mase"]]
+    assert "linear lr=0.01" in repr(board) and "failed: linear lr=1e+30, seeds 0, 1" in " ".join(repr(board).split())
+
+
 def change(frame: pl.DataFrame, column: str) -> pl.DataFrame:
     return frame.with_columns(pl.col(column) * 1.5)
 
@@ -384,6 +394,8 @@ def test_runs_on_other_windows_are_refused(place: Path, name: str) -> None:
         (("empty",), "empty holds no run"),
         (("model=linear,nosuch",), "model=nosuch"),
         (("models=[linear,gru]",), "models"),
+        (("made", "model=linear"), "model=linear changes nothing in runs that exist"),
+        (("runs=[nowhere]",), "nowhere does not exist"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_anything_runs(

@@ -21,6 +21,7 @@ from seqmodels.cli.sweep import (
     SUMMARY,
     SweepSummary,
     print_objections,
+    print_ranking,
     read_jobs,
     read_metrics,
     write_csv,
@@ -38,6 +39,7 @@ CONFIG = "config.yaml"
 # Keys in which runs of the same configuration may differ
 FREE = (SEED, "data.seed", FOLD, "threads", "forecast", "rivals", "dropout_passes", "ckpt_path", "resume_schedule")
 FREE_PARTS = ("logger.", "callbacks.figures", "callbacks.progress", "callbacks.scalars")
+TITLE = "Comparison on the test windows, the smallest error first"
 TOLERANCE = 1e-6  # relative, of sums over the same values
 SHOWN_KEYS = 3  # in which runs of the same model differ, in a name or a message
 
@@ -50,6 +52,8 @@ class RunFiles:
         self.metrics, self.error = read_metrics(folder)
         if not self.error and not (folder / SCORES).exists():
             self.error = "it has no test windows (data.split)"
+            if any(row["stage"] == "test" for row in self.metrics.get("rows", ())):
+                self.error = "it predicts labels of sequences, which are compared by the metrics.csv of each run"
             if "test" not in self.metrics:
                 self.error = f"it has no {SCORES}: it was written by an earlier version, so train it again"
 
@@ -297,9 +301,17 @@ def _records(groups: Mapping[str, Sequence[RunFiles]]) -> list[dict[str, Any]]:
     return records
 
 
+def compare(*runs: Any) -> Board:
+    """Compare runs on the same test windows: results of ``fit``, run directories, sweeps.
+
+    Raises InputError where there are no runs, and if their test windows differ.
+    """
+    return make_board(find_runs(str(getattr(run, "directory", run)) for run in runs), TITLE)
+
+
 def show_board(runs: Sequence[RunFiles], directory: Path) -> None:
     """Print the leaderboard and write its files into the directory."""
-    board = make_board(runs, "Comparison on the test windows, the smallest error first")
+    board = make_board(runs, TITLE)
     show(board, width=TABLE_WIDTH)
     paths = write_board(board, directory)
     page = relative_to_here(paths[-1].absolute())
@@ -318,6 +330,8 @@ class Leaderboard(SweepSummary):
         try:
             show_board([RunFiles(root / job.directory) for job in jobs], root)
         except Exception as error:
+            if isinstance(error, InputError):
+                print_ranking(jobs, root)
             raise PastHydra() from error
         print_objections(jobs)
         if failed := sum(bool(job.error) for job in jobs):

@@ -90,7 +90,8 @@ def _name_positional(command: Command, arguments: Sequence[str]) -> Sequence[str
     count = next((place for place, one in enumerate(arguments) if _has_key(one)), len(arguments))
     count = count if command.sweeps else min(count, 1)
     if not command.positional or not count:
-        sweeps = command.sweeps and not {"-m", "--multirun", "--help", "--cfg", "-sc"} & {*arguments}
+        names = any(one.lstrip("+").startswith(f"{command.positional}=") for one in arguments)
+        sweeps = command.sweeps and not names and not {"-m", "--multirun", "--help", "--cfg", "-sc"} & {*arguments}
         return [*arguments, "-m"] if sweeps else arguments
     quoted = ["'" + one.replace("\\", "\\\\").replace("'", "\\'") + "'" for one in arguments[:count]]
     value = f"[{','.join(quoted)}]" if command.sweeps else quoted[0]

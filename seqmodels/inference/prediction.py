@@ -41,7 +41,7 @@ def clip(model: AbstractForecaster, values: Tensor, level: Tensor | float = 0.0)
     if not any(model.nonnegative):
         return values
     cut = torch.tensor(model.nonnegative, device=values.device)
-    floor = torch.where(cut, 0.0 - torch.as_tensor(level), -torch.inf)  # 0, not -0
+    floor = torch.where(cut, 0.0 - torch.as_tensor(level, device=values.device), -torch.inf)  # 0, not -0
     return torch.maximum(values, floor.to(values))
 
 

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from seqmodels.inference.scores import BANDS
 from seqmodels.report.comparison import RATIOS, Comparison, Interval
-from seqmodels.report.output import format_number, pluralise, shorten, write_csv, write_file
+from seqmodels.report.output import format_number, pluralise, shorten, to_text, write_csv, write_file
 
 TEMPLATE, STYLE = Path(__file__).with_name("leaderboard.html"), Path(__file__).with_name("page.css")
 TABLE_WIDTH = 120  # columns if the output is no terminal
@@ -74,7 +75,7 @@ class Board(NamedTuple):
             record |= {"runs": len(singles), f"{one.name}_smallest": min(singles), f"{one.name}_largest": max(singles)}
             record |= {"fit_seconds": contestant.fit_seconds, "forecast_us": 1e6 * contestant.forecast_seconds}
             found.append({**record, **self.origins.get(contestant.name, {})})
-        return found + [{"rank": "", "model": one.model, "error": one.reason} for one in self.failures]
+        return found + [{"rank": None, "model": one.model, "error": one.reason} for one in self.failures]
 
     @property
     def caption(self) -> str:
@@ -95,6 +96,14 @@ class Board(NamedTuple):
             " of the truth in these bands, calibrated on the validation windows. fit s: seconds of training; \u00b5s:"
             " those of the forecast of one window, in millionths."
         )
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """The records as a data frame."""
+        return pl.DataFrame(self.records, infer_schema_length=None, strict=False)
+
+    def __repr__(self) -> str:
+        return to_text(self)
 
     def __rich__(self) -> RenderableType:
         name = self.comparison.name
@@ -138,13 +147,9 @@ def format_cell(column: str, value: float) -> str:
         return "-"
     if column.startswith(("coverage", "wape", "smape", "bias", "skill", "win_rate")):
         return f"{value:.1f}"
-    return (
-        f"{value:.3g}"
-        if column == "forecast_us"
-        else f"{value:,.1f}"
-        if column == "fit_seconds"
-        else format_number(value)
-    )
+    if column == "forecast_us":
+        return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+    return f"{value:,.1f}" if column == "fit_seconds" else format_number(value)
 
 
 def write_board(board: Board, directory: Path) -> list[Path]:
@@ -154,7 +159,7 @@ def write_board(board: Board, directory: Path) -> list[Path]:
     pairs = [["p-value", *names], *([name, *row] for name, row in zip(names, one.chances.tolist(), strict=True))]
     tables = {"leaderboard.csv": _rows(records), "pairs.csv": pairs, "runs.csv": _rows(board.runs)}
     for name, rows in tables.items():
-        write_csv(directory / name, (["" if cell != cell else cell for cell in row] for row in rows))
+        write_csv(directory / name, (["" if cell is None or cell != cell else cell for cell in row] for row in rows))
     write_file(directory / "leaderboard.html", page(board).encode())
     return [directory / name for name in (*tables, "leaderboard.html")]
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import stdtr
 
 from datamodules.series import SeriesSet, Span
-from seqmodels.metrics import MODEL, NAIVE, SEASONAL_NAIVE
+from seqmodels.metrics import MODEL, NAIVE, SEASONAL_NAIVE, SINGLE_MEMBER
 from seqmodels.report.output import format_number, pluralise
 from seqmodels.report.results import Results
 
@@ -122,10 +122,21 @@ def no_better_than_ridge(evidence: Evidence) -> str | None:
     return _perhaps_chance(evidence, RIDGE, _slower(evidence)) if RIDGE in evidence.results["test"] else None
 
 
-def _slower(evidence: Evidence) -> str:
-    """The seconds of training beside those of ridge, if these are fewer."""
-    own, ridge = (evidence.seconds.get(row, math.nan) for row in (MODEL, RIDGE))
-    return f"; training took {own:.1f} s against {ridge:.1f} s" if own > ridge else ""
+def worse_than_rival(evidence: Evidence) -> str | None:
+    """Worse than another model beside it, such as ``auto_ets``."""
+    known = (MODEL, SINGLE_MEMBER, NAIVE, SEASONAL_NAIVE, RIDGE)
+    rivals = [row for row in evidence.results["test"] if row not in known]
+    row = min(rivals, key=evidence.error, default=MODEL)
+    if not evidence.error(MODEL) > evidence.error(row):
+        return None
+    slower = _slower(evidence, row)
+    return f"on the test windows, {evidence.name} is worse than {row}: {evidence.against(row)}{slower}."
+
+
+def _slower(evidence: Evidence, row: str = RIDGE) -> str:
+    """The seconds of training beside those of another row, if these are fewer."""
+    own, other = (evidence.seconds.get(one, math.nan) for one in (MODEL, row))
+    return f"; training took {own:.1f} s against {other:.1f} s" if own > other else ""
 
 
 def _perhaps_chance(evidence: Evidence, row: str, more: str = "") -> str | None:
@@ -257,6 +268,7 @@ CHECKS: dict[str, Check] = {
     "no-better-than-naive": no_better_than_naive,
     "worse-than-ridge": worse_than_ridge,
     "no-better-than-ridge": no_better_than_ridge,
+    "worse-than-rival": worse_than_rival,
     "copies-last-value": copies_last_value,
     "drift": drift,
     "lead-worse-than-naive": lead_worse_than_naive,
