@@ -323,3 +323,15 @@ def test_wrong_settings_are_refused_in_one_sentence(settings: dict[str, Any], wo
     with pytest.raises(sm.InputError, match=words) as refused:
         own(trained(walk()), walk(), **settings)
     assert "\n" not in str(refused.value)
+
+
+def test_bands_are_the_same_while_a_trainer_computes_in_64_bits() -> None:
+    """``trainer.precision=64-true`` changes torch's default type around the steps of the trainer."""
+    offsets = torch.randn(len(LEVELS), 2, 1, generator=torch.Generator().manual_seed(0)).sort(dim=0).values
+    bands, centre = Calibration(LEVELS, offsets, 99), torch.zeros(1, 2, 1)
+    before = bands.quantiles(centre, torch.ones(1, 1, 1), (0.1, 0.33, 0.975))
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(bands.quantiles(centre, torch.ones(1, 1, 1), (0.1, 0.33, 0.975)).float(), before)
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -48,6 +48,16 @@ def test_import_loads_no_torch_and_lists_public_names(tmp_path: Path) -> None:
         sm.fitt  # noqa: B018
 
 
+@pytest.mark.parametrize("changes", [{"model": "gru"}, {"model": "tcn", "model.readout.corrects": "linear"}])
+def test_training_in_64_bits_ends_as_any_other(rides: pd.DataFrame, place: Path, changes: dict) -> None:
+    trainer = {"max_epochs": 1, "accelerator": "cpu", "precision": "64-true"}
+    settings = {**SHORT, "trainer": trainer, "logger": "tensorboard", **changes}
+    fitted = sm.fit(rides, target="rides", time="day", directory="run", **settings)
+    assert {weight.dtype for weight in fitted.model.parameters()} == {torch.float32}
+    assert sm.load("run").forecast(rides).table.equals(fitted.forecast().table)
+    assert fitted.plot() is not None and (place / "run/figures/forecast_future.png").is_file()
+
+
 def test_fit_equals_the_command_train(rides: pd.DataFrame, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rides.to_csv("rides.csv", index=False)
     trained = sm.fit("rides.csv", target="rides", time="day", model="gru", directory="fitted", **SHORT)

@@ -73,7 +73,7 @@ class Calibration(NamedTuple):
         for level in levels:
             if not lowest <= level <= highest:
                 raise InputError(f"levels holds {level}; a level must lie between {lowest} and {highest}.")
-        known, wanted = torch.tensor(self.levels), torch.tensor(list(levels), dtype=torch.float32)
+        known, wanted = (self.offsets.new_tensor(list(one)) for one in (self.levels, levels))
         upper = torch.searchsorted(known, wanted).clamp(1, len(known) - 1)
         share = ((wanted - known[upper - 1]) / (known[upper] - known[upper - 1])).clamp(0, 1)[:, None, None]
         return torch.lerp(self.offsets[upper - 1], self.offsets[upper], share)

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from inspect import signature
+from itertools import chain
 from typing import Any
 
 import lightning.pytorch as pl
@@ -74,6 +75,7 @@ class ForecastModule(pl.LightningModule):
     ):
         super().__init__()
         self.forecaster = forecaster
+        self.types = {name: tensor.dtype for name, tensor in tensors_of(forecaster)}  # before a trainer changes them
         self.spec, self.config, self.monitor, self.data = spec, config, monitor, data
         self.optimizer, self.scheduler = optimizer, scheduler
         self.rows = {MODEL: forecaster, **NAIVE_ROWS[spec.kind](spec)}
@@ -114,6 +116,11 @@ class ForecastModule(pl.LightningModule):
         """Take ``denominators`` (series, C) as those of the scaled error from now on."""
         for errors in (*self.errors.values(), self.deviations):
             errors.seasonal_errors = denominators
+
+    def restore_types(self) -> None:
+        """Undo what ``trainer.precision=64-true`` made of the model, so that it reads windows as they are."""
+        for name, tensor in tensors_of(self.forecaster):
+            tensor.data = tensor.to(self.types[name])
 
     def interval(self) -> dict[str, float]:
         """Mean training loss and mean gradient norm before clipping since the last call.
@@ -414,6 +421,11 @@ def naive_labels(spec: WindowSpec) -> dict[str, AbstractForecaster]:
 
 
 NAIVE_ROWS = {"ahead": naive_forecasts, "sequence": naive_labels}  # by ``WindowSpec.kind``
+
+
+def tensors_of(model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers by name."""
+    return chain(model.named_parameters(), model.named_buffers())
 
 
 def first_not_finite(scalars: list[Tensor], steps: int) -> int:

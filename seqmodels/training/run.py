@@ -284,6 +284,7 @@ class Run:
                 self.trainer.test(module, dataloaders=self.data.loaders[stage], verbose=False)
                 self.samples[stage] = module.samples
         module.sample, module.samples, module.bands = None, {}, {}
+        module.restore_types()
         for note in dict.fromkeys(note for model in module.rows.values() for note in model.notes):
             echo(f" {note}", style="yellow")
         self.calibration, self.tested = own["validation"].calibrate(), own["test"]

@@ -125,6 +125,8 @@ def draw_forecasts(
     channels = drawn_channels(module.spec.channels)
     single = len(module.spec.channels) == 1
     window = move_data_to_device(data.examples(stage, windows if single else min(windows, MAX_COLUMNS)), module.device)
+    if any(parameter.dtype == torch.float64 for parameter in module.parameters()):  # trainer.precision=64-true
+        window = module.trainer.precision_plugin.convert_input(window)
     naive = naive_row(module.rows)
     forecasts, deviations = predict(module, MODEL, window), None
     if dropout_passes and any(parameter.requires_grad for parameter in module.parameters()):
