@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from seqmodels.heads.base import DECILES, quantile_loss
 from seqmodels.window import Inputs, Targets, WindowSpec
 
 MODEL, NAIVE, SEASONAL_NAIVE = "model", "naive", "seasonal naive"  # rows of the result table
@@ -158,8 +157,8 @@ class ForecastErrors(Metric):
         """By which the table is summarised."""
         return MEASURES if self.table is ErrorTable else LABEL_MEASURES
 
-    def update(self, forecast: Tensor, inputs: Inputs, targets: Targets, deciles: Tensor | None = None) -> None:
-        """Count the forecasts (B, H, C) of one batch against their targets; ``deciles`` (B, H, C, 9) with the level."""
+    def update(self, forecast: Tensor, inputs: Inputs, targets: Targets, quantile: Tensor | None = None) -> None:
+        """Count the forecasts (B, H, C) of one batch against their targets, with their ``quantile`` loss (B, H, C)."""
         if forecast.shape != targets.target.shape:
             raise ValueError(f"forecast {tuple(forecast.shape)} and target {tuple(targets.target.shape)} must agree.")
         error = (forecast - targets.target).abs().double() * targets.observed
@@ -174,10 +173,7 @@ class ForecastErrors(Metric):
         self.windows = self.windows + len(forecast)
         truth = targets.target.double() + inputs.level[:, None]
         self.size = self.size + (truth.abs() * targets.observed).sum(dim=0)
-        lost = torch.full_like(self.quantile, math.nan)
-        if deciles is not None:
-            lost = (quantile_loss(deciles.double(), truth, DECILES) * targets.observed).sum(dim=0)
-        self.quantile = self.quantile + lost
+        self.quantile = self.quantile + (math.nan if quantile is None else (quantile * targets.observed).sum(dim=0))
 
     def compute(self) -> ErrorTable:
         """Means over all windows so far."""

@@ -19,10 +19,11 @@ from datamodules.series import SeriesSet
 from seqmodels.baselines import Naive, SeasonalNaive
 from seqmodels.errors import InputError, require_choice
 from seqmodels.forecaster import Forecaster
+from seqmodels.heads.base import DECILES, quantile_loss
 from seqmodels.inference.adaptive import AdaptiveBands
 from seqmodels.inference.calibration import Calibration, centre_and_unit
 from seqmodels.inference.prediction import clip_quantiles, predict
-from seqmodels.inference.scores import BANDS, ENDS, SCORED
+from seqmodels.inference.scores import BANDS, ENDS, SCORED, choose
 from seqmodels.metrics import MEASURES, MODEL, NAIVE, SEASONAL_NAIVE, ErrorTable, ForecastErrors, MeanErrors, naive_row
 from seqmodels.report.evaluation import evaluation_tables, plot_evaluation
 from seqmodels.report.future import row_times
@@ -30,7 +31,7 @@ from seqmodels.report.output import join_names, pluralise, to_text, write_csv
 from seqmodels.report.plotting import save_figure
 from seqmodels.report.results import result_rows, write_results
 from seqmodels.training.stateful import CarriedState, as_windows
-from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Inputs, Origins, Targets, Window
+from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Origins, Window
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,12 +125,6 @@ class Backtest:
         return window._replace(targets=window.targets._replace(observed=self.observed[rows]))
 
 
-def choose(window: Window, kept: Tensor) -> Window:
-    """The windows where ``kept`` (B,) is True."""
-    inputs, targets = Inputs(*(one[kept] for one in window.inputs)), Targets(*(one[kept] for one in window.targets))
-    return Window(inputs, targets, window.origin[kept])
-
-
 class Grouping(NamedTuple):
     """Group of each row of the data, (rows,) int64, and the label of each group; ``name`` is that of their column."""
 
@@ -214,13 +209,14 @@ class Totals:
         """Count the forecasts of one batch and the naive ones on the same windows."""
         window, mean, quantiles = made
         inputs, targets, origin = window
+        truth, lost = targets.target.double() + inputs.level[:, None], None
+        if SPLIT in quantiles:
+            lost = quantile_loss(quantiles[SPLIT][..., len(ENDS) : len(SCORED)].double(), truth, DECILES)
         for row, errors in self.errors.items():
             given = mean if row == MODEL else self.naive[row].head.mean(self.naive[row](inputs).forecast)[:, -1]
-            known = quantiles.get(SPLIT) if row == MODEL else None
-            errors.update(given, inputs, targets, None if known is None else known[..., len(ENDS) : len(SCORED)])
+            errors.update(given, inputs, targets, lost if row == MODEL else None)
             if row in self.compared and self.groups:
                 self._group(row, given, window)
-        truth = targets.target.double() + inputs.level[:, None]
         for kind, coverage in self.coverage.items():
             coverage.add(quantiles[kind][..., : len(ENDS)], truth, targets.observed)
 

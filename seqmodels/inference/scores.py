@@ -14,7 +14,7 @@ from torch import Tensor
 from datamodules.series import SeriesSet
 from seqmodels.heads.base import DECILES, quantile_loss
 from seqmodels.report.output import write_file
-from seqmodels.window import Window
+from seqmodels.window import Inputs, Targets, Window
 
 BANDS = {
     50: (0.25, 0.75),
@@ -24,6 +24,7 @@ BANDS = {
 ENDS = tuple(level for ends in BANDS.values() for level in ends)
 SCORED = (*ENDS, *DECILES)  # levels of the quantiles that scores need
 SCORES = "test_windows.parquet"  # in a run directory
+MOST_VALUES = 2**24  # quantiles at once
 MOST_ROWS = 2**16  # of more windows, neighbours are added up
 SUMS = (
     "values", "size", "absolute", "squared", "signed", "symmetric", "scalable", "scaled", "scaled_squared",
@@ -51,8 +52,11 @@ class WindowScores:
         self.scales, self.every = scales, max(1, math.ceil(windows / MOST_ROWS))
         self.keys, self.sums = [torch.empty(0, 3, dtype=torch.int64)], [torch.empty(0, len(SUMS), dtype=torch.float64)]
 
-    def add(self, forecast: Tensor, quantiles: Tensor | None, window: Window) -> None:
-        """Add forecasts (B, H, C), less the level, and quantiles (B, H, C, Q) at ``SCORED``, with the level."""
+    def add(self, forecast: Tensor, quantiles: Tensor | None, window: Window) -> Tensor | None:
+        """Add forecasts (B, H, C), less the level, and quantiles (B, H, C, Q) at ``SCORED``, with the level.
+
+        Returns the quantile loss (B, H, C), None without quantiles.
+        """
         series, (target, observed) = window.inputs.series, window.targets
         level = window.inputs.level[:, None]
         unit, square = (scale.to(target.device)[series][:, None] for scale in self.scales)
@@ -78,11 +82,18 @@ class WindowScores:
         self.keys.append(torch.stack([series, window.origin // self.every, window.origin], dim=1).cpu())
         if self.every > 1:
             self.keys[-1], self.sums[-1] = _add_up(self.keys[-1], self.sums[-1])
+        return None if quantiles is None else banded[0]
 
     def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Index of the series and first origin, (n,) each, and sums (n, SUMS), in order of series and time."""
         keys, sums = _add_up(torch.cat(self.keys), torch.cat(self.sums))
         return keys[:, 0].numpy(), keys[:, 2].numpy(), sums.numpy()
+
+
+def choose(window: Window, kept: Tensor | slice) -> Window:
+    """The windows where ``kept`` (B,) is True, or those of a slice."""
+    inputs, targets = Inputs(*(one[kept] for one in window.inputs)), Targets(*(one[kept] for one in window.targets))
+    return Window(inputs, targets, window.origin[kept])
 
 
 def _add_up(keys: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,10 +18,9 @@ from seqmodels.checkpoint import KEY, describe
 from seqmodels.class_metrics import ClassTable, new_scores
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
-from seqmodels.heads.base import DECILES
 from seqmodels.inference.calibration import Calibration, ErrorSample, centre_and_unit
 from seqmodels.inference.prediction import predict
-from seqmodels.inference.scores import SCORED, WindowScores
+from seqmodels.inference.scores import MOST_VALUES, SCORED, WindowScores, choose
 from seqmodels.label_baselines import NearestNeighbour, Prior
 from seqmodels.metrics import MAJORITY, MEAN, MODEL, NAIVE, SEASONAL_NAIVE, SINGLE_MEMBER, ErrorTable, ForecastErrors
 from seqmodels.report.output import join_names, warn_once
@@ -342,12 +341,10 @@ class ForecastModule(pl.LightningModule):
         for name, model in self.rows.items():
             forecast = (output if name == MODEL else self._timed(name, model.forecast_windows, window)).forecast
             assert forecast is not None
-            given, quantiles = model.head.report(forecast)[:, -1], None
-            counted: dict[str, Tensor | None] = {}
-            if name in self.bands:
-                _, quantiles = predict(model, forecast[:, -1], window.inputs, self.bands[name], SCORED)
-                counted["deciles"] = None if quantiles is None else quantiles[..., -len(DECILES) :]
-                self.scores[name].add(given, quantiles, window)
+            given = model.head.report(forecast)[:, -1]
+            counted = (
+                {"quantile": self._score(name, model, forecast[:, -1], given, window)} if name in self.bands else {}
+            )
             self.errors[name].to(given.device).update(given, window.inputs, window.targets, **counted)
             if name == MODEL and self.sample is not None:
                 self.sample.add(*centre_and_unit(model.head, forecast[:, -1], window.inputs), window)
@@ -355,6 +352,18 @@ class ForecastModule(pl.LightningModule):
                 self.samples[name].add(given, window.inputs.seasonal_error[:, None], window)
             if name == MODEL and output.members is not None:
                 self._count_members(model.head.report(output.members)[:, :, -1], given, window)
+
+    def _score(
+        self, row: str, model: AbstractForecaster, forecast: Tensor, given: Tensor, window: Window
+    ) -> Tensor | None:
+        """Score the forecasts of a row with their bands, some windows at once; their quantile loss, (B, H, C)."""
+        size, losses = max(1, MOST_VALUES // (given[0].numel() * len(SCORED))), []
+        for rows in (slice(first, first + size) for first in range(0, len(given), size)):
+            part = choose(window, rows)
+            _, quantiles = predict(model, forecast[rows], part.inputs, self.bands[row], SCORED)
+            lost = self.scores[row].add(given[rows], quantiles, part)
+            losses += [] if lost is None else [lost]
+        return torch.cat(losses) if losses else None
 
     def _count_members(self, members: Tensor, combined: Tensor, window: Window) -> None:
         """Count the forecasts (M, B, H, C) of an ensemble's members, and their distance from the combined one."""
