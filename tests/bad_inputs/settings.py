@@ -102,6 +102,15 @@ CASES: dict[str, Case] = {
     "lanes with drawn windows": refused(
         "data.sampling=series", "data.lanes=1", pattern=r"data.sampling is 'series', but data.la"
     ),
+    "everything masked": refused("data.mask=1", pattern=r"data.mask is 1; it must be at least 0 and less than 1"),
+    "mask in per cent": refused("data.mask=30", pattern=r"data.mask is 30; it must be at least 0 and less than 1"),
+    "negative noise": refused("data.jitter=-0.1", pattern=r"data.jitter is -0.1; it must be at least 0"),
+    "noise along lanes": refused("data.jitter=0.1", "data.lanes=1", pattern=r"data.jitter .*, but data.lanes is 1"),
+    "negative mixture": refused("data.mix=-1", pattern=r"data.mix is -1; it must be at least 0"),
+    "no half-life": refused("data.half_life=0", pattern=r"data.half_life is 0; it must be null or a number of steps"),
+    "half-life in order": refused(
+        "data.half_life=9", "data.shuffle=false", pattern=r"data.half_life is 9, which takes"
+    ),
     "drawn windows in order": refused("data.sampling=length", "data.shuffle=false", pattern=r"data.shuffle is false"),
     "unknown part of the calendar": refused(
         "data.calendar=[weekdy]", pattern=r"data.calendar holds 'weekdy'.*nearest: weekday"
