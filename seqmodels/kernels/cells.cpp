@@ -20,7 +20,8 @@ struct Layer {
   const real *weight_x, *weight_h, *bias_x, *bias_h;         // (gates size, inputs), (gates size, size), (gates size)
   const real *gain, *offset, *last_gain, *last_offset;       // of the gates; of the GRU's candidate or the LSTM's cell
   real *y, *last_hidden, *last_cell;                         // (batch, steps, size), (batch, size)
-  real *saved;                                               // see saved_size; null: no gradient will be asked for
+  real *const *saved;                                        // of each piece of blocks, see saved_size; null: none
+  int64_t piece;                                             // blocks in a piece
   const real *dy, *dlast_hidden, *dlast_cell;                // null: zeros
   real *dx, *dhidden, *dcell, *dmask, *dkeep;                // the last two always null
   real *dweight_x, *dweight_h, *dbias_x, *dbias_h;           // all or none
@@ -44,7 +45,7 @@ struct Sizes {
 };
 
 constexpr real EPSILON = 1e-5;
-constexpr int64_t CHUNK = 1 << 18;  // bytes of the gradients of gates that are kept before they go into the weights'
+constexpr int64_t CHUNK = 1 << 17;  // bytes of the gradients of gates that are kept before they go into the weights'
 
 template <int ROWS>
 struct Recurrence {
@@ -75,6 +76,10 @@ struct Recurrence {
 
   int rows_of(int64_t block) const { return std::min<int64_t>(ROWS, a.batch - block * ROWS); }
 
+  real* saved_of(int64_t block) const {
+    return a.saved ? a.saved[block / a.piece] + block % a.piece * a.steps * s.saved * ROWS : nullptr;
+  }
+
   // A state (batch, size) as a block; zeros where there is none.
   void state_block(const real* state, int64_t block, real* to, bool zeros) const {
     if (state) to_block<ROWS>(state + block * n, a.size, rows_of(block), a.size, to, zeros);
@@ -95,7 +100,7 @@ struct Recurrence {
       Memory x(chunk * a.inputs * ROWS), hidden((chunk + 1) * n), keep(2 * chunk * n), cell(n), mask(n), masked(n);
       Memory scratch(s.saved * ROWS);
       for (int64_t block = first; block < end; block++) {
-        real* saved = a.saved ? a.saved + block * a.steps * s.saved * ROWS : nullptr;
+        real* saved = saved_of(block);
         state_block(a.hidden, block, hidden, false);
         state_block(a.cell, block, cell, false);
         if (a.mask) state_block(a.mask, block, mask, false);
@@ -289,7 +294,7 @@ struct Recurrence {
     Backward(const Recurrence& recurrence, Gradients& gradients) : r(recurrence), sum(gradients) {}
 
     void run(int64_t block) {
-      const real* saved = a.saved + block * a.steps * s.saved * ROWS;
+      const real* saved = r.saved_of(block);
       r.state_block(a.hidden, block, first, false);
       r.state_block(a.cell, block, cell, false);
       if (a.mask) r.state_block(a.mask, block, mask, false);
@@ -467,10 +472,8 @@ extern "C" int64_t rows_of_block(int64_t batch, int64_t threads) {
 
 extern "C" int64_t size_of_layer() { return sizeof(Layer); }
 
-// Numbers that the forward pass of a layer saves for the backward pass.
-extern "C" int64_t saved_size(const Layer* a) {
-  return (a->batch + a->rows - 1) / a->rows * a->rows * a->steps * Sizes(*a).saved;
-}
+// Numbers that the forward pass saves of a block for the backward pass.
+extern "C" int64_t saved_size(const Layer* a) { return a->rows * a->steps * Sizes(*a).saved; }
 
 extern "C" void forward(const Layer* a) {
   if (a->rows == WIDE) Recurrence<WIDE>(*a).forward();

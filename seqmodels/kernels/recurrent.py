@@ -1,6 +1,7 @@
 """Recurrent layers by compiled kernels, with their gradients; see ``cells.cpp``."""
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from seqmodels.kernels.build import REALS, library, load, torch_threads
 
 KINDS = {"RNN_TANH": 0, "RNN_RELU": 1, "GRU": 2, "LSTM": 3}  # names of torch's modes
 PLAIN = (Tensor, nn.Parameter)  # no subclass, such as those that record a graph
+PIECE = 16 << 20  # up to 32 MB, the C library of Linux gives out again what was freed instead of asking the system anew
 SMALL = 20_000  # multiplications of a layer that a second thread would not make faster
 
 
@@ -44,7 +46,7 @@ class Weights(NamedTuple):
 INTEGERS = ("kind", "normalised", "batch", "steps", "inputs", "size", "rows", "threads")
 INPUTS = ("hidden", "cell", "mask", "keep", "weight_x", "weight_h", "bias_x", "bias_h",
           "gain", "offset", "last_gain", "last_offset")  # fmt: skip
-OUTPUTS = ("y", "last_hidden", "last_cell", "saved")
+OUTPUTS = ("y", "last_hidden", "last_cell")
 GIVEN = ("dy", "dlast_hidden", "dlast_cell")
 GRADIENTS = tuple(f"d{name}" for name in ("x", *INPUTS))
 
@@ -55,7 +57,10 @@ class Layer(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in INTEGERS),
         ("zoneout", ctypes.c_double),
-        *((name, ctypes.c_void_p) for name in ("parallel", "x", *INPUTS, *OUTPUTS, *GIVEN, *GRADIENTS)),
+        *((name, ctypes.c_void_p) for name in ("parallel", "x", *INPUTS, *OUTPUTS)),
+        ("saved", ctypes.POINTER(ctypes.c_void_p)),
+        ("piece", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in (*GIVEN, *GRADIENTS)),
     ]
 
 
@@ -114,8 +119,8 @@ def kernels(x: Tensor) -> ctypes.CDLL:
 
 def forward(
     kind: int, zoneout: float, x: Tensor, optional: list[Tensor | None], save: bool
-) -> tuple[tuple[Tensor, Tensor, Tensor | None], Tensor | None, Layer]:
-    """Outputs of a layer, what its backward pass needs (None unless ``save``), and the arguments.
+) -> tuple[tuple[Tensor, Tensor, Tensor | None], list[Tensor], Layer]:
+    """Outputs of a layer, what its backward pass needs (nothing unless ``save``), and the arguments.
 
     ``optional``: tensors in the order of INPUTS.
     """
@@ -129,10 +134,24 @@ def forward(
     layer.rows = kernels(x).rows_of_block(ctypes.c_int64(batch), ctypes.c_int64(threads))
     y, hidden = x.new_empty(batch, steps, size), x.new_empty(batch, size)
     cell = x.new_empty(batch, size) if kind == KINDS["LSTM"] else None
-    saved = x.new_empty(kernels(x).saved_size(ctypes.byref(layer))) if save else None
-    layer.y, layer.last_hidden, layer.last_cell, layer.saved = map(address, (y, hidden, cell, saved))
+    layer.y, layer.last_hidden, layer.last_cell = map(address, (y, hidden, cell))
+    saved = new_pieces(x, layer) if save else []
+    layer.saved = addresses(saved)
     kernels(x).forward(ctypes.byref(layer))
     return (y, hidden, cell), saved, layer
+
+
+def new_pieces(x: Tensor, layer: Layer) -> list[Tensor]:
+    """Memory for what the forward pass saves, in pieces of at most PIECE bytes but at least one block each."""
+    numbers, blocks = kernels(x).saved_size(ctypes.byref(layer)), -(-layer.batch // layer.rows)
+    layer.piece = max(1, min(blocks, PIECE // (numbers * x.element_size())))
+    starts = range(0, blocks, layer.piece)
+    return [x.new_empty(min(layer.piece, blocks - start) * numbers) for start in starts]
+
+
+def addresses(tensors: Sequence[Tensor]) -> Any:
+    """An array of the tensors' addresses, or None without tensors."""
+    return (ctypes.c_void_p * len(tensors))(*map(address, tensors)) if tensors else None
 
 
 class _Recurrence(torch.autograd.Function):
@@ -142,7 +161,7 @@ class _Recurrence(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         x, inputs = x.contiguous(), list(map(ready, optional))
         outputs, saved, ctx.layer = forward(kind, zoneout, x, inputs, True)
-        ctx.save_for_backward(x, *inputs, outputs[0], saved)
+        ctx.save_for_backward(x, *inputs, outputs[0], *saved)
         ctx.set_materialize_grads(False)
         return outputs
 
@@ -150,14 +169,16 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError("The compiled recurrent layers have no second derivatives; set kernels=torch.")
-        tensors, needed = ctx.saved_tensors, list(ctx.needs_input_grad[2:])  # x, INPUTS, y, saved
+        saved, needed = ctx.saved_tensors, list(ctx.needs_input_grad[2:])
+        tensors, pieces = saved[: len(INPUTS) + 2], saved[len(INPUTS) + 2 :]  # x, INPUTS, y
         needed[5:] = [any(needed[5:])] * len(Weights._fields)  # of the parameters all or none
         gradients = [None if one is None or not need else torch.empty_like(one)
-                     for one, need in zip(tensors[:-2], needed, strict=True)]  # fmt: skip
-        names = ("x", *INPUTS, "y", "saved", *GIVEN, *GRADIENTS)
+                     for one, need in zip(tensors[:-1], needed, strict=True)]  # fmt: skip
+        names = ("x", *INPUTS, "y", *GIVEN, *GRADIENTS)
         given = tuple(map(ready, given))  # kept alive while their addresses are in use
         for name, value in zip(names, (*tensors, *given, *gradients), strict=True):
             setattr(ctx.layer, name, address(value))
+        ctx.layer.saved = addresses(pieces)
         kernels(tensors[0]).backward(ctypes.byref(ctx.layer))
         return None, None, *gradients
 
