@@ -2,9 +2,10 @@
 
 import sys
 
-from benchmarks import generation, memory, reading, store, structure, threads, training, windows
+from benchmarks import generation, kernels, memory, reading, store, structure, threads, training, windows
 
 ALL = {
+    "kernels": kernels.main,
     "training": training.main,
     "windows": windows.main,
     "memory": memory.main,

@@ -133,7 +133,7 @@ class Forecaster(AbstractForecaster):
         where the loss saw what ``forward`` would give. A state is returned if ``spec.stateful`` or one was given.
         """
         inputs, scaling = self._scale(inputs, state)
-        encoded = self._encode(inputs, scaling, state)
+        encoded = self._encode(inputs, scaling, state, carries=self.spec.stateful)
         target = scaling.transform_targets(inputs, targets, self._supervised_in(inputs))
         forced = self.training and self.readout.teacher_forced
         teacher = self.folding.split(scaling.as_past(target[:, -1]) * targets.observed) if forced else None
@@ -262,12 +262,16 @@ class Forecaster(AbstractForecaster):
             return self.supervised
         return Origins(inputs.past_target.shape[1] - 1, self.supervised.stride)
 
-    def _encode(self, inputs: Inputs, scaling: Scaling, state: Any = None) -> EncodedWindow:
-        """Everything that the readout may see; the backbone reads the past once."""
+    def _encode(self, inputs: Inputs, scaling: Scaling, state: Any = None, carries: bool = True) -> EncodedWindow:
+        """Everything that the readout may see; the backbone reads the past once.
+
+        ``carries``: if False, there may be no state after the past.
+        """
         rows, fold = self.folding.split_inputs(inputs), self.folding
         scaled, known = fold.split(scaling.transform(inputs.past_target)), self.describe.encode_known(rows)
         lengths = sequence_lengths(rows.past_observed) if self.spec.ragged else None
-        features, after = self._read(self.describe(rows, scaled, known), rows.reset, state, lengths)
+        carries = carries or state is not None or lengths is not None or self.readout.continues
+        features, after = self._read(self.describe(rows, scaled, known), rows.reset, state, lengths, carries)
         exists = self._existing(features, lengths)
         first = (self.supervised.first - self.available.first) // self.available.stride
         chosen = features[:, first:] if self.readout.every_step else newest(features, exists)
@@ -293,10 +297,17 @@ class Forecaster(AbstractForecaster):
             progress=self.progress,
         )
 
-    def _read(self, x: Tensor, reset: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
-        """Features of the steps x (B, T, F), and the state after them; None where the backbone sees the future."""
-        if not self.backbone.causal:
-            return self.backbone(x) if lengths is None else self.backbone(x, lengths), None
+    def _read(self, x: Tensor, reset: Tensor, state: Any, lengths: Tensor | None, carries: bool) -> tuple[Tensor, Any]:
+        """Features of the steps x (B, T, F), and the state after them.
+
+        The state is None where the backbone sees the future or nobody carries it; then, where only the last features are
+        read, there are no others.
+        """
+        if not self.backbone.causal and lengths is not None:
+            return self.backbone(x, lengths), None
+        if not (self.backbone.causal and carries):
+            last = not (self.readout.every_step or self.readout.attends)
+            return self.backbone.forward_last(x) if last else self.backbone(x), None
         begin = self.backbone.initial_state(x)
         return self.backbone.unroll(x, begin if state is None else reset_where(reset, self.initial, begin, state))
 

@@ -17,6 +17,8 @@ GROUND = CONTRACT | {
     "seqmodels.dropout",
     "seqmodels.initialisation",
     "seqmodels.kernels.build",
+    "seqmodels.kernels.calls",
+    "seqmodels.kernels.convolution",
     "seqmodels.kernels.recurrent",
     "seqmodels.naive",
 }

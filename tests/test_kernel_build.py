@@ -50,13 +50,13 @@ def test_processes_at_once_compile_once_and_say_so(tmp_path: Path) -> None:
     assert outputs == ("True\n", "True\n")
     assert sorted(len(text.splitlines()) for text in lines) == [0, 1] and "once for this machine" in "".join(lines)
     files = {path.name for path in (tmp_path / "seqmodels").iterdir()}
-    assert files == {"lock", f"cells-{build.key('float')}.so"}
+    assert files == {"lock", f"kernels-{build.key('float')}.so"}
 
 
 def test_a_library_that_cannot_be_read_is_compiled_again(tmp_path: Path) -> None:
     if build.load("float")[0] is None:
         pytest.skip("there is no C++ compiler")
-    path = tmp_path / "seqmodels" / f"cells-{build.key('float')}.so"
+    path = tmp_path / "seqmodels" / f"kernels-{build.key('float')}.so"
     path.parent.mkdir()
     path.write_bytes(b"half a file")
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
@@ -69,7 +69,7 @@ def test_a_library_that_cannot_be_read_is_compiled_again(tmp_path: Path) -> None
     [
         ("echo 'x.cpp: error: too old' >&2; exit 1", "x.cpp: error: too old"),
         ("exit 3", "no word"),
-        ("exit 0", "cells-"),  # says that it has succeeded, and has written nothing
+        ("exit 0", "kernels-"),  # says that it has succeeded, and has written nothing
         (None, "No such file"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Compiled kernels of recurrent layers: equal to torch's layers and to the loops over cells, in value and gradient."""
+"""Compiled kernels: equal to torch's layers, the loops over cells and plain convolutions, in value and gradient."""
 
 import copy
 import pickle
@@ -15,7 +15,9 @@ from torch.utils.checkpoint import checkpoint
 
 from seqmodels.backbones.base import tree_leaves
 from seqmodels.backbones.recurrent import FusedGru, FusedLstm, FusedRnn, Gru, Lstm, Rnn
+from seqmodels.backbones.wavenet import WaveNet
 from seqmodels.kernels import build, recurrent
+from seqmodels.kernels.convolution import ACTIVATIONS, convolve, from_blocks, to_blocks
 from seqmodels.kernels.recurrent import States, Weights, run_layer
 
 pytestmark = pytest.mark.skipif(build.load("float")[0] is None, reason="there is no C++ compiler")
@@ -111,6 +113,57 @@ def test_every_backbone_of_the_zoo_equals_the_reference(name: str) -> None:
     net = zoo.BACKBONES[name](features=2, past_steps=20).double()
     x = torch.randn(5, 20, 2, dtype=DOUBLE, requires_grad=True)
     assert_same(lambda: [net(x)], [x, *net.parameters()], 1e-10)
+
+
+@pytest.mark.parametrize("steps", [20, 1, 3, 45])
+@pytest.mark.parametrize("name", zoo.BACKBONES)
+def test_the_last_output_alone_is_that_of_all_outputs(name: str, steps: int) -> None:
+    """Windows shorter and longer than the receptive field; gradients too, and with either kernels."""
+    torch.manual_seed(0)
+    net = zoo.BACKBONES[name](features=2, past_steps=20).double()
+    if steps < 20 and (name == "linear" or name == "mlp"):
+        pytest.skip("reads whole windows")
+    x = torch.randn(5, steps, 2, dtype=DOUBLE, requires_grad=True)
+    if not net(x).shape[1]:
+        pytest.skip("no output at so few steps")
+    for choice in ("compiled", "torch"):
+        (last, *slopes), (whole, *expected) = (
+            with_kernels(choice, compute, [x, *net.parameters()])
+            for compute in (lambda: [net.forward_last(x)], lambda: [net(x)[:, -1:]])
+        )
+        assert last.shape == (5, 1, net.size)
+        for given, wanted in zip((last, *slopes), (whole, *expected), strict=True):
+            torch.testing.assert_close(given, wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("batch", "steps", "inputs", "outputs", "kernel", "dilation"),
+    [(5, 7, 3, 4, 2, 1), (40, 50, 20, 20, 2, 4), (70, 30, 6, 8, 3, 5), (3, 20, 5, 8, 5, 2), (33, 9, 4, 4, 1, 3),
+     (2, 3, 1, 2, 7, 2)],
+)  # fmt: skip
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_convolutions_of_blocks_equal_those_of_torch(
+    batch: int, steps: int, inputs: int, outputs: int, kernel: int, dilation: int, activation: str
+) -> None:
+    torch.manual_seed(0)
+    for dtype, relative in ((DOUBLE, 1e-12), (torch.float32, 1e-5)):
+        weight = torch.randn(outputs, inputs, kernel, dtype=dtype, requires_grad=True)
+        bias = torch.randn(outputs, dtype=dtype, requires_grad=True)
+        x = torch.randn(batch, steps, inputs, dtype=dtype, requires_grad=True)
+        padded = nn.functional.pad(x.transpose(1, 2), ((kernel - 1) * dilation, 0))
+        plain = nn.functional.conv1d(padded, weight, bias, dilation=dilation)
+        halves = plain.chunk(2, 1)
+        results = {"none": plain, "relu": plain.relu(), "gate": torch.tanh(halves[0]) * torch.sigmoid(halves[1])}
+        for kept in (steps, 1, (steps + 1) // 2):
+            expected = results[activation].transpose(1, 2)[:, -kept:]
+            taps = weight.transpose(1, 2).reshape(outputs, -1)
+            given = from_blocks(convolve(to_blocks(x), taps, bias, dilation, kept, activation), batch)
+            slopes = [
+                torch.autograd.grad(weighted([one]), [x, weight, bias], retain_graph=True) for one in (given, expected)
+            ]
+            for ours, theirs in zip((given, *slopes[0]), (expected, *slopes[1]), strict=True):
+                bound = relative * float(theirs.detach().abs().max()) + 1e-30
+                torch.testing.assert_close(ours, theirs, rtol=0, atol=bound)
 
 
 @pytest.mark.parametrize("kind", BACKBONES)
@@ -222,8 +275,9 @@ def test_what_kernels_cannot_do_is_left_to_torch(monkeypatch: pytest.MonkeyPatch
     assert not ran
 
 
-def test_second_derivatives_are_refused_with_the_way_out() -> None:
-    net, x = Gru(3, 9, hidden=5), torch.randn(4, 9, 3, requires_grad=True)
+@pytest.mark.parametrize("kind", [partial(Gru, hidden=5), WaveNet])
+def test_second_derivatives_are_refused_with_the_way_out(kind: Any) -> None:
+    net, x = kind(3, 9), torch.randn(4, 9, 3, requires_grad=True)
     with pytest.raises(RuntimeError, match="kernels=torch"):
         torch.autograd.grad(net(x).sum(), x, create_graph=True)
     build.choice = "torch"

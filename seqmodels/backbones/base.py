@@ -42,6 +42,10 @@ class Backbone(nn.Module, ABC):
         """(B, T, F) -> (B, S, D), from the initial state."""
         return self.unroll(x, self.initial_state(x))[0]
 
+    def forward_last(self, x: Tensor) -> Tensor:
+        """The last output of ``forward``, (B, 1, D); override it where that is less work."""
+        return self(x)[:, -1:]
+
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """One time step x (B, F) -> features (B, D), next state; equals ``forward`` at that step.
 

@@ -4,13 +4,16 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from seqmodels.backbones.base import Backbone
 from seqmodels.errors import require_at_least, require_each_at_least, require_fraction
+from seqmodels.kernels.calls import takes
+from seqmodels.kernels.convolution import convolve as convolve_blocks
+from seqmodels.kernels.convolution import from_blocks, to_blocks
 
 
 class CausalConv(nn.Module):
@@ -41,7 +44,24 @@ class CausalConv(nn.Module):
         return self.taps(stacked), padded[:, steps:]
 
 
-Convolve = Callable[[CausalConv, Tensor], Tensor]
+def gate(x: Tensor) -> Tensor:
+    """tanh of the first half of the channels times the logistic function of the others."""
+    signal, openness = x.chunk(2, dim=-1)
+    return torch.tanh(signal) * torch.sigmoid(openness)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "relu": torch.relu_, "gate": gate}
+
+
+class Convolve(Protocol):
+    """Computes a layer of a network and its activation, one of ACTIVATIONS, however the sequences lie in memory."""
+
+    def __call__(self, layer: CausalConv | nn.Linear, x: Tensor, activation: str = "none") -> Tensor: ...
+
+
+def newest(x: Tensor, like: Tensor) -> Tensor:
+    """The last steps of x, as many as ``like`` has."""
+    return x if x.shape[1] == like.shape[1] else x[:, -like.shape[1] :]
 
 
 class CausalConvState(NamedTuple):
@@ -68,6 +88,8 @@ class CausalConvNet(Backbone):
 
     A subclass writes ``network`` once, for sequences (B, T, ...) and single steps (B, ...) alike, and calls
     ``register_convolutions`` in its constructor. All convolutions but the first must have the same widths and kernel.
+
+    Without a state, whole windows are computed by the compiled kernels where those can run, unless dropout is on.
     """
 
     older: Tensor  # (layers (kernel - 1),) positions in ``rest`` of the inputs of all taps but the newest
@@ -77,7 +99,8 @@ class CausalConvNet(Backbone):
     def network(self, x: Tensor, convolve: Convolve) -> Tensor:
         """Inputs (..., F) -> features (..., D).
 
-        Applies each convolution once, by ``convolve(layer, x)``, in the order in which they were registered.
+        Applies each convolution once, by ``convolve(layer, x, activation)``, in the order of their registration;
+        linear layers likewise. ``newest`` cuts what is added to an output: lower layers are computed at more steps.
         """
 
     def register_convolutions(self, convolutions: Sequence[CausalConv]) -> None:
@@ -101,8 +124,33 @@ class CausalConvNet(Backbone):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, F) -> (B, T, D), without building the state that ``unroll`` returns."""
+        if self._has_kernels(x):
+            return self._run_kernels(x, x.shape[1])
         zeros = [x.new_zeros(x.shape[0], layer.left_context, layer.inputs) for layer in self.convolutions]
         return self._unroll(x, zeros)[0]
+
+    def forward_last(self, x: Tensor) -> Tensor:
+        """As in ``Backbone``; lower layers are computed at those steps only that the last one depends on."""
+        return self._run_kernels(x, 1) if self._has_kernels(x) else super().forward_last(x)
+
+    def _has_kernels(self, x: Tensor) -> bool:
+        noisy = any(isinstance(module, nn.Dropout) and module.training and module.p for module in self.modules())
+        return x.dim() == 3 and not noisy and takes(x, *self.parameters())
+
+    def _run_kernels(self, x: Tensor, last: int) -> Tensor:
+        """(B, T, F) -> features of the last steps, (B, last, D)."""
+        steps = [last]  # of the outputs of each convolution, from the last to the first
+        for layer in reversed(self.convolutions):
+            steps.append(min(steps[-1] + layer.left_context, x.shape[1]))
+        remaining = reversed(steps[:-1])
+
+        def convolve(layer: CausalConv | nn.Linear, x: Tensor, activation: str = "none") -> Tensor:
+            if isinstance(layer, CausalConv):
+                taps = layer.taps
+                return convolve_blocks(x, taps.weight, taps.bias, layer.dilation, next(remaining), activation)
+            return convolve_blocks(x, layer.weight, layer.bias, 1, x.shape[1], activation)
+
+        return from_blocks(self.network(to_blocks(x[:, -steps[-1] :]), convolve), x.shape[0])
 
     def unroll(self, x: Tensor, state: CausalConvState) -> tuple[Tensor, CausalConvState]:
         features, (first, *rest) = self._unroll(x, [state.first, *state.rest.split(self.contexts, dim=1)])
@@ -112,10 +160,12 @@ class CausalConvNet(Backbone):
         """Features of the steps x, and the next context of every convolution."""
         remaining, following = iter(contexts), list[Tensor]()
 
-        def convolve(layer: CausalConv, x: Tensor) -> Tensor:
+        def convolve(layer: CausalConv | nn.Linear, x: Tensor, activation: str = "none") -> Tensor:
+            if not isinstance(layer, CausalConv):
+                return ACTIVATIONS[activation](layer(x))
             outputs, context = layer(x, next(remaining))
             following.append(context)
-            return outputs
+            return ACTIVATIONS[activation](outputs)
 
         return self.network(x, convolve), following
 
@@ -139,14 +189,16 @@ class CausalConvNet(Backbone):
         remaining = zip(older, weights.newest, strict=True)
         first, inputs = list[Tensor](), list[Tensor]()
 
-        def convolve(layer: CausalConv, x: Tensor) -> Tensor:
+        def convolve(layer: CausalConv | nn.Linear, x: Tensor, activation: str = "none") -> Tensor:
+            if not isinstance(layer, CausalConv):
+                return ACTIVATIONS[activation](layer(x))
             if not first:
                 outputs, context = layer(x.unsqueeze(1), state.first)
                 first.append(context)
-                return outputs[:, 0]
+                return ACTIVATIONS[activation](outputs[:, 0])
             inputs.append(x)
             from_older, weight = next(remaining)
-            return torch.addmm(from_older, x, weight)
+            return ACTIVATIONS[activation](torch.addmm(from_older, x, weight))
 
         features = self.network(x, convolve)
         newest = torch.stack(inputs, dim=1).to(state.rest.dtype)

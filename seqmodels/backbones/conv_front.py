@@ -81,6 +81,10 @@ class Convolutional(Backbone):
         outputs, _ = self._convolve(torch.cat([self._padding(x), x], dim=1))
         return self.recurrent(outputs) if outputs.shape[1] else x.new_zeros(x.shape[0], 0, self.size)
 
+    def forward_last(self, x: Tensor) -> Tensor:
+        outputs, _ = self._convolve(torch.cat([self._padding(x), x], dim=1))
+        return self.recurrent.forward_last(outputs) if outputs.shape[1] else x.new_zeros(x.shape[0], 0, self.size)
+
     def unroll(self, x: Tensor, state: ConvolutionalState) -> tuple[Tensor, ConvolutionalState]:
         outputs, buffer = self._convolve(torch.cat([state.buffer, x], dim=1))
         if not outputs.shape[1]:

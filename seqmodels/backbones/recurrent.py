@@ -243,6 +243,15 @@ class RecurrentStack(Backbone):
             next_states += states
         return x, RecurrentState(next_states, state.masks)
 
+    def forward_last(self, x: Tensor) -> Tensor:
+        """As in ``Backbone``; backwards, there is nothing to do at the other outputs."""
+        outputs, state = self.unroll(x, self.initial_state(x))
+        last = self.layers if isinstance(self.layers, nn.RNNBase) else self.layers[-1]
+        changed = self.residual or (self.dropout.p and self.dropout.training)
+        if changed or (isinstance(last, CellLayer) and not isinstance(last.cell, GatedCell)):
+            return outputs[:, -1:]
+        return state.layers[-1].hidden[:, None]
+
     def _zero_states(self, x: Tensor) -> tuple[Any, ...]:
         """Initial state of every layer, as its cell defines it."""
         if isinstance(self.layers, nn.RNNBase):

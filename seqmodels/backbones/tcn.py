@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from seqmodels.backbones.causal_conv import CausalConv, CausalConvNet, Convolve, check_conv_options
+from seqmodels.backbones.causal_conv import CausalConv, CausalConvNet, Convolve, check_conv_options, newest
 
 
 class ResidualBlock(nn.Module):
@@ -24,9 +24,10 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, convolve: Convolve) -> Tensor:
         """(..., inputs) -> (..., filters)."""
-        residual = self.dropout(torch.relu_(convolve(self.first, x)))
-        residual = self.dropout(torch.relu_(convolve(self.second, residual)))
-        return torch.relu(self.fit(x) + residual)
+        residual = self.dropout(convolve(self.first, x, "relu"))
+        residual = self.dropout(convolve(self.second, residual, "relu"))
+        x = newest(x, residual)
+        return torch.relu((convolve(self.fit, x) if isinstance(self.fit, nn.Linear) else x) + residual)
 
 
 class Tcn(CausalConvNet):

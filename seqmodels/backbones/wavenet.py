@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from seqmodels.backbones.causal_conv import CausalConv, CausalConvNet, Convolve, check_conv_options
+from seqmodels.backbones.causal_conv import CausalConv, CausalConvNet, Convolve, check_conv_options, newest
 from seqmodels.errors import require_at_least
 
 
@@ -39,7 +39,7 @@ class WaveNet(CausalConvNet):
 
     def network(self, x: Tensor, convolve: Convolve) -> Tensor:
         for layer in self.convolutions:
-            x = torch.relu_(convolve(layer, x))
+            x = convolve(layer, x, "relu")
         return self.dropout(x)
 
 
@@ -56,9 +56,8 @@ class GatedBlock(nn.Module):
 
     def forward(self, x: Tensor, convolve: Convolve) -> tuple[Tensor, Tensor]:
         """Input (..., filters) -> residual and skip outputs, (..., filters) each."""
-        signal, gate = convolve(self.convolution, x).chunk(2, dim=-1)
-        skip = self.mix(torch.tanh(signal) * torch.sigmoid(gate))
-        return x + skip, skip
+        skip = convolve(self.mix, convolve(self.convolution, x, "gate"))
+        return newest(x, skip) + skip, skip
 
 
 class GatedWaveNet(CausalConvNet):
@@ -97,5 +96,5 @@ class GatedWaveNet(CausalConvNet):
         skips = torch.zeros_like(x)
         for block in self.blocks:
             x, skip = block(x, convolve)
-            skips = skips + skip
-        return self.dropout(torch.relu(self.exit(torch.relu(skips))))
+            skips = newest(skips, skip) + skip
+        return self.dropout(convolve(self.exit, torch.relu(skips), "relu"))

@@ -54,12 +54,12 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
 def load(real: str) -> tuple[ctypes.CDLL | None, str]:
     """The library for numbers of the C++ type ``real``, or None and the reason; says so in one line."""
     try:
-        path = cache_folder() / f"cells-{key(real)}.so"
+        path = cache_folder() / f"kernels-{key(real)}.so"
         with locked(path.parent):
             return open_library(path, real), ""
     except (OSError, subprocess.SubprocessError, RuntimeError) as error:
         if choice == "auto":
-            log.warning("kernels=auto: torch computes recurrent layers, since %s", error)
+            log.warning("kernels=auto: torch computes all layers, since %s", error)
         return None, str(error)
 
 
@@ -102,7 +102,7 @@ def open_library(path: Path, real: str) -> ctypes.CDLL:
     if path.exists():
         with suppress(OSError):
             return declared(ctypes.CDLL(str(path)))
-    log.warning("compiling the kernels of recurrent layers, once for this machine: %s", path)
+    log.warning("compiling the kernels of recurrent layers and convolutions, once for this machine: %s", path)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         built = Path(folder, path.name)
         compile_source(built, real)
@@ -115,9 +115,9 @@ def compile_source(target: Path, real: str) -> None:
     compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
     if compiler is None:
         raise OSError(f"there is no C++ compiler ({', '.join(COMPILERS)})")
-    source = Path(__file__).with_name("cells.cpp")
+    sources = [str(path) for path in sorted(Path(__file__).parent.glob("*.cpp"))]
     for native in ("-march=native", "-mcpu=native"):  # the latter with older compilers for ARM
-        command = [*compiler.split(), *FLAGS, native, f"-DREAL={real}", str(source), "-o", str(target)]
+        command = [*compiler.split(), *FLAGS, native, f"-DREAL={real}", *sources, "-o", str(target)]
         result = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS)
         if result.returncode == 0:
             return
@@ -129,9 +129,8 @@ def compile_source(target: Path, real: str) -> None:
 
 def declared(library: ctypes.CDLL) -> ctypes.CDLL:
     """The library with the types of what its functions return."""
-    for name in ("rows_of_block", "saved_size", "size_of_layer"):
+    for name in ("rows_of_block", "saved_size"):
         getattr(library, name).restype = ctypes.c_int64
-    library.forward.restype = library.backward.restype = None
     return library
 
 

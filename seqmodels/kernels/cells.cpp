@@ -10,7 +10,7 @@ enum Kind : int64_t { TANH, RELU, GRU, LSTM };
 
 // What Python passes, in the order of seqmodels/kernels/recurrent.py. Arrays are contiguous, weights as torch has them;
 // a gradient that nobody needs, and what a kind does not have, is null.
-struct Layer {
+struct Recurrent {
   int64_t kind, normalised, batch, steps, inputs, size, rows, threads;
   double zoneout;  // share of the previous state that every unit keeps; with `keep`, unused
   Parallel parallel;
@@ -32,7 +32,7 @@ struct Layer {
 // state is apart from that with the input: reset, update, candidate of the state, candidate of the input.
 struct Sizes {
   int64_t gates, sums, activations, normalised, norms, units, saved;
-  explicit Sizes(const Layer& a) {
+  explicit Sizes(const Recurrent& a) {
     bool gru = a.kind == GRU, lstm = a.kind == LSTM;
     gates = gru ? 3 : lstm ? 4 : 1;
     sums = gru ? 4 : gates;
@@ -49,14 +49,14 @@ constexpr int64_t CHUNK = 1 << 17;  // bytes of the gradients of gates that are 
 
 template <int ROWS>
 struct Recurrence {
-  const Layer& a;
+  const Recurrent& a;
   const Sizes s{a};
   const int64_t n = a.size * ROWS;  // numbers of one gate in a block
   const int64_t blocks = (a.batch + ROWS - 1) / ROWS;
   const int64_t chunk = std::clamp<int64_t>(CHUNK / (s.sums * n * sizeof(real)), 1, a.steps);
   const Memory bias{s.sums * a.size};
 
-  explicit Recurrence(const Layer& layer) : a(layer) {
+  explicit Recurrence(const Recurrent& layer) : a(layer) {
     for (int64_t i = 0; i < s.gates * a.size; i++) {
       int64_t of_x = a.kind == GRU && i >= 2 * a.size ? i + a.size : i;
       if (a.bias_x) bias[of_x] += a.bias_x[i];
@@ -242,7 +242,7 @@ struct Recurrence {
   // Gradients of the parameters, of one part of the blocks; those of layer normalisation still as blocks.
   struct Gradients {
     Memory x, h, bias, gain, offset;
-    Gradients(const Layer& a, const Sizes& s)
+    Gradients(const Recurrent& a, const Sizes& s)
         : x(s.gates * a.size * a.inputs), h(s.gates * a.size * a.size), bias(s.sums * a.size),
           gain(s.norms * a.size * ROWS), offset(s.norms * a.size * ROWS) {}
   };
@@ -285,7 +285,7 @@ struct Recurrence {
   struct Backward {
     const Recurrence& r;
     Gradients& sum;
-    const Layer& a = r.a;
+    const Recurrent& a = r.a;
     const Sizes& s = r.s;
     const int64_t n = r.n, chunk = r.chunk;
     Memory x{chunk * a.inputs * ROWS}, hidden{chunk * n}, first{n}, cell{n}, keep{2 * chunk * n}, mask{n};
@@ -455,32 +455,24 @@ struct Recurrence {
         for (int64_t t = 0; t < count; t++)
           for (int64_t i = 0; i < n; i += LANES) store(hidden + t * n + i, load(hidden + t * n + i) * load(mask + i));
       const Steps gates{dsums, stride}, inputs{x, a.inputs * ROWS}, states{hidden, n};
-      add_outer<ROWS>(gates, s.gates * h, states, h, count, sum.h);
-      add_outer<ROWS>(gates, (a.kind == GRU ? 2 : s.gates) * h, inputs, a.inputs, count, sum.x);
-      if (a.kind == GRU) add_outer<ROWS>({dsums + 3 * n, stride}, h, inputs, a.inputs, count, sum.x + 2 * h * a.inputs);
+      add_outer<ROWS>(gates, s.gates * h, states, h, count, sum.h, h);
+      add_outer<ROWS>(gates, (a.kind == GRU ? 2 : s.gates) * h, inputs, a.inputs, count, sum.x, a.inputs);
+      if (a.kind == GRU) add_outer<ROWS>({dsums + 3 * n, stride}, h, inputs, a.inputs, count, sum.x + 2 * h * a.inputs,
+                                      a.inputs);
       add_sums<ROWS>(gates, s.sums * h, count, sum.bias);
     }
   };
 };
 
-constexpr int WIDE = BYTES == 64 && sizeof(real) == 4 ? 2 * LANES : LANES;
-
-// Rows of a block: two vectors if there are enough sequences for all threads and registers for twice the sums.
-extern "C" int64_t rows_of_block(int64_t batch, int64_t threads) {
-  return batch > (WIDE - LANES) * threads ? WIDE : LANES;
-}
-
-extern "C" int64_t size_of_layer() { return sizeof(Layer); }
-
 // Numbers that the forward pass saves of a block for the backward pass.
-extern "C" int64_t saved_size(const Layer* a) { return a->rows * a->steps * Sizes(*a).saved; }
+extern "C" int64_t saved_size(const Recurrent* a) { return a->rows * a->steps * Sizes(*a).saved; }
 
-extern "C" void forward(const Layer* a) {
+extern "C" void recur_forward(const Recurrent* a) {
   if (a->rows == WIDE) Recurrence<WIDE>(*a).forward();
   else Recurrence<LANES>(*a).forward();
 }
 
-extern "C" void backward(const Layer* a) {
+extern "C" void recur_backward(const Recurrent* a) {
   if (a->rows == WIDE) Recurrence<WIDE>(*a).backward();
   else Recurrence<LANES>(*a).backward();
 }

@@ -1,20 +1,17 @@
 """Recurrent layers by compiled kernels, with their gradients; see ``cells.cpp``."""
 
 import ctypes
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 from seqmodels.dropout import SequenceDropout
-from seqmodels.kernels.build import REALS, library, load, torch_threads
+from seqmodels.kernels.build import torch_threads
+from seqmodels.kernels.calls import address, addresses, kernels, ready, refuse_second_derivatives, takes, threads_for
 
 KINDS = {"RNN_TANH": 0, "RNN_RELU": 1, "GRU": 2, "LSTM": 3}  # names of torch's modes
-PLAIN = (Tensor, nn.Parameter)  # no subclass, such as those that record a graph
 PIECE = 16 << 20  # up to 32 MB, the C library of Linux gives out again what was freed instead of asking the system anew
-SMALL = 20_000  # multiplications of a layer that a second thread would not make faster
 
 
 class States(NamedTuple):
@@ -52,7 +49,7 @@ GRADIENTS = tuple(f"d{name}" for name in ("x", *INPUTS))
 
 
 class Layer(ctypes.Structure):
-    """Arguments of the kernels, as ``Layer`` of ``cells.cpp``."""
+    """Arguments of the kernels, as ``Recurrent`` of ``cells.cpp``."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in INTEGERS),
@@ -64,23 +61,9 @@ class Layer(ctypes.Structure):
     ]
 
 
-def address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
-
-
 def can_run(x: Tensor, *others: Tensor | None) -> bool:
-    """True if the compiled kernels compute a layer of these tensors, its input first.
-
-    They leave to torch: other devices and types, autocast, tracing and export, the transforms of ``torch.func``,
-    forward derivatives, and inputs without steps.
-    """
-    if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return False
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
-        return False
-    present = [one for one in (x, *others) if one is not None]
-    plain = all(type(one) in PLAIN and one.dtype == x.dtype and one.device.type == "cpu" for one in present)
-    return plain and x.dim() == 3 and x.numel() > 0 and library(x.dtype) is not None
+    """True if the compiled kernels compute a layer of these tensors, its input (B, T, inputs) first."""
+    return takes(x, *others) and x.dim() == 3
 
 
 def run_layer(mode: str, x: Tensor, states: States, weights: Weights) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -106,17 +89,6 @@ def check_shapes(x: Tensor, states: States, weights: Weights) -> None:
             raise ValueError(f"{name} is {tuple(tensor.shape)}; to the input {tuple(x.shape)} belongs {shape}.")
 
 
-def ready(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.contiguous()
-
-
-def kernels(x: Tensor) -> ctypes.CDLL:
-    """The library that ``can_run`` has found, whatever was chosen since."""
-    loaded, reason = load(REALS[x.dtype])
-    assert loaded is not None, reason
-    return loaded
-
-
 def forward(
     kind: int, zoneout: float, x: Tensor, optional: list[Tensor | None], save: bool
 ) -> tuple[tuple[Tensor, Tensor, Tensor | None], list[Tensor], Layer]:
@@ -127,7 +99,7 @@ def forward(
     named = dict(zip(INPUTS, optional, strict=True))
     batch, steps, inputs = x.shape
     size = optional[0].shape[1] if optional[0] is not None else 0
-    threads = torch.get_num_threads() if batch * steps * size * (size + inputs) > SMALL else 1
+    threads = threads_for(batch * steps * size * (size + inputs))
     normalised = named["gain"] is not None
     layer = Layer(kind, normalised, batch, steps, inputs, size, 0, threads, zoneout, torch_threads(), address(x),
                   *map(address, optional))  # fmt: skip
@@ -137,7 +109,7 @@ def forward(
     layer.y, layer.last_hidden, layer.last_cell = map(address, (y, hidden, cell))
     saved = new_pieces(x, layer) if save else []
     layer.saved = addresses(saved)
-    kernels(x).forward(ctypes.byref(layer))
+    kernels(x).recur_forward(ctypes.byref(layer))
     return (y, hidden, cell), saved, layer
 
 
@@ -147,11 +119,6 @@ def new_pieces(x: Tensor, layer: Layer) -> list[Tensor]:
     layer.piece = max(1, min(blocks, PIECE // (numbers * x.element_size())))
     starts = range(0, blocks, layer.piece)
     return [x.new_empty(min(layer.piece, blocks - start) * numbers) for start in starts]
-
-
-def addresses(tensors: Sequence[Tensor]) -> Any:
-    """An array of the tensors' addresses, or None without tensors."""
-    return (ctypes.c_void_p * len(tensors))(*map(address, tensors)) if tensors else None
 
 
 class _Recurrence(torch.autograd.Function):
@@ -167,8 +134,7 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
-            raise RuntimeError("The compiled recurrent layers have no second derivatives; set kernels=torch.")
+        refuse_second_derivatives()
         saved, needed = ctx.saved_tensors, list(ctx.needs_input_grad[2:])
         tensors, pieces = saved[: len(INPUTS) + 2], saved[len(INPUTS) + 2 :]  # x, INPUTS, y
         needed[5:] = [any(needed[5:])] * len(Weights._fields)  # of the parameters all or none
@@ -179,7 +145,7 @@ class _Recurrence(torch.autograd.Function):
         for name, value in zip(names, (*tensors, *given, *gradients), strict=True):
             setattr(ctx.layer, name, address(value))
         ctx.layer.saved = addresses(pieces)
-        kernels(tensors[0]).backward(ctypes.byref(ctx.layer))
+        kernels(tensors[0]).recur_backward(ctypes.byref(ctx.layer))
         return None, None, *gradients
 
 

@@ -34,6 +34,9 @@ typedef std::conditional_t<sizeof(real) == 4, int32_t, int64_t> whole;
 typedef whole integers __attribute__((vector_size(BYTES), aligned(sizeof(real)), may_alias));
 #define INLINE inline __attribute__((always_inline))
 
+// Rows of a block: two vectors where there are enough registers for twice the sums, and enough sequences.
+constexpr int WIDE = BYTES == 64 && sizeof(real) == 4 ? 2 * LANES : LANES;
+
 INLINE vec load(const real* from) { return *(const vec*)from; }
 INLINE void store(real* to, vec value) { *(vec*)to = value; }
 INLINE vec all(real value) { return value - vec{}; }
@@ -232,7 +235,7 @@ struct Steps {
 
 template <int ROWS, int C, int K>
 INLINE void outer_tile(const Steps& left, const Steps& right, int64_t c, int64_t k, int64_t steps, real* sums,
-                       int64_t width) {
+                       int64_t stride) {
   vec total[C * K] = {};
   for (int64_t t = 0; t < steps; t++)
     for (int v = 0; v < ROWS; v += LANES) {
@@ -245,26 +248,28 @@ INLINE void outer_tile(const Steps& left, const Steps& right, int64_t c, int64_t
   real found[std::max(C * K, LANES)];
   sum_lanes<C * K>(total, found);
   for (int i = 0; i < C; i++)
-    for (int j = 0; j < K; j++) sums[(c + i) * width + k + j] += found[i * K + j];
+    for (int j = 0; j < K; j++) sums[(c + i) * stride + k + j] += found[i * K + j];
 }
 
 template <int ROWS, int C>
-void outer_rows(const Steps& left, const Steps& right, int64_t c, int64_t width, int64_t steps, real* sums) {
+void outer_rows(const Steps& left, const Steps& right, int64_t c, int64_t width, int64_t steps, real* sums,
+                int64_t stride) {
   constexpr int wide = LANES >= 16 ? 4 : 2;  // as many sums as fit into the registers
   int64_t k = 0;
   if constexpr (C == 4)
-    for (; k + wide <= width; k += wide) outer_tile<ROWS, C, wide>(left, right, c, k, steps, sums, width);
-  for (; k < width; k++) outer_tile<ROWS, C, 1>(left, right, c, k, steps, sums, width);
+    for (; k + wide <= width; k += wide) outer_tile<ROWS, C, wide>(left, right, c, k, steps, sums, stride);
+  for (; k < width; k++) outer_tile<ROWS, C, 1>(left, right, c, k, steps, sums, stride);
 }
 
-// sums[c * width + k] += left[t][c][row] * right[t][k][row], summed over steps and rows: a gradient of weights.
+// sums[c * stride + k] += left[t][c][row] * right[t][k][row], summed over steps and rows: a gradient of weights.
 template <int ROWS>
-void add_outer(const Steps& left, int64_t columns, const Steps& right, int64_t width, int64_t steps, real* sums) {
+void add_outer(const Steps& left, int64_t columns, const Steps& right, int64_t width, int64_t steps, real* sums,
+               int64_t stride) {
   int64_t c = 0;
   if (width < 4)
-    for (; c + 8 <= columns; c += 8) outer_rows<ROWS, 8>(left, right, c, width, steps, sums);
-  for (; c + 4 <= columns; c += 4) outer_rows<ROWS, 4>(left, right, c, width, steps, sums);
-  for (; c < columns; c++) outer_rows<ROWS, 1>(left, right, c, width, steps, sums);
+    for (; c + 8 <= columns; c += 8) outer_rows<ROWS, 8>(left, right, c, width, steps, sums, stride);
+  for (; c + 4 <= columns; c += 4) outer_rows<ROWS, 4>(left, right, c, width, steps, sums, stride);
+  for (; c < columns; c++) outer_rows<ROWS, 1>(left, right, c, width, steps, sums, stride);
 }
 
 // sums[c] += left[t][c][row], summed over steps and rows: a gradient of biases.

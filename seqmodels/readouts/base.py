@@ -45,6 +45,7 @@ class Readout(nn.Module, ABC):
 
     every_step: bool  # True if the loss sees forecasts from every step
     attends: bool = False  # True if it looks back at all features of the backbone
+    continues: bool = True  # False if it leaves the state of the backbone alone
     teacher_forced: bool = False  # True if it is shown the truth in training
     recursive: bool = False  # True if forecasts are fed back, step by step through the backbone
 

@@ -76,6 +76,7 @@ class SeqToVector(Direct):
     """One forecast per window, from the features of the last step: S = 1."""
 
     every_step = False
+    continues = False
 
     def origins(self, origins: Origins, past_steps: int) -> Origins:
         return Origins(origins.of(past_steps)[-1], origins.stride)
@@ -88,6 +89,7 @@ class SeqToSeq(Direct):
     """
 
     every_step = True
+    continues = False
 
     def origins(self, origins: Origins, past_steps: int) -> Origins:
         return origins
