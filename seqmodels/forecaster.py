@@ -300,8 +300,8 @@ class Forecaster(AbstractForecaster):
     def _read(self, x: Tensor, reset: Tensor, state: Any, lengths: Tensor | None, carries: bool) -> tuple[Tensor, Any]:
         """Features of the steps x (B, T, F), and the state after them.
 
-        The state is None where the backbone sees the future or nobody carries it; then, where only the last features are
-        read, there are no others.
+        The state is None where the backbone sees the future or nobody carries it; then, where only the last features
+        are read, there are no others.
         """
         if not self.backbone.causal and lengths is not None:
             return self.backbone(x, lengths), None

@@ -60,8 +60,8 @@ class Convolve(Protocol):
 
 
 def newest(x: Tensor, like: Tensor) -> Tensor:
-    """The last steps of x, as many as ``like`` has."""
-    return x if x.shape[1] == like.shape[1] else x[:, -like.shape[1] :]
+    """The last steps of x, as many as ``like`` has; a single step (B, C) as it is."""
+    return x if x.dim() == 2 or x.shape[1] == like.shape[1] else x[:, -like.shape[1] :]
 
 
 class CausalConvState(NamedTuple):
