@@ -1,4 +1,7 @@
-"""Run all benchmarks, or the named ones: ``python -m benchmarks training generation``."""
+"""Run all benchmarks, or the named ones: ``python -m benchmarks training generation``.
+
+Some take further arguments: see their docstrings.
+"""
 
 import sys
 
@@ -17,6 +20,6 @@ ALL = {
 }
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ALL:
+    for name in [name for name in sys.argv[1:] if name in ALL] or ALL:
         print(f"\n## {name}\n", flush=True)
         ALL[name]()

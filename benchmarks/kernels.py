@@ -3,7 +3,7 @@
 Forward pass, mean squared error, backward pass and fused Adam, without loader, scaler and logging. The three alternate
 step by step, so that changes in the speed of the machine affect all of them; the ratios are medians over all rounds.
 Freed memory is kept, as in every run. With one thread the time is that of the processor, which other processes affect
-little; with two it is that of the clock. Arguments: models, and ``threads=2``.
+little; with two it is that of the clock. Arguments: names of models, and ``threads=2``.
 """
 
 import statistics

@@ -1,10 +1,11 @@
 """Epoch time of a normal run with all logging, compared with a hand-written loop over stock modules.
 
-Both train the same model on the same windows with batches of 32 and validate once per epoch. Ours is ``python
-train.py`` as a user runs it: TensorBoard, checkpoints, figures, progress, gradient clipping and norms. The loop uses
-nn.LSTM or nn.Conv1d, torch.optim.Adam, tensors in memory and one gather per step. It runs in a process of its own, and
-the two alternate epoch by epoch, so that changes in the speed of the machine affect both. The first two epochs, in
-which libraries load, are left out.
+Both train the same model on the same windows and validate once per epoch. Ours is ``python train.py`` as users run it:
+TensorBoard, checkpoints, figures, progress, gradient clipping and norms. The loop uses the stock modules of
+``benchmarks/kernels.py``, torch.optim.Adam, tensors in memory and one gather per step. It runs in a process of its own,
+and the two alternate epoch by epoch, so that changes in the speed of the machine affect both. The first two epochs, in
+which libraries load, are left out. Both have one thread, and the time is that of the processor, which other processes
+affect little. Arguments: names of RACES, ``runs=1`` and ``epochs=6``; default: all, three runs of 20 or 6 epochs.
 """
 
 import io
@@ -15,69 +16,72 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from benchmarks import kernels
 from datamodules.synthetic import generate_waves
 
-EPOCHS, RUNS, PAST, HORIZON, BATCH, WARM_UP = 20, 3, 50, 10, 32, 2
+RUNS, WARM_UP = 3, 2
 ROOT = Path(__file__).parent.parent
 
 
-class StockLstm(nn.Module):
-    """Two layers of 20 units and a linear layer at every step."""
+@dataclass(frozen=True)
+class Race:
+    """A model of ours, by the settings of its command line, and the stock modules beside it."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(1, 20, 2, batch_first=True)
-        self.linear = nn.Linear(20, HORIZON)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(self.lstm(x)[0])
-
-
-class StockWaveNet(nn.Module):
-    """Eight causal Conv1d of 20 filters with ReLU, and a 1 x 1 convolution."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for number, dilation in enumerate((1, 2, 4, 8) * 2):
-            layers += [
-                nn.ConstantPad1d((dilation, 0), 0.0),
-                nn.Conv1d(20 if number else 1, 20, 2, dilation=dilation),
-                nn.ReLU(),
-            ]
-        self.layers = nn.Sequential(*layers, nn.Conv1d(20, HORIZON, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x.transpose(1, 2)).transpose(1, 2)
+    settings: tuple[str, ...]
+    body: Callable[[], nn.Module]
+    size: int
+    past: int = 50
+    horizon: int = 10
+    batch: int = 32
+    last: bool = False  # True: one forecast, from the last step
+    epochs: int = 20
 
 
-STOCK = {"lstm": StockLstm, "wavenet": StockWaveNet}
+LARGE = ("data.past_steps=168", "data.horizon=24", "data.batch_size=256", "model/readout=seq_to_vector")
+WIDE = (*LARGE, "model.backbone.hidden=64", "model.backbone.layers=1")
+BIG: dict[str, Any] = {"past": 168, "horizon": 24, "batch": 256, "last": True, "epochs": 6}
+RACES = {
+    **{name: Race((f"model={name}",), kernels.SMALL[name][0], 20) for name in kernels.SMALL if name != "tcn"},
+    **{
+        f"large_{name}": Race((f"model={name}", *WIDE), kernels.LARGE[name][0], 64, **BIG)
+        for name in kernels.LARGE
+        if name != "tcn"
+    },
+    "large_tcn": Race(
+        ("model=tcn", *LARGE, "model.backbone.dilations=[1,2,4,8,16]"), kernels.LARGE["tcn"][0], 32, **BIG
+    ),
+}
 
 
 class ByHand:
     """The hand-written loop."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, race: Race):
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
-        waves = torch.from_numpy(generate_waves(10_000, PAST + HORIZON, 42))
-        self.past = waves[:, :PAST, None].contiguous()
-        self.targets = waves.unfold(1, HORIZON, 1)[:, 1:].contiguous()  # (series, 50, 10)
-        self.model, self.optimizer = model, torch.optim.Adam(model.parameters(), lr=1e-3)
+        waves = torch.from_numpy(generate_waves(10_000, race.past + race.horizon, 42))
+        self.past, self.batch = waves[:, : race.past, None].contiguous(), race.batch
+        every = waves.unfold(1, race.horizon, 1)[:, 1:]  # (series, past, horizon)
+        self.targets = (every[:, -1] if race.last else every).contiguous()
+        self.model = kernels.Model(race.body(), race.size, race.horizon, race.last)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
 
     def epoch(self) -> float:
         """Train and validate once; return the seconds."""
-        started = time.perf_counter()
+        started = time.process_time()
         self.model.train()
-        for chosen in torch.randperm(7000).split(BATCH):
+        for chosen in torch.randperm(7000).split(self.batch):
             loss = self._loss(chosen)
             self.optimizer.zero_grad()
             loss.backward()
@@ -86,7 +90,7 @@ class ByHand:
         with torch.no_grad():
             for chosen in torch.arange(7000, 9000).split(1000):
                 self._loss(chosen)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     def _loss(self, chosen: Tensor) -> Tensor:
         return nn.functional.mse_loss(self.model(self.past[chosen]), self.targets[chosen])
@@ -94,7 +98,7 @@ class ByHand:
 
 def serve_epochs(name: str, connection: Connection) -> None:
     """Run an epoch of the loop for each request and send back its seconds."""
-    loop = ByHand(STOCK[name]())
+    loop = ByHand(RACES[name])
     while connection.recv():
         connection.send(loop.epoch())
 
@@ -107,49 +111,52 @@ class Alternate(pl.Callback):
         self.pairs: list[tuple[float, float]] = []  # seconds per epoch: ours, by hand
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        ours = time.perf_counter() - self.started
+        ours = time.process_time() - self.started
         self.other.send(True)
         self.pairs.append((ours, self.other.recv()))
-        self.started = time.perf_counter()
+        self.started = time.process_time()
 
 
-def race(name: str) -> None:
+def alternate(name: str, epochs: int) -> None:
     """Alternate ``train.py`` in this process with the loop; print the seconds of each pair of epochs."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=serve_epochs, args=(name, theirs))
     process.start()
-    alternate, fit = Alternate(ours), pl.Trainer.fit
+    alternating, fit = Alternate(ours), pl.Trainer.fit
 
     def fit_alternating(trainer: pl.Trainer, *arguments: object, **options: object) -> None:
-        trainer.callbacks.append(alternate)
+        trainer.callbacks.append(alternating)
         fit(trainer, *arguments, **options)
 
     pl.Trainer.fit = fit_alternating
     with tempfile.TemporaryDirectory() as directory, redirect_stdout(io.StringIO()):
-        sys.argv = ["train.py", f"model={name}", f"trainer.max_epochs={EPOCHS}", "trainer.accelerator=cpu",
-                    f"hydra.run.dir={directory}"]  # fmt: skip
+        sys.argv = ["train.py", *RACES[name].settings, f"trainer.max_epochs={epochs}", "trainer.accelerator=cpu",
+                    "threads=1", f"hydra.run.dir={directory}"]  # fmt: skip
         try:
             runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
         except SystemExit as end:
             assert not end.code, end.code
     ours.send(False)
     process.join()
-    for pair in alternate.pairs[WARM_UP:]:
+    for pair in alternating.pairs[WARM_UP:]:
         print(*pair)
 
 
-def measure(name: str) -> list[tuple[float, float]]:
+def measure(name: str, epochs: int) -> list[tuple[float, float]]:
     """Seconds per epoch of one run: pairs of ours and by hand."""
-    command = [sys.executable, "-m", "benchmarks.training", name]
+    command = [sys.executable, "-m", "benchmarks.training", name, str(epochs)]
     lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout.splitlines()
-    return [(float(ours), float(hand)) for ours, hand in (line.split() for line in lines[WARM_UP - EPOCHS :])]
+    return [
+        (float(ours), float(hand)) for ours, hand in (line.split() for line in lines[WARM_UP - RACES[name].epochs :])
+    ]
 
 
 def main() -> None:
     print("| model | epochs | ours, s (median) | by hand, s (median) | ratio of sums | by run | quartiles by epoch |")
     print("|---|---|---|---|---|---|---|")
-    for name in STOCK:
-        runs = [measure(name) for _ in range(RUNS)]
+    numbers = {key: int(value) for key, _, value in (argument.partition("=") for argument in sys.argv) if value}
+    for name in [name for name in RACES if name in sys.argv] or RACES:
+        runs = [measure(name, numbers.get("epochs", RACES[name].epochs)) for _ in range(numbers.get("runs", RUNS))]
         pairs = [pair for run in runs for pair in run]
         mine, theirs = (statistics.median(times) for times in zip(*pairs, strict=True))
         low, _, high = statistics.quantiles((ours / hand for ours, hand in pairs), n=4)
@@ -165,4 +172,4 @@ def ratio(pairs: list[tuple[float, float]]) -> float:
 
 
 if __name__ == "__main__":
-    race(sys.argv[1])
+    alternate(sys.argv[1], int(sys.argv[2]))
