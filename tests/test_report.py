@@ -242,6 +242,9 @@ def test_a_naive_model_has_one_row() -> None:
     rows = {"model": season, "naive": table_of([[4.0]], [[16.0]]), "seasonal naive": season}
     names = [row["row"] for row in results.result_rows({"test": rows}, {"test": 1}, "seasonal_naive")]
     assert names == ["seasonal_naive", "naive"]
+    rows["model"] = season._replace(quantile=season.absolute, size=season.absolute)  # bands of more errors
+    names = [row["row"] for row in results.result_rows({"test": rows}, {"test": 1}, "seasonal_naive")]
+    assert names == ["seasonal_naive", "naive"]
     other = {**rows, "model": table_of([[3.0]], [[9.0]])}  # with a season of its own
     names = [row["row"] for row in results.result_rows({"test": other}, {"test": 1}, "seasonal_naive")]
     assert names == ["seasonal_naive", "naive", "seasonal naive"]

@@ -93,13 +93,18 @@ def measures_by_channel(
         parts |= {name: {row: table.channel(i) for row, table in rows.items()} for i, name in enumerate(channels)}
     naive, repeated = naive_row(rows), name.replace("_", " ")
     # A seasonal naive model with a season of its own differs from the row of that name: then both are shown.
-    # Compared as text, in which NaN equals NaN.
-    if repeated == MODEL or repeated not in rows or str(rows[repeated].summary()) != str(rows[MODEL].summary()):
+    if repeated == MODEL or repeated not in rows or _without_bands(rows[repeated]) != _without_bands(rows[MODEL]):
         repeated = ""
     return {
         channel: {row: table.summary(part[naive]) for row, table in part.items() if row != repeated}
         for channel, part in parts.items()
     }
+
+
+def _without_bands(table: ResultTable) -> str:
+    """Measures as text, in which NaN equals NaN, without those of bands, which may come from fewer errors."""
+    banded = {name for name, measure in MEASURES.items() if measure.needs_bands}
+    return str({name: value for name, value in table.summary().items() if name not in banded})
 
 
 def result_rows(
