@@ -1,6 +1,7 @@
 """Ensemble: models of one architecture that differ in their first weights, trained at once and averaged."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ class Ensemble(AbstractForecaster):
     ``combine``: "mean" or "median" over the members of each parameter of the forecast. Of quantiles, and of
     distributions with a location and a scale, the mean averages the quantile functions (Vincent 1912), which keeps the
     shape and is sharper than the mixture of the members; see Lichtendahl, Grushka-Cockayne and Winkler 2013.
+    Of classes, the probabilities are averaged (Lakshminarayanan, Pritzel and Blundell 2017).
 
     The loss is the mean over the members, and its gradient that of their sum: each member learns as if it were alone.
 
@@ -45,6 +47,11 @@ class Ensemble(AbstractForecaster):
             raise InputError(
                 f"ensemble holds {max(steps)} past steps, and a window has data.past_steps={spec.past_steps}; raise"
                 " data.past_steps."
+            )
+        if min(steps) < spec.past_steps and not spec.ahead:
+            raise InputError(
+                f"ensemble is {list(steps)}, and sequences with labels are read whole; give the number of members, such"
+                f" as {len(steps)}."
             )
         self.spec, self.seed, self.combine = spec, seed, combine
         self.members = nn.ModuleList([self._build(model, number, one) for number, one in enumerate(steps)])
@@ -104,7 +111,7 @@ class Ensemble(AbstractForecaster):
         """As ``Forecaster.draw``, each window from one member, chosen at random: paths spread as their mixture."""
         count, device = len(inputs.past_target), inputs.past_target.device
         chosen = torch.randint(len(self.members), (count,), generator=generator, device=device)
-        drawn = inputs.past_target.new_empty(len(chosen), self.spec.horizon, len(self.spec.channels))
+        drawn = inputs.past_target.new_empty(count, self.spec.horizon, len(self.spec.predicted))
         for number, (model, (seen, _)) in enumerate(self._each(inputs, None)):
             rows = (chosen == number).nonzero()[:, 0]
             if len(rows):
@@ -127,7 +134,8 @@ class Ensemble(AbstractForecaster):
         if not forecasts:
             return Output(None, state)
         members = torch.stack([one if self.alike else one[:, -1:] for one in forecasts])
-        return Output(average(members, self.combine), state, members=members if len(members) > 1 else None)
+        pooled = self.head.pool(members, partial(average, combine=self.combine))
+        return Output(pooled, state, members=members if len(members) > 1 else None)
 
 
 def newest(inputs: Inputs, length: int, ensemble: Ensemble, model: AbstractForecaster) -> Inputs:

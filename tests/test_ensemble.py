@@ -19,6 +19,7 @@ from seqmodels.backbones.base import tree_leaves
 from seqmodels.ensemble import Ensemble, average, model_node
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
+from seqmodels.heads.classes import Classes
 from seqmodels.inference.prediction import sample_paths
 from seqmodels.metrics import MODEL, SINGLE_MEMBER
 from seqmodels.training.callbacks.resume import RandomState
@@ -194,6 +195,23 @@ def test_the_median_is_that_of_numpy_and_keeps_quantiles_in_order(count: int) ->
     combined = average(members, "median")
     assert np.allclose(combined, np.median(members.numpy(), axis=0), atol=1e-6)
     assert (combined.diff(dim=-1) >= 0).all()
+
+
+def test_probabilities_of_classes_are_averaged() -> None:
+    """Arithmetic means: a member that is sure of a class leaves the others their say."""
+    make = partial(Forecaster, scaler=zoo.SCALERS["standard"], backbone=zoo.BACKBONES["gru"],
+                   readout=zoo.direct.SeqToVector, head=Classes())  # fmt: skip
+    for combine, average_of in (("mean", np.mean), ("median", np.median)):
+        many = Ensemble(zoo.LABELLED, make, 3, combine=combine).eval()
+        inputs = zoo.LABELLED.zeros(2)._replace(past_target=torch.randn(2, 20, 2))
+        with torch.no_grad():
+            output = many(inputs)
+        apart = average_of(many.head.report(output.members * 20).numpy(), axis=0)
+        sure = many.head.report(many.head.pool(output.members * 20, partial(average, combine=combine))).numpy()
+        assert np.allclose(sure, apart / apart.sum(-1, keepdims=True), atol=1e-6)
+        assert np.allclose(sure.sum(-1), 1, atol=1e-6) and (sure[..., 1, 2] < 1e-30).all()  # a class of another label
+    with pytest.raises(InputError, match="sequences with labels are read whole; give the number of members, such as 2"):
+        Ensemble(zoo.LABELLED, make, [10, 20])
 
 
 def test_paths_are_drawn_from_all_members() -> None:

@@ -1,7 +1,7 @@
 """Contract of heads: what a forecast is, how many numbers describe one value, and what they cost."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
@@ -100,6 +100,10 @@ class Head(nn.Module, ABC):
                 f"model.head predicts numbers, and data.label={classes[0]} names classes; use model/head=classes, or"
                 " data.label_type=number if they are numbers."
             )
+
+    def pool(self, members: Tensor, average: Callable[[Tensor], Tensor]) -> Tensor:
+        """Parameters of one forecast from those of an ensemble's members, (M, ..., P) -> (..., P)."""
+        return average(members)
 
     def expect(self, leads: int) -> None:
         """Raise InputError unless there is a weight for each lead that is trained."""

@@ -1,6 +1,6 @@
 """Labels that are classes: a softmax over the classes of each label, trained by its cross-entropy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 import torch
@@ -97,6 +97,10 @@ class Classes(Head):
     def report(self, parameters: Tensor) -> Tensor:
         """Probabilities of the classes, (..., K)."""
         return parameters.float().softmax(dim=-1)
+
+    def pool(self, members: Tensor, average: Callable[[Tensor], Tensor]) -> Tensor:
+        """Average the probabilities, not their logarithms: a member that is sure must not decide alone."""
+        return self(average(self.report(members)).clamp(min=torch.finfo(torch.float32).tiny).log().to(members))
 
     def sample(self, parameters: Tensor, count: int, generator: Generator | None = None) -> Tensor:
         shares = self.report(parameters).flatten(0, -2)
