@@ -14,7 +14,7 @@ import torch
 import zoo
 from command_line import forked
 
-from seqmodels.cli.sweep import SweepJob, edges_of_range
+from seqmodels.cli.sweep import SweepJob, edges_of_range, print_objections
 from seqmodels.inference import scores
 from seqmodels.inference.scores import SCORED, SUMS, Scales, WindowScores
 from seqmodels.report.comparison import (
@@ -274,6 +274,20 @@ def job(value: float, **overrides: str) -> SweepJob:
 def test_a_best_value_at_the_edge_of_its_range_is_objected_to(jobs: list[SweepJob], said: str) -> None:
     found = [text for _, text in edges_of_range(jobs)]
     assert len(found) == bool(said) and all(said in text for text in found)
+
+
+def test_folds_are_no_models_whose_seeds_differ(capsys: pytest.CaptureFixture[str]) -> None:
+    """Means of the folds: 2.0 and 2.02 of the seeds of a, 3.0 and 3.02 of b."""
+    values = {("a", "0"): (1.0, 1.04), ("a", "1"): (3.0, 3.0), ("b", "0"): (2.0, 2.04), ("b", "1"): (4.0, 4.0)}
+    jobs = [
+        job(value, model=model, data__fold=fold, seed=str(seed))
+        for (model, fold), both in values.items()
+        for seed, value in enumerate(both)
+    ]
+    print_objections(jobs)
+    assert capsys.readouterr().out == ""
+    print_objections([one._replace(value=one.value + 2 * (one.overrides["seed"] == "1")) for one in jobs])
+    assert "1.428 over the seeds of a model, and 0.7071 over the means of 2 models" in capsys.readouterr().out
 
 
 def test_the_page_has_no_script_and_escapes_what_users_wrote() -> None:

@@ -250,7 +250,8 @@ def print_objections(jobs: list[SweepJob]) -> None:
 
     finite = [job for job in jobs if not job.error and math.isfinite(job.value)]
     if len({job.monitor for job in finite}) == 1:
-        seeds = {str(group[0].overrides): [job.value for job in group] for group in _groups(finite, SEED)}
+        averaged = [average.job for average in average_folds(finite)]
+        seeds = {str(group[0].overrides): [job.value for job in group] for group in _groups(averaged, SEED)}
         found = [seeds_differ_more(seeds, finite[0].monitor), *edges_of_range(finite)]
         for objection in filter(None, found):
             output.echo(f"{objection.code}: {objection.text}", style="yellow")
