@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 from datamodules.covariates.prepare import apply_preparation
 from datamodules.series import SeriesSet, Span
 from datamodules.tables.reader import open_source, read_table
-from datamodules.tables.roles import to_tuple
+from datamodules.tables.roles import Roles, to_times, to_tuple
 from datamodules.tables.source import Frame, Source, open_frame
 from datamodules.tables.ts_file import LABEL, read_ts
 from datamodules.windows.loader import WindowIndex
@@ -53,6 +54,11 @@ def read_sequences(
     labels = to_tuple(label) or ((LABEL,) if archive else ())
     if needs_labels and not labels:
         raise InputError("data.label names no column; it is the column of the class, or number, of each sequence.")
+    absent = [name for name in labels if name not in source.columns]
+    if absent and needs_labels:
+        close = get_close_matches(absent[0], source.columns, n=3)
+        near = f"; nearest: {', '.join(map(repr, close))}" if close else ""
+        raise InputError(f"data.label: {source.name} has no column {absent[0]!r}{near}.")
     if not needs_labels:
         labels = tuple(name for name in labels if name in source.columns)
     source, exploded = _explode(source, to_tuple(target))
@@ -61,11 +67,13 @@ def read_sequences(
         raise InputError(
             f"{source.name}: data.id names no column; it tells the sequences apart, unless each is a row of lists."
         )
+    past = to_tuple(table.get("past_covariates"))
+    roles = Roles(to_tuple(target), to_times(table.get("time")), ids, past, (), (*to_tuple(statics), *labels))
     if archive:  # where classes may be called 1, 2, 3
         table = {**table, "categorical": (*table.get("categorical", ()), *_texts(source, labels))}
     series = read_table(
         source,
-        target=exploded or target,
+        target=exploded or _channels(source, roles),
         series_id=ids,
         statics=(*to_tuple(statics), *labels),
         layout="long",
@@ -78,6 +86,11 @@ def _open_archive(path: Path) -> Frame:
     if not path.is_file():
         raise InputError(f"data.path={path}: there is no such file.")
     return replace(open_frame(read_ts(path)), name=path.name)
+
+
+def _channels(source: Source, roles: Roles) -> tuple[str, ...]:
+    """Columns of the target in a table with one row per step; patterns stand for columns without another role."""
+    return roles.resolve(source).target if roles.has_patterns else roles.target
 
 
 def _texts(source: Source, labels: tuple[str, ...]) -> list[str]:

@@ -483,8 +483,8 @@ def refuse_for_labels(spec: WindowSpec, backbone: Backbone, readout: Readout) ->
         )
     if readout.every_step or readout.recursive or readout.teacher_forced:
         raise InputError(
-            "model.readout forecasts steps, and data.label asks for one label of each sequence; use"
-            " model/readout=seq_to_vector or pooled."
+            "model.readout forecasts steps, and data.label asks for one label of each sequence; use model=classifier or"
+            " regressor, or model/readout=seq_to_vector or pooled."
         )
     if not (backbone.causal or readout.attends) and len(feature_origins(backbone).of(spec.past_steps)) > 1:
         raise InputError(

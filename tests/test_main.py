@@ -175,6 +175,7 @@ def test_the_environment_names_the_revision_of_a_checkout() -> None:
         ("train", ["data=csv", "ckpt_path=runs/1"], None),
         ("train", ["data=waves"], None),
         ("describe", ["data=csv"], None),
+        ("train", ["data=sequences", "data.label=kind"], "classifier"),
     ],
 )
 def test_a_table_of_ones_own_is_modelled_by_auto_unless_a_model_is_named(
@@ -183,4 +184,4 @@ def test_a_table_of_ones_own_is_modelled_by_auto_unless_a_model_is_named(
     seen = []
     monkeypatch.setattr("seqmodels.cli.launch.launch", lambda *received: seen.append(received[-1]))
     main([command, *arguments])
-    assert seen == [[*arguments, "model=auto"] if model else arguments]
+    assert seen == [[*arguments, f"model={model}"] if model else arguments]

@@ -165,8 +165,8 @@ def test_class_weights_are_checked(weights, message):
 @pytest.mark.parametrize(
     ("spec", "backbone", "readout", "head", "message"),
     [
-        (SPEC, "gru", SeqToSeq, Classes, "use model/readout=seq_to_vector or pooled"),
-        (SPEC, "gru", SeqToVector, Point, "data.label=kind names classes; use model/head=classes"),
+        (SPEC, "gru", SeqToSeq, Classes, "or model/readout=seq_to_vector or pooled"),
+        (SPEC, "gru", SeqToVector, Point, "data.label=kind names classes; use model=classifier"),
         (zoo.SPEC, "gru", SeqToVector, Classes, "name the column of labels in data.label"),
         (SPEC, "bidirectional_gru", Pooled, Classes, "a bidirectional one: model.backbone.every_step=true"),
         (SPEC, "linear", SeqToVector, Classes, "these sequences differ in length; use a recurrent or convolutional"),
@@ -350,7 +350,11 @@ def test_a_bad_archive_is_refused(tmp_path, text, message):
             "label 'y' holds 'u'",
         ),
         (pl.DataFrame({"a": [[1.0], [None]], "y": ["u", "v"]}), {"label": "y"}, "sequence '2' has no value at all"),
-        (pl.DataFrame({"a": [[1.0], [2.0]], "y": ["u", "v"]}), {"label": "z"}, "'z'"),
+        (
+            pl.DataFrame({"a": [[1.0], [2.0]], "y": ["u", "v"]}),
+            {"label": "z"},
+            "data.label: .* has no column 'z'",
+        ),
         (
             table(4).with_columns(trend=pl.Series([*"xy"] * (len(table(4)) // 2) + ["x"] * (len(table(4)) % 2))),
             {"label": "trend", "series_id": "name", "target": ["a"]},

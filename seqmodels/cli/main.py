@@ -104,12 +104,16 @@ def _has_key(argument: str) -> bool:
 
 
 def _choose_model(command: Command, arguments: Sequence[str]) -> Sequence[str]:
-    """The arguments, with ``model=auto`` where a table of the user's own is to be modelled and they name no model."""
+    """The arguments, with ``model=auto`` where a table of the user's own is to be modelled and they name no model.
+
+    Sequences with labels get ``model=classifier``.
+    """
     keys = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
-    own = any(re.match(r"data=(csv|parquet|store)\b", argument) for argument in arguments)
+    given = [re.match(r"data=(csv|parquet|store|sequences)\b", argument) for argument in arguments]
+    own = next((one[1] for one in given if one), "")
     if not own or command.config not in WITH_MODEL or keys & {"model", "experiment", "ckpt_path", "-sc", "-cn"}:
         return arguments
-    return [*arguments, "model=auto"]
+    return [*arguments, "model=classifier" if own == "sequences" else "model=auto"]
 
 
 def package_version() -> str:

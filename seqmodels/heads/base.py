@@ -97,8 +97,8 @@ class Head(nn.Module, ABC):
         classes = [name for name, values in zip(spec.labels, spec.classes, strict=True) if values]
         if classes:
             raise InputError(
-                f"model.head predicts numbers, and data.label={classes[0]} names classes; use model/head=classes, or"
-                " data.label_type=number if they are numbers."
+                f"model.head predicts numbers, and data.label={classes[0]} names classes; use model=classifier, or"
+                " model/head=classes, or data.label_type=number if they are numbers."
             )
 
     def pool(self, members: Tensor, average: Callable[[Tensor], Tensor]) -> Tensor:

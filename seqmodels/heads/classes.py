@@ -47,7 +47,8 @@ class Classes(Head):
         if numbers or not spec.labels:
             what = f"data.label={numbers[0]} is a number" if numbers else "the data are to be forecast"
             raise InputError(
-                f"model.head predicts classes, and {what}; use model/head=point"
+                f"model.head predicts classes, and {what}; use "
+                + ("model=regressor or model/head=point" if numbers else "model/head=point")
                 + (", or data.label_type=class." if numbers else ", or name the column of labels in data.label.")
             )
         self.parameters_per_value = max(map(len, spec.classes))

@@ -15,6 +15,11 @@ from seqmodels.report.output import write_file
 
 def compare(config: DictConfig, job: Job) -> Any:
     """Compare the runs that ``config.runs`` names; without any, train one job, which the leaderboard compares later."""
+    if not config.runs and str(config.data.get("_target_")) == "datamodules.sequences.Sequences":
+        raise InputError(
+            "compare ranks forecasts, and data=sequences has labels; rank models with seqmodels train -m model=...,"
+            " whose summary orders them by validation/log_loss."
+        )
     if not config.runs:
         return train(config, job._replace(program="seqmodels train"))
     others = [override for override in job.overrides if not override.lstrip("+").startswith("runs=")]
