@@ -163,4 +163,4 @@ def window_rows(window: Window) -> Tensor:
 def column_names(spec: WindowSpec, part: str) -> tuple[str, ...]:
     """Names of the columns in a part of a window."""
     own = {"past_covariates": spec.past_covariates, "known_covariates": spec.known_covariates, "static": spec.statics}
-    return own.get(part, spec.channels)
+    return {**own, "label": spec.labels}.get(part, spec.channels)

@@ -24,6 +24,7 @@ STATISTICS = {
     "past_statistics": "past_covariates",
     "known_statistics": "known_covariates",
     "static_statistics": "static",
+    "label_statistics": "label",
 }
 INPUTS = ("past_target", "past_observed", "past_covariates", "known_covariates", "static", "seasonal_error")
 VALUES = ("past_target", "target", "past_covariates", "known_covariates")
