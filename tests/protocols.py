@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from datamodules.base import WindowDataModule
+from datamodules.sequences import Sequences
 from datamodules.table import Table
 from seqmodels.baselines import SeasonalNaive
 from seqmodels.checkpoint import load
+from seqmodels.inference.forecast import load as load_trained
+from seqmodels.label_baselines import NearestNeighbour
 from seqmodels.window import AbstractForecaster
 
 
@@ -78,4 +81,23 @@ def _seasonal_error(values: np.ndarray) -> float:
     return float(np.abs(values[24:].astype(np.float64) - values[:-24]).mean())
 
 
-PROTOCOLS: dict[str, Callable[[Path, Sequence[Path]], Reported]] = {"scaled MSE": scaled_mse, "M4 MASE": m4_mase}
+def wrong_labels(checkpoint: Path, files: Sequence[Path]) -> Reported:
+    """Test sequences with a wrong class, in per cent: of the model, and of the nearest one by time warping."""
+    made = load_trained(checkpoint).predict(files[1])
+    assert made.results is not None
+    data = Sequences(files[0], test_path=files[1])
+    data.setup()
+    nearest = NearestNeighbour(data.spec, distance="dtw")
+    nearest.fit_closed_form(lambda _, most: (w for part in ("train", "validation") for w in data.sample(part, most)))
+    window = next(iter(data.test_dataloader()))
+    wrong = nearest.head.mean(nearest(window.inputs).forecast)[:, 0, 0] != window.targets.target[:, 0]
+    return Reported(
+        100 * (1 - made.results["model"].summary()["accuracy"]), 100 * float(wrong.double().mean()), len(made.series)
+    )
+
+
+PROTOCOLS: dict[str, Callable[[Path, Sequence[Path]], Reported]] = {
+    "scaled MSE": scaled_mse,
+    "M4 MASE": m4_mase,
+    "wrong labels": wrong_labels,
+}

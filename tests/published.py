@@ -29,6 +29,11 @@ class Row(NamedTuple):
         return f"{self.experiment}-{self.model.replace(' ', '_')}"
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """Files of its data, in the folder of real data."""
+        return FILES.get(self.experiment, FILES.get(self.experiment.split("/")[0], ()))
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """Seeds of the runs."""
         return (0, 1, 2) if self.trained else (0,)
@@ -36,9 +41,15 @@ class Row(NamedTuple):
     @property
     def command(self) -> str:
         """Command for one seed, with the file of the data set in the current directory."""
-        names = [file.rpartition("/")[2] for file in FILES.get(self.experiment.split("/")[0], ())]
-        data = (f"data.path={names[0] if len(names) == 1 else format_list(names)}",) if names else ()
+        data = data_settings([file.rpartition("/")[2] for file in self.files])
         return " ".join(["python train.py", f"experiment={self.experiment}", *self.overrides, *data])
+
+
+def data_settings(paths: Sequence[object]) -> list[str]:
+    """Files of the data as settings: one, several after one another, or one to train and one to test."""
+    if len(paths) == 2 and str(paths[1]).endswith("_TEST.ts"):
+        return [f"data.path={paths[0]}", f"data.test_path={paths[1]}"]
+    return [f"data.path={paths[0] if len(paths) == 1 else format_list(paths)}"] if paths else []
 
 
 def format_list(names: Sequence[object]) -> str:
@@ -56,6 +67,13 @@ FILES: dict[str, tuple[str, ...]] = {
     "bike_sharing": ("bike_sharing/hour.csv",),
     "air_quality": ("air_quality/beijing_pm25.csv",),
     "stallion": ("panel/stallion.parquet",),
+    **{
+        f"sequences/{experiment}": (f"classification/{name}_TRAIN.ts", f"classification/{name}_TEST.ts")
+        for experiment, name in (
+            ("gun_point", "GunPoint"),
+            ("italy_power_demand", "ItalyPowerDemand"),
+        )
+    },
 }
 TITLES = {
     "waves": "Two-sine waves (Géron, 2nd ed., chapter 15): MSE",
@@ -69,6 +87,7 @@ TITLES = {
     "etth1": "ETTh1, 96 hours of seven channels: MSE in units of the training variance, on all test windows",
     "bike_sharing": "Bike sharing, 24 hours: MAE in bikes an hour, on the test windows",
     "air_quality": "Fine dust in Beijing, 24 hours: MAE in micrograms per cubic metre, on the test windows",
+    "sequences": "Classes of whole sequences: wrong test predictions in per cent, naive is the nearest by time warping",
     "stallion": "Stallion, 6 months of 350 series: MAE in hectolitres, on the test windows",
 }
 
@@ -172,6 +191,13 @@ AS_IT_IS = [
     Row("bike_sharing/hourly", "conv_gru", 69.48, stage="test"),
     Row("air_quality/hourly", "conv_gru", 44.36, stage="test"),
     Row("stallion/volume", "gru", 293.0, stage="test"),
+    *(
+        Row(f"sequences/{name}", "classifier", limit, None, metric="wrong labels", stage="test", note=note)
+        for name, limit, note in (
+            ("gun_point", 9.3, "150 steps, 50 to train and choose; limit: 1-NN by time warping with all 50"),
+            ("italy_power_demand", 5.0, "24 steps, 67 to train and choose; limit: 1-NN by time warping with all 67"),
+        )
+    ),
 ]
 ROWS = [*WAVES, *RIDERSHIP, *COURSE, *MEASURED, *AS_IT_IS]
 

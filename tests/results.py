@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from protocols import PROTOCOLS
-from published import FILES, ROWS, TITLES, TRAPS, Row, format_list
+from published import ROWS, TITLES, TRAPS, Row, data_settings
 
 ROOT = Path(__file__).parent.parent
 JSON, PAGE, CONF = ROOT / "docs" / "results.json", ROOT / "docs" / "results.md", ROOT / "conf" / "experiment"
@@ -38,8 +38,14 @@ def run_experiment(row: Row, directory: Path, files: list[Path]) -> None:
     """Train ``row`` with each of its seeds, as a user would, in ``directory``."""
     seeds = f"seed={','.join(map(str, row.seeds))}"
     overrides = [f"experiment={row.experiment}", *row.overrides, seeds, "threads=1"]
-    path = [f"data.path={files[0] if len(files) == 1 else format_list(files)}"] if files else []
-    command = [sys.executable, str(ROOT / "train.py"), "-m", *overrides, *path, f"hydra.sweep.dir={directory}"]
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "-m",
+        *overrides,
+        *data_settings(files),
+        f"hydra.sweep.dir={directory}",
+    ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=directory.parent)
 
 
@@ -187,4 +193,4 @@ def row_sentence(row: Row, figures: Figures | None) -> str:
 
 def data_files(row: Row) -> tuple[str, ...]:
     """Files of real data that a row needs, relative to their folder."""
-    return FILES.get(row.experiment.split("/")[0], ())
+    return row.files
