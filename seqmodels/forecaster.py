@@ -71,7 +71,6 @@ class Forecaster(AbstractForecaster):
             raise InputError(
                 "model.flip and model.channels=independent are about forecasts, and data.label asks for labels."
             )
-        self.scaler = with_labels(scaler(spec=spec._replace(missing=spec.missing or spec.ragged)), spec)
         known = {"season": spec.season} if "season" in signature(backbone).parameters else {}
         split = len(spec.channels) if channels == "independent" and len(spec.channels) > 1 else 0
         self.folding = Folding(split, flip)
@@ -87,6 +86,8 @@ class Forecaster(AbstractForecaster):
         if self.readout.corrects == "auto":
             self.readout.corrects = suitable_reference(spec, self.readout)[0] if spec.ahead else "none"
         corrects = self.readout.corrects != "none" and spec.ahead
+        own = {"corrected": corrects} if "corrected" in signature(scaler).parameters else {}
+        self.scaler = with_labels(scaler(spec=spec._replace(missing=spec.missing or spec.ragged), **own), spec)
         self.reference = Reference(spec, self.readout, self.scaler) if corrects else None
         self.burn_in = self.scaler.burn_in(spec)
         self.available = feature_origins(self.backbone)

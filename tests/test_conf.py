@@ -24,7 +24,7 @@ from seqmodels.errors import InputError
 CONF = Path(__file__).parent.parent / "conf"
 FILES = {path.relative_to(CONF).with_suffix("").as_posix(): path for path in sorted(CONF.rglob("*.yaml"))}
 EXPERIMENTS = [name for name in FILES if name.startswith("experiment/")]
-COMMANDS = ("train", "find_lr", "describe", "check", "convert", "forecast", "evaluate", "predict")
+COMMANDS = ("train", "find_lr", "describe", "check", "convert", "forecast", "evaluate", "predict", "compare")
 BASES = ["windows"]  # what the options of a group share, no option itself
 OPTIONS = [name for name in FILES if name not in (*COMMANDS, *BASES, *EXPERIMENTS)]
 LABELS = {"nearest_neighbour", "dtw", "prior"}  # of sequences
@@ -51,6 +51,7 @@ ABSENT = {
         (f"model/backbone/{name}", "season"): "that of the data, which the forecaster passes"
         for name in ("conv_gru", "conv_lstm", "patch_gru")
     },
+    ("model/scaler/auto", "corrected"): "what the readout says, which the forecaster passes",
 }
 # Values that differ from the defaults of the code, and why: the file is a variant, or for certain data
 DIFFERENT = {
@@ -118,7 +119,8 @@ def with_bases(name: str) -> Any:
     own = load(name)
     for entry in own.pop("defaults", []):
         if isinstance(entry, dict):
-            content["defaults"] |= {key.removeprefix("override "): option for key, option in entry.items()}
+            chosen = {key.removeprefix("override "): option for key, option in entry.items() if "@_global_" not in key}
+            content["defaults"] |= chosen
         elif entry != "_self_":
             base = entry.removeprefix("/") if entry.startswith("/") else f"{name.rpartition('/')[0]}/{entry}"
             inherited = with_bases(base.removesuffix("@_here_"))

@@ -49,7 +49,7 @@ def test_a_patch_is_a_season_or_a_part_of_it(season: int, steps: int, patch: int
 def test_the_patch_follows_the_data_unless_it_is_given(auto: DictConfig) -> None:
     spec = zoo.SPEC._replace(past_steps=168, season=24)
     backbone = build(auto.model, spec=spec).backbone
-    assert (backbone.kernel, backbone.stride, backbone.size) == (24, 24, 64)
+    assert (backbone.kernel, backbone.stride, backbone.size) == (24, 24, 128)
     given = OmegaConf.merge(auto, {"model": {"backbone": {"kernel": 8, "stride": 4}}})
     backbone = build(given.model, spec=spec).backbone
     assert (backbone.kernel, backbone.stride) == (8, 4)
@@ -58,7 +58,7 @@ def test_the_patch_follows_the_data_unless_it_is_given(auto: DictConfig) -> None
 SPECS = {
     "season": (
         {"season": 7, "season_error": 0.3, "mean_error": 0.8},
-        "season",
+        "deviation",
         7,
         "0.30 of the error of the last value",
     ),

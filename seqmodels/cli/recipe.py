@@ -32,7 +32,7 @@ def settle(config: DictConfig, data: WindowDataModule, model: AbstractForecaster
     if isinstance(model, Forecaster) and OmegaConf.is_dict(front) and front.get("kernel") == "auto":
         _settle_patch(front, model, lines)
         if config.model.scaler.get("_target_") == AUTO:
-            scaler = suitable_scaler(model.spec)
+            scaler = suitable_scaler(model.spec, corrected=model.reference is not None)
             config.model.scaler = scaler.node()
             lines.add_row("scaler", f"{model.scaler}: {scaler.reason}")
     readout = config.model.get("readout")

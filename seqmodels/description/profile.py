@@ -134,7 +134,7 @@ def describe_data(
 
 
 def name_centre(data: WindowDataModule, advice: Advice) -> str:
-    """What ``model/scaler=auto`` centres forecasts on with these settings."""
+    """What ``model/scaler=auto`` centres forecasts on with these settings, unless the model corrects another one."""
     season, spec = advice.season.value, data.spec
     error = spec.season_error if season == spec.season else 0.0  # a season that was found repeats
     chosen = choose_scaler(spec._replace(season=season, season_error=error, past_steps=advice.window.value))

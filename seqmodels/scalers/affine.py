@@ -293,11 +293,12 @@ class ScalerChoice(NamedTuple):
         return {"_target_": f"{self.kind.__module__}.{self.kind.__qualname__}", "_partial_": True, **self.arguments}
 
 
-def choose_scaler(spec: WindowSpec) -> Scaler:
-    """The scaler that suits the data.
+def choose_scaler(spec: WindowSpec, corrected: bool = False) -> Scaler:
+    """The scaler that suits the data; ``corrected``: True if the readout names the forecast to be corrected.
 
     If a season of the data fits into the window and forecasts the training rows better than the last value, the model
-    corrects the seasonal naive forecast. Otherwise, if the level drifts, as that of a random walk or of a trend, it
+    corrects the seasonal naive forecast, or, where another forecast is corrected, sees each window standardised by its
+    own mean and deviation. Otherwise, if the level drifts, as that of a random walk or of a trend, it
     corrects the last value. Otherwise values are standardised: each window by its own past if the series differ in
     size, else by the whole training span.
 
@@ -305,11 +306,11 @@ def choose_scaler(spec: WindowSpec) -> Scaler:
     learned the level of the training span does not. If a state is carried from window to window, values are always
     standardised by the training span, because the same value must mean the same in every window.
     """
-    chosen = suitable_scaler(spec)
+    chosen = suitable_scaler(spec, corrected)
     return chosen.kind(spec, **chosen.arguments)
 
 
-def suitable_scaler(spec: WindowSpec) -> ScalerChoice:
+def suitable_scaler(spec: WindowSpec, corrected: bool = False) -> ScalerChoice:
     """The choice of ``choose_scaler``."""
     if spec.stateful:
         return ScalerChoice(StandardScaler, {}, "a state is kept from window to window")
@@ -317,7 +318,8 @@ def suitable_scaler(spec: WindowSpec) -> ScalerChoice:
         return ScalerChoice(StandardScaler, {}, "the level of a sequence may tell its label")
     if 1 < spec.season < spec.past_steps and spec.season_error < SEASONAL:
         reason = f"the last season forecasts with {spec.season_error:.2f} of the error of the last value"
-        return ScalerChoice(WindowScaler, {"centre": "season", "scale": "seasonal_error"}, reason)
+        seasonal = {"centre": "season", "scale": "seasonal_error"}
+        return ScalerChoice(WindowScaler, {"scale": "deviation"} if corrected else seasonal, reason)
     if spec.mean_error > DRIFTING:
         reason = f"the level drifts: the mean forecasts with {spec.mean_error:.2f} times the error of the last value"
         return ScalerChoice(WindowScaler, {"centre": "season", "scale": "seasonal_error", "season": 1}, reason)
