@@ -34,8 +34,13 @@ class SequenceDropout(nn.Dropout):
     def forward(self, input: Tensor) -> Tensor:
         if not (self.training and self.p and input.is_cpu and input.dim() == 3):
             return super().forward(input)
-        noise = input.new_empty(input.shape[1], input.shape[0], input.shape[2]).bernoulli_(1 - self.p)
-        return input * noise.div_(1 - self.p).transpose(0, 1)
+        return drop_time_first(input, self.p)
+
+
+def drop_time_first(x: Tensor, p: float) -> Tensor:
+    """x (B, T, size) with a share p of its values dropped; the random numbers are those of (T, B, size)."""
+    noise = x.new_empty(x.shape[1], x.shape[0], x.shape[2]).bernoulli_(1 - p)
+    return x * noise.div_(1 - p).transpose(0, 1)
 
 
 def apply_mask(values: Tensor, mask: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from seqmodels.dropout import SequenceDropout
+from seqmodels.dropout import drop_time_first
 from seqmodels.kernels.build import torch_threads
 from seqmodels.kernels.calls import address, addresses, kernels, ready, refuse_second_derivatives, takes, threads_for
 
@@ -157,10 +157,10 @@ def run_module(module: nn.RNNBase, x: Tensor, hx: Any) -> tuple[Tensor, Any] | N
         return None
     directions, layers, lstm = 2 if module.bidirectional else 1, module.num_layers, module.mode == "LSTM"
     starts = given or (x.new_zeros(layers * directions, x.shape[0], module.hidden_size),) * (2 if lstm else 1)
-    dropout = SequenceDropout(module.dropout).train(module.training)
+    dropped = module.dropout if module.training else 0.0  # between layers
     last, each = [], len(weights) // (layers * directions)
     for layer in range(layers):
-        x, outputs = dropout(x) if layer else x, []
+        x, outputs = drop_time_first(x, dropped) if layer and dropped else x, []
         for number in range(layer * directions, (layer + 1) * directions):
             states = States(starts[0][number], starts[1][number] if lstm else None)
             own = Weights(*weights[number * each : (number + 1) * each])
