@@ -88,7 +88,9 @@ def test_a_compiler_that_fails_leaves_the_work_to_torch(
 def test_without_a_compiler_torch_computes(cache: Path, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
     monkeypatch.setattr(build, "COMPILERS", ("no-such-compiler",))
     monkeypatch.delenv("CXX", raising=False)
-    assert build.library(torch.float32) is None and "no C++ compiler (no-such-compiler)" in caplog.text
+    assert build.library(torch.float32) is None
+    (line,) = caplog.messages
+    assert "no C++ compiler (no-such-compiler)" in line
 
 
 def test_a_cache_folder_that_cannot_be_written_leaves_the_work_to_torch(cache: Path, caplog) -> None:
@@ -111,6 +113,15 @@ def test_unknown_kernels_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"kernels is '{name}'; it must be one of auto, compiled, torch"):
         build.choose_kernels(name)
     assert build.choice == before
+
+
+@pytest.mark.parametrize("name", ["fast", "none", "cpu"])
+def test_unknown_kernels_in_the_environment_are_refused_where_they_are_used(name: str) -> None:
+    code = "import torch; from seqmodels.backbones.recurrent import Gru; Gru(1, 3)(torch.zeros(1, 3, 1))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"SEQMODELS_KERNELS": name}
+    )
+    assert done.returncode != 0 and f"kernels is '{name}'" in done.stderr
 
 
 def test_torch_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,7 @@ def choose_kernels(kernels: str) -> None:
 
 def library(dtype: torch.dtype) -> ctypes.CDLL | None:
     """The kernels for float32 or float64, compiled if they have not been yet; None if torch is to compute."""
+    require_choice(KERNELS, "", kernels=choice)  # it may come from the environment
     if choice == "torch" or dtype not in REALS:
         return None
     loaded, reason = load(REALS[dtype])
@@ -102,19 +103,19 @@ def open_library(path: Path, real: str) -> ctypes.CDLL:
     if path.exists():
         with suppress(OSError):
             return declared(ctypes.CDLL(str(path)))
+    compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
+    if compiler is None:
+        raise OSError(f"there is no C++ compiler ({', '.join(COMPILERS)})")
     log.warning("compiling the kernels of recurrent layers and convolutions, once for this machine: %s", path)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         built = Path(folder, path.name)
-        compile_source(built, real)
+        compile_sources(compiler, built, real)
         os.replace(built, path)
     return declared(ctypes.CDLL(str(path)))
 
 
-def compile_source(target: Path, real: str) -> None:
+def compile_sources(compiler: str, target: Path, real: str) -> None:
     """Compile the kernels; raises OSError with the reason."""
-    compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
-    if compiler is None:
-        raise OSError(f"there is no C++ compiler ({', '.join(COMPILERS)})")
     sources = [str(path) for path in sorted(Path(__file__).parent.glob("*.cpp"))]
     for native in ("-march=native", "-mcpu=native"):  # the latter with older compilers for ARM
         command = [*compiler.split(), *FLAGS, native, f"-DREAL={real}", *sources, "-o", str(target)]
