@@ -73,7 +73,7 @@ class ByHand:
         waves = torch.from_numpy(generate_waves(10_000, race.past + race.horizon, 42))
         self.past, self.batch = waves[:, : race.past, None].contiguous(), race.batch
         every = waves.unfold(1, race.horizon, 1)[:, 1:]  # (series, past, horizon)
-        self.targets = (every[:, -1] if race.last else every).contiguous()
+        self.targets = (every[:, -1:] if race.last else every).contiguous()
         self.model = kernels.Model(race.body(), race.size, race.horizon, race.last)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
 
