@@ -5,7 +5,7 @@ TensorBoard, checkpoints, figures, progress, gradient clipping and norms. The lo
 ``benchmarks/kernels.py``, torch.optim.Adam, tensors in memory and one gather per step. It runs in a process of its own,
 and the two alternate epoch by epoch, so that changes in the speed of the machine affect both. The first two epochs, in
 which libraries load, are left out. Both have one thread, and the time is that of the processor, which other processes
-affect little. Arguments: names of RACES, ``runs=1`` and ``epochs=6``; default: all, three runs of 20 or 6 epochs.
+affect little. Arguments: names of RACES, ``runs=1`` and ``epochs=4``; default: all, three runs of 20 or 6 epochs.
 """
 
 import io
