@@ -90,10 +90,13 @@ CHECKSUMS = {name: checksum for checksum, name in re.findall(r"^([0-9a-f]{64})  
 def test_every_file_of_an_experiment_has_a_source_and_a_checksum() -> None:
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "conf/experiment").rglob("*.yaml")]
     commands = [
-        command for text in texts for command in re.findall(r"^# Command: .*data\.path=(\S+)", text, re.MULTILINE)
+        path
+        for text in texts
+        for command in re.findall(r"^# Command: (.*)", text, re.MULTILINE)
+        for path in re.findall(r"data\.(?:test_)?path=(\S+)", command)
     ]
     files = {name for command in commands for name in command.strip("[]").split(",")}
-    assert files == set(CHECKSUMS) and len(files) == 9
+    assert files == set(CHECKSUMS) and len(files) == 13
     rows = [line for line in DATA.splitlines() if line.startswith("| `")]
     assert all("https://" in row for row in rows)
     assert all(any(f"`{name}`" in row for row in rows) for name in files)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+import zoo
 from formulas import assert_agree
 from torch import nn
 
@@ -456,6 +457,7 @@ def test_a_warning_before_training_advises_against_relu_in_an_rnn() -> None:
     (warning,) = backbone.warnings
     forecaster = nn.Module()
     forecaster.backbone, forecaster.origins, forecaster.nonnegative = backbone, Origins(0, 1), ()
+    forecaster.singles, forecaster.spec = [forecaster], zoo.SPEC
     shown = summarise_model(forecaster, 9, "rnn")
     assert [str(line) for line in shown.renderables[1:]] == [f"warning: {warning}"]
     assert "relu" in warning and warning.endswith(".") and ". " not in warning, "one sentence"
