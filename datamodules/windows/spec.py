@@ -140,7 +140,8 @@ def find_history(series: SeriesSet, train: Span, short: np.ndarray, past_steps: 
 def measure_seasonal_errors(series: SeriesSet, train: Span, short: np.ndarray, spec: WindowSpec) -> SeasonalErrors:
     """Seasonal errors of all series.
 
-    A series without training rows uses the rows before its first target, a ``short`` (series,) one its first row.
+    A series without training rows uses the rows before its first target, a ``short`` (series,) one its first row. One
+    that was 0 throughout gets a small unit of the panel: what is forecast for it must stay near 0 beside the others.
     """
     start, stop = find_history(series, train, short, spec.past_steps)
     exact = units = seasonal_errors(series, start, stop, spec.season)
@@ -149,8 +150,14 @@ def measure_seasonal_errors(series: SeriesSet, train: Span, short: np.ndarray, s
         if missing.any():
             needed = np.where(missing.any(axis=1), stop, start)  # reads no rows of the other series
             units = np.where(missing, fallback(series, start, needed), units)
-    units = np.where(units > 0, units, spec.target_statistics.deviation)
+    units = np.where(units > 0, units, small_units(units, spec.target_statistics.deviation))
     return SeasonalErrors(exact, torch.from_numpy(units.astype(np.float32).clip(np.finfo(np.float32).tiny)))
+
+
+def small_units(units: np.ndarray, otherwise: tuple[float, ...]) -> np.ndarray:
+    """5 % quantile of the units above 0 of each channel (C,); ``otherwise`` in channels without any."""
+    known = [channel[channel > 0] for channel in units.T]
+    return np.array([np.quantile(one, 0.05) if len(one) else value for one, value in zip(known, otherwise, strict=True)])
 
 
 def mean_size(series: SeriesSet, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
