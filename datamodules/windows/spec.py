@@ -157,7 +157,8 @@ def measure_seasonal_errors(series: SeriesSet, train: Span, short: np.ndarray, s
 def small_units(units: np.ndarray, otherwise: tuple[float, ...]) -> np.ndarray:
     """5 % quantile of the units above 0 of each channel (C,); ``otherwise`` in channels without any."""
     known = [channel[channel > 0] for channel in units.T]
-    return np.array([np.quantile(one, 0.05) if len(one) else value for one, value in zip(known, otherwise, strict=True)])
+    pairs = zip(known, otherwise, strict=True)
+    return np.array([np.quantile(one, 0.05) if len(one) else value for one, value in pairs])
 
 
 def mean_size(series: SeriesSet, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
