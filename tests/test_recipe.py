@@ -80,6 +80,7 @@ def test_what_was_chosen_is_an_ordinary_config_that_builds_the_same_model(name: 
     assert config.model.backbone.kernel == config.model.backbone.stride == patch
     assert scaler in str(config.model.scaler) and reason in " ".join(told.split())
     assert config.model.readout.corrects == "linear" and "ridge regression" in told
+    assert config.callbacks.early_stopping.patience == 80 and len(data.train_dataloader()) == 5, "400 steps"
     assert not {"auto", "choose_scaler"} & {
         *map(str, config.model.backbone.values()),
         config.model.scaler._target_.split(".")[-1],
