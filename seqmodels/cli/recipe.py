@@ -14,7 +14,6 @@ from seqmodels.window import AbstractForecaster
 
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 500  # passes over the training windows; if they are fewer, an epoch is a part of one
 PARTS = 10  # epochs of a run with fewer passes
-PATIENT_EPOCHS, PATIENT_STEPS = 8, 400  # without a better validation, before training ends: whichever is longer
 AUTO = f"{choose_scaler.__module__}.{choose_scaler.__qualname__}"
 
 
@@ -41,9 +40,9 @@ def settle(config: DictConfig, data: WindowDataModule, model: AbstractForecaster
         readout.corrects = model.readout.corrects
         lines.add_row("corrects", f"{readout.corrects}: {suitable_reference(model.spec, model.readout)[1]}")
     stopping = (config.get("callbacks") or {}).get("early_stopping")
-    if OmegaConf.is_dict(stopping) and stopping.get("patience") == "auto":
+    if stopping is not None and config.get("patience_steps"):
         batches = max(1, count_batches(config, len(data.train_dataloader())))
-        stopping.patience = max(PATIENT_EPOCHS, math.ceil(PATIENT_STEPS / batches))
+        stopping.patience = max(stopping.patience, math.ceil(config.patience_steps / batches))
         lines.add_row("patience", f"{stopping.patience} epochs without a better validation end the training")
     return lines
 
