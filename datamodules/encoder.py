@@ -412,7 +412,7 @@ def _pad_rows(series: SeriesSet, least: int) -> SeriesSet:
 
 
 def training_borders(series: SeriesSet, spans: Mapping[str, Span], test: SlidingIndex, spec: WindowSpec) -> Tensor:
-    """What training used of each series: (series, 3) int64.
+    """Last row that each part of the training used, per series: (series, 3) int64.
 
     The times of the last row of training and validation, and of the first and the last target of the test windows;
     the numbers of these rows within the series if there are no times. NEVER where there is none.

@@ -61,7 +61,7 @@ def compute_statistics(values: np.ndarray | None, rows: list[slice], observed: n
 
 
 def rounding(values: np.ndarray) -> float:
-    """What may come from rounding, as a share of the values: about ten units in the last place of their type."""
+    """Largest relative error by rounding: about ten units in the last place of the type."""
     return 1e-6 if values.dtype == np.float32 else 1e-14
 
 

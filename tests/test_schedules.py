@@ -108,8 +108,8 @@ def test_only_a_schedule_without_an_end_can_be_extended(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fast", [True, False])
 def test_the_schedule_ends_with_the_time_of_a_run(fast: bool) -> None:
     recorder = Recorder()
-    trainer = fit_waves(recorder, fast=fast, max_epochs=1_000, max_time={"seconds": 1})
-    assert trainer.global_step < 5_000 and max(recorder.rates) > 5e-3, "the peak is reached"
+    trainer = fit_waves(recorder, fast=fast, max_epochs=100_000, max_time={"seconds": 1})
+    assert 50 < trainer.global_step < 100_000 and max(recorder.rates) > 5e-3, "the peak is reached"
     assert recorder.rates[-1] < 0.1 * max(recorder.rates)
 
 

@@ -105,7 +105,7 @@ def find_format(values: pl.Series, others: set[str], decimal: str | None = None)
 
 
 def is_numeric(values: pl.Series, written: NumberFormat | Ambiguous) -> bool:
-    """True if so many of the distinct texts of a column are numbers that the others must be mistakes.
+    """True if most of the distinct texts of a column are numbers, so that the others must be mistakes.
 
     Nine in ten where the numbers have a unit: 4th, 5th and 6th beside 1st are categories.
     """
@@ -161,7 +161,7 @@ def _decimal_mark(parts: pl.DataFrame, others: set[str], decimal: str | None) ->
 
 
 def _describe(written: pl.DataFrame, decimal: str, affixes: tuple[str, ...]) -> str:
-    """What the numbers have that a program would not write."""
+    """Marks of numbers written for people: separators of thousands, decimal commas, units."""
     body = written["body"]
     groups = {",": "commas", ".": "points", " ": "blanks", "'": "apostrophes"}
     found = [f"{name} between thousands" for mark, name in groups.items()

@@ -43,7 +43,8 @@ def settle(config: DictConfig, data: WindowDataModule, model: AbstractForecaster
     if stopping is not None and config.get("patience_steps"):
         batches = max(1, count_batches(config, len(data.train_dataloader())))
         stopping.patience = max(stopping.patience, math.ceil(config.patience_steps / batches))
-        lines.add_row("patience", f"{stopping.patience} epochs without a better validation end the training")
+        reason = f"epochs without a better validation end the training, at least {config.patience_steps} steps"
+        lines.add_row("patience", f"{stopping.patience} {reason} (patience_steps)")
     return lines
 
 

@@ -290,7 +290,10 @@ class ForecastModule(pl.LightningModule):
             return
         passed = timer.time_elapsed()
         due = max(self.global_step - self.schedule_start, round(total * min(1.0, passed / max(passed + left, 1e-9))))
-        while scheduler.last_epoch < min(due, total - 1):
+        due = min(due, total - 1)
+        if isinstance(scheduler, torch.optim.lr_scheduler.OneCycleLR):  # a function of the step: no need to walk there
+            scheduler.last_epoch = max(scheduler.last_epoch, due - 1)
+        while scheduler.last_epoch < due:
             scheduler.step()
 
     @property
