@@ -15,7 +15,7 @@ from torch import Tensor
 from datamodules.covariates.prepare import build_transforms, prepare_covariates
 from datamodules.encoder import RowEncoder, training_borders
 from datamodules.precision import choose_precision
-from datamodules.series import STAGES, SeriesSet, Span
+from datamodules.series import STAGES, SeriesSet, Span, training_frequency
 from datamodules.split import Overlap, are_fractions, find_overlap, share_clock, split_spans
 from datamodules.statistics import check_winsorise, merge_ranges, seasonal_errors, winsorise_targets
 from datamodules.timezones import format_time
@@ -31,10 +31,8 @@ from datamodules.windows.checks import (
     find_short_series,
     short_series_notes,
 )
-from datamodules.windows.clock import number_rows, training_frequency
 from datamodules.windows.consecutive import ConsecutiveLoader, LaneIndex
-from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader
-from datamodules.windows.rows import whole_rows
+from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader, number_rows, whole_rows
 from datamodules.windows.samplers import Sampler, TruncatedSampler, WeightedSampler, build_sampler, check_sampling
 from datamodules.windows.spec import (
     find_history,

@@ -15,10 +15,8 @@ from datamodules.frequency import Frequency, from_dict, to_dict
 from datamodules.series import SeriesSet, Span
 from datamodules.tables.reader import read_table
 from datamodules.timezones import format_time, local_to_utc, utc_to_local
-from datamodules.windows.clock import number_rows
 from datamodules.windows.consecutive import ConsecutiveLoader
-from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader, map_tensors
-from datamodules.windows.rows import whole_rows
+from datamodules.windows.loader import SeriesTensors, SlidingIndex, WindowLoader, map_tensors, number_rows, whole_rows
 from datamodules.windows.spec import measure_seasonal_errors
 from seqmodels.errors import InputError
 from seqmodels.window import Rows, Window, WindowSpec

@@ -7,8 +7,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from datamodules.frequency import Frequency
+from datamodules.frequency import Frequency, infer_frequency
 from datamodules.timezones import utc_to_local
+
+ROWS_FOR_FREQUENCY = 10_000  # of the longest series; month ends and weekends show within so many
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,3 +121,13 @@ class Span(NamedTuple):
     def rows(self) -> int:
         """Rows of all series together."""
         return int(self.lengths.sum())
+
+
+def training_frequency(series: SeriesSet) -> Frequency | None:
+    """The frequency of regular series, inferred from the longest one; None without time or with one row each."""
+    if series.time is None:
+        return None
+    longest = int(series.lengths.argmax())
+    begin = int(series.offsets[longest])
+    rows = slice(begin, min(begin + ROWS_FOR_FREQUENCY, int(series.offsets[longest + 1])))
+    return infer_frequency(np.asarray(series.time[rows]), np.zeros(1, np.int64), series.zone)

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from datamodules.base import WindowDataModule
 from datamodules.store.format import StoredSeries, open_store, read_meta, verify
-from datamodules.windows.clock import number_rows
-from datamodules.windows.loader import SeriesTensors, map_tensors
+from datamodules.windows.loader import SeriesTensors, map_tensors, number_rows
 from datamodules.windows.samplers import BlockShuffleSampler, Sampler
 from seqmodels.errors import require_at_least
 from seqmodels.window import Window, WindowSpec

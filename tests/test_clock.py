@@ -8,8 +8,9 @@ import pytest
 from data import SeriesData, integers, prepare
 
 from datamodules.frequency import BusinessDays, FixedFrequency, IntegerFrequency, LocalDays, Months
+from datamodules.series import training_frequency
 from datamodules.table import Table
-from datamodules.windows.clock import number_rows, training_frequency
+from datamodules.windows.loader import number_rows
 from seqmodels.training.stateful import as_windows, cut
 
 HOUR = 3_600_000_000

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from datamodules.encoder import EncodedRows, RowEncoder, extend
-from datamodules.series import SeriesSet
+from datamodules.series import SeriesSet, training_frequency
 from datamodules.table import Table
 from datamodules.timezones import utc_to_local
-from datamodules.windows.clock import training_frequency
 from seqmodels.errors import InputError
 from seqmodels.window import Inputs
 

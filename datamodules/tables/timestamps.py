@@ -11,8 +11,14 @@ import polars as pl
 from datamodules.arrays import chunks
 from datamodules.frequency import DAY, HOUR
 from datamodules.tables.source import NO_TIME, Source, clean, plural
-from datamodules.tables.time_numbers import COMPACT_DATES, read_fractions, read_integers
-from datamodules.tables.time_texts import INTERVAL_END, NO_OFFSET, read_spelled
+from datamodules.tables.written_times import (
+    COMPACT_DATES,
+    INTERVAL_END,
+    NO_OFFSET,
+    read_fractions,
+    read_integers,
+    read_spelled,
+)
 from datamodules.timezones import are_dates, format_time, local_to_utc
 from seqmodels.errors import InputError
 

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datamodules.frequency import Frequency
 from datamodules.precision import need_level, newest_observed
-from datamodules.series import SeriesSet
+from datamodules.series import SeriesSet, Span
 from datamodules.windows.augment import Augmentation
 from datamodules.windows.samplers import BatchSampler, Sampler, SequentialSampler
-from seqmodels.window import Inputs, Targets, Window, WindowSpec
+from seqmodels.window import Inputs, Rows, Targets, Window, WindowSpec
 
 
 class WindowIndex(ABC):
@@ -108,6 +109,18 @@ class SlidingIndex(WindowIndex):
         else:
             series = torch.searchsorted(self.offsets, indices, right=True) - 1
         return series, self.first[series] + (indices - self.offsets[series]) * self.stride
+
+
+def number_rows(series: SeriesSet, frequency: Frequency | None) -> Tensor:
+    """What to add to the number of a row of each series to get that of its time step, (series,) int64.
+
+    Without a frequency, steps are counted from the first row of each series.
+    """
+    first = series.offsets[:-1]
+    if frequency is None or series.time is None or not len(series.time):
+        return torch.from_numpy(-first)
+    rows = np.minimum(first, len(series.time) - 1)  # the last series may have no row
+    return torch.from_numpy(frequency.number(np.asarray(series.time[rows])) - first)
 
 
 class SeriesTensors:
@@ -231,6 +244,32 @@ class SeriesTensors:
             identity=self.identity[series],
         )
         return Window(inputs, Targets(values[:, past:], observed[:, past:]), origin)
+
+
+def whole_rows(series: SeriesSet, fitted: Span, trained: np.ndarray) -> Rows:
+    """All rows of prepared series, of which a model may be fitted to the span ``fitted`` of each.
+
+    ``trained`` (series,): number of each series in the training data, -1 for one that was not in it.
+    """
+    rows = np.arange(len(series.values))
+    time = series.time
+    if time is None:
+        numbers = rows - np.repeat(series.offsets[:-1], series.lengths)
+    else:
+        numbers = (time.astype("datetime64[us]") if time.dtype.kind == "M" else time).astype(np.int64)
+    known, observed = series.known_covariates, series.observed
+    return Rows(
+        target=torch.from_numpy(np.ascontiguousarray(series.values)),
+        observed=torch.ones(1, 1, dtype=torch.bool).expand(series.values.shape)
+        if observed is None
+        else torch.from_numpy(np.ascontiguousarray(observed)),
+        known_covariates=torch.zeros(len(rows), 0) if known is None else torch.from_numpy(np.ascontiguousarray(known)),
+        time=torch.from_numpy(numbers),
+        offsets=torch.from_numpy(np.ascontiguousarray(series.offsets)).long(),
+        start=torch.from_numpy(np.ascontiguousarray(fitted.start)).long(),
+        stop=torch.from_numpy(np.ascontiguousarray(fitted.stop)).long(),
+        trained=torch.from_numpy(np.ascontiguousarray(trained)).long(),
+    )
 
 
 VALUES_PER_GATHER = 2**19  # 2 MB, which caches hold; small batches share a gather, since each gather has a cost
