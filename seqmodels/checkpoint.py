@@ -14,19 +14,6 @@ from seqmodels.report.output import write_file
 from seqmodels.window import AbstractForecaster, WindowSpec
 
 FORMAT = 1
-# Names in checkpoints of earlier versions, of a module or of one class, and what they are called today.
-ALIASES = {
-    "seqmodels.heads": "seqmodels.heads.point",
-    "seqmodels.backbones.linear": "seqmodels.backbones.mlp",
-    "seqmodels.backbones.convolutional": "seqmodels.backbones.conv_front",
-    "seqmodels.backbones.stack": "seqmodels.backbones.causal_conv",
-    "seqmodels.backbones.recurrent_layers": "seqmodels.backbones.recurrent",
-    "seqmodels.scalers.affine.automatic": "seqmodels.scalers.affine.choose_scaler",
-    "seqmodels.scalers.affine.Identity": "seqmodels.scalers.affine.IdentityScaler",
-    "seqmodels.scalers.affine.Standard": "seqmodels.scalers.affine.StandardScaler",
-    "seqmodels.scalers.affine.Window": "seqmodels.scalers.affine.WindowScaler",
-    "seqmodels.scalers.difference.Difference": "seqmodels.scalers.difference.DifferenceScaler",
-}
 KEY = "forecaster"  # where a checkpoint describes its model; also the prefix of the model's weights
 
 
@@ -77,29 +64,11 @@ def restore(checkpoint: dict[str, Any], path: str | Path, allow: str | Sequence[
 
 
 def _build(described: dict[str, Any], allow: str | Sequence[str]) -> AbstractForecaster:
-    return build(update_names(described["model"]), "model", allow, spec=WindowSpec.from_dict(described["spec"]))
+    return build(described["model"], "model", allow, spec=WindowSpec.from_dict(described["spec"]))
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
-
-
-def update_names(config: Any) -> Any:
-    """A model configuration with today's name for every ``_target_``."""
-    if isinstance(config, dict):
-        updated = {key: update_names(value) for key, value in config.items()}
-        if "_target_" in config:
-            updated["_target_"] = current_name(config["_target_"])
-        return updated
-    return [update_names(value) for value in config] if isinstance(config, list) else config
-
-
-def current_name(name: Any) -> Any:
-    """Today's name of a class that a checkpoint names."""
-    if not isinstance(name, str):
-        return name
-    module, _, attribute = name.rpartition(".")
-    return ALIASES.get(name, f"{ALIASES[module]}.{attribute}" if module in ALIASES else name)
 
 
 def read(path: str | Path) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from seqmodels.baselines.ridge import Ridge
 from seqmodels.errors import InputError
 from seqmodels.naive import observed_by, seasonal_naive
 from seqmodels.readouts.base import Readout
-from seqmodels.ridge import Ridge
 from seqmodels.scalers.base import Scaler, less_level, mean_tensor
 from seqmodels.window import Inputs, Origins, WindowSpec
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from datamodules.base import WindowDataModule
 from datamodules.sequences import Sequences
 from datamodules.table import Table
-from seqmodels.baselines import SeasonalNaive
+from seqmodels.baselines.labels import NearestNeighbour
+from seqmodels.baselines.rules import SeasonalNaive
 from seqmodels.checkpoint import load
 from seqmodels.inference.forecast import load as load_trained
-from seqmodels.label_baselines import NearestNeighbour
 from seqmodels.window import AbstractForecaster
 
 

@@ -23,7 +23,7 @@ GROUND = CONTRACT | {
     "seqmodels.naive",
 }
 NOUNS = ("seqmodels.backbones", "seqmodels.readouts", "seqmodels.heads", "seqmodels.scalers")
-CONCRETE = ("datamodules", *NOUNS, "seqmodels.baselines", "seqmodels.ridge", "seqmodels.classical",
+CONCRETE = ("datamodules", *NOUNS, "seqmodels.baselines", "seqmodels.classical",
             "seqmodels.forecaster", "seqmodels.ensemble", "seqmodels.features")  # fmt: skip
 # The contract of series, the DataModule for annotations, and the encoder of new rows
 SERIES = {"datamodules.series", "datamodules.base", "datamodules.encoder", "datamodules.labelled"}
@@ -34,7 +34,6 @@ TORCH_ONLY = (
     *GROUND,
     *NOUNS,
     "seqmodels.baselines",
-    "seqmodels.ridge",
     "seqmodels.forecaster",
     "seqmodels.ensemble",
     "seqmodels.features",
@@ -97,7 +96,7 @@ def forbidden(module: str, imported: str) -> str | None:
     if inside(imported, *LIGHTNING) and inside(module, *PACKAGES) and not inside(module, *LIGHTNING_USERS):
         return "lightning stays in seqmodels/training, cli/assemble.py and datamodules/base.py"
     top = imported.partition(".")[0]
-    if module == "seqmodels.heads.special" and top == "scipy":
+    if module == "seqmodels.heads.distributions" and top == "scipy":
         return None  # distribution functions that torch lacks
     if inside(module, *TORCH_ONLY) and not ours and top != "torch" and top not in sys.stdlib_module_names:
         return "contract and models need torch and no other library"

@@ -4,7 +4,7 @@ import pytest
 import torch
 import zoo
 
-from seqmodels.baselines import DifferencedMovingAverage
+from seqmodels.baselines.rules import DifferencedMovingAverage
 from seqmodels.errors import InputError
 
 

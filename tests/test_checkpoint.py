@@ -10,12 +10,13 @@ import pytest
 import torch
 import zoo
 
-from seqmodels.checkpoint import current_name, load, read, update_names
+from seqmodels.checkpoint import load, read
 from seqmodels.config.build import build
+from seqmodels.config.targets import current_name
 from seqmodels.errors import InputError
 
 EARLIER = Path(__file__).parent / "checkpoints"
-# Every class that conf/model named before modules and scalers were renamed.
+# Classes that conf/model named before they were renamed or moved.
 EARLIER_NAMES = """
     seqmodels.backbones.bidirectional.BidirectionalGru
     seqmodels.backbones.bidirectional.BidirectionalLstm
@@ -34,10 +35,14 @@ EARLIER_NAMES = """
     seqmodels.baselines.SeasonalNaive
     seqmodels.forecaster.Forecaster
     seqmodels.heads.Point
+    seqmodels.heads.negative_binomial.NegativeBinomial
+    seqmodels.label_baselines.NearestNeighbour
+    seqmodels.label_baselines.Prior
     seqmodels.readouts.decoder.EncoderDecoder
     seqmodels.readouts.direct.Iterated
     seqmodels.readouts.direct.SeqToSeq
     seqmodels.readouts.direct.SeqToVector
+    seqmodels.ridge.Ridge
     seqmodels.scalers.affine.Identity
     seqmodels.scalers.affine.Standard
     seqmodels.scalers.affine.Window
@@ -62,17 +67,14 @@ def test_every_earlier_name_leads_to_a_class_of_today(name):
     assert f"{target.__module__}.{target.__qualname__}" == today == current_name(today)
 
 
-def test_names_are_updated_at_every_depth_and_nothing_else_is():
-    decoder = {"_target_": "seqmodels.backbones.linear.Linear", "lags": None}
-    config = {
-        "readout": {"_target_": "seqmodels.readouts.direct.SeqToSeq", "parts": [decoder, "seqmodels.heads.Point"]}
-    }
-    updated = update_names(config)
-    assert updated["readout"]["parts"] == [
-        {"_target_": "seqmodels.backbones.mlp.Linear", "lags": None},
-        "seqmodels.heads.Point",
-    ]
-    assert config["readout"]["parts"][0] is decoder and decoder["_target_"].endswith("linear.Linear")
+def test_configs_with_earlier_names_build_the_same_at_every_depth():
+    parts = {"scaler": "affine.Standard", "backbone": "linear.Linear", "readout": "direct.SeqToVector"}
+    earlier = {name: {"_target_": f"seqmodels.{name}s.{target}", "_partial_": True} for name, target in parts.items()}
+    config = {"_target_": "seqmodels.forecaster.Forecaster", **earlier, "head": {"_target_": "seqmodels.heads.Point"}}
+    model = build(config, "model", spec=zoo.SPEC)
+    built = [type(part).__qualname__ for part in (model.scaler, model.backbone, model.readout, model.head)]
+    assert built == ["StandardScaler", "Linear", "SeqToVector", "Point"]
+    assert earlier["backbone"]["_target_"] == "seqmodels.backbones.linear.Linear"
 
 
 def test_files_other_than_checkpoints_are_refused(tmp_path):

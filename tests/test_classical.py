@@ -14,7 +14,7 @@ from data import SeriesData, integers, prepare, real
 
 import seqmodels as sm
 from datamodules.series import SeriesSet
-from seqmodels.baselines import SeasonalNaive
+from seqmodels.baselines.rules import SeasonalNaive
 from seqmodels.classical import model as classical
 from seqmodels.classical import workers
 from seqmodels.classical.methods import METHODS, Past, fill, fit, forecast, independent_columns, interval

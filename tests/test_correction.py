@@ -13,10 +13,10 @@ from small_runs import small_waves
 from test_ridge import noisy
 
 import seqmodels as sm
-from seqmodels.baselines import Naive, SeasonalNaive
+from seqmodels.baselines.ridge import Ridge
+from seqmodels.baselines.rules import Naive, SeasonalNaive
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
-from seqmodels.ridge import Ridge
 from seqmodels.training.run import fit_closed_parts
 from seqmodels.training.stateful import CarriedState
 from seqmodels.window import Inputs

@@ -12,8 +12,7 @@ from test_laws import nudge, step_by_step, until
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.heads.base import PERCENTILES, Head, quantile_loss
-from seqmodels.heads.distributions import Laplace, Normal, StudentT
-from seqmodels.heads.negative_binomial import NegativeBinomial
+from seqmodels.heads.distributions import Laplace, NegativeBinomial, Normal, StudentT
 from seqmodels.heads.quantile import Quantile
 from seqmodels.scalers.affine import StandardScaler, WindowScaler
 from seqmodels.scalers.difference import DifferenceScaler

@@ -21,7 +21,7 @@ from datamodules.stored import Stored
 from datamodules.table import Table
 from datamodules.tables.reader import read_table
 from seqmodels.backbones.mlp import Linear
-from seqmodels.baselines import Naive, SeasonalNaive
+from seqmodels.baselines.rules import Naive, SeasonalNaive
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.heads.point import Point

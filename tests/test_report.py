@@ -18,7 +18,7 @@ from small_runs import fit, small_module, small_waves
 
 from datamodules.base import WindowDataModule
 from datamodules.series import SeriesSet
-from seqmodels.baselines import Naive
+from seqmodels.baselines.rules import Naive
 from seqmodels.metrics import MEASURES, ErrorTable, Measure
 from seqmodels.report import output, results
 from seqmodels.report.output import format_duration, format_number, format_time

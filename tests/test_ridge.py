@@ -12,7 +12,7 @@ from data import SeriesData, integers, prepare
 
 import seqmodels as sm
 from datamodules.series import SeriesSet
-from seqmodels.ridge import PENALTIES, Ridge, solve_ridge
+from seqmodels.baselines.ridge import PENALTIES, Ridge, solve_ridge
 from seqmodels.window import ClosedForm, WindowSpec
 
 
@@ -104,7 +104,7 @@ def test_missing_values_are_skipped_and_each_lead_is_fitted_by_itself_where_few_
     window = data.examples("test", 10**6)
     inputs, (target, observed) = window.inputs, window.targets
     error = (scarce(inputs).forecast[:, 0, ..., 0] - target).abs()[observed].mean()
-    naive = (zoo.baselines.Naive(data.spec)(inputs).forecast[:, 0, ..., 0] - target).abs()[observed].mean()
+    naive = (zoo.rules.Naive(data.spec)(inputs).forecast[:, 0, ..., 0] - target).abs()[observed].mean()
     assert float(error) < 0.85 * float(naive)
 
 

@@ -16,12 +16,12 @@ from datamodules.labelled import append, read_sequences, stratified_order
 from datamodules.sequences import Sequences
 from datamodules.tables.ts_file import read_ts
 from datamodules.windows.samplers import BucketSampler
+from seqmodels.baselines.labels import NearestNeighbour, Prior, warping
 from seqmodels.class_metrics import ClassScores, ClassTable
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.heads.classes import Classes
 from seqmodels.heads.point import Point
-from seqmodels.label_baselines import NearestNeighbour, Prior, warping
 from seqmodels.readouts.direct import SeqToSeq, SeqToVector
 from seqmodels.readouts.pooled import KINDS, Pooled
 from seqmodels.window import Inputs, Statistics, Targets, WindowSpec, check

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from seqmodels import baselines, ridge
 from seqmodels.backbones import bidirectional, conv_front, mlp, recurrent, tcn, wavenet
+from seqmodels.baselines import ridge, rules
 from seqmodels.forecaster import Forecaster
-from seqmodels.heads import distributions, negative_binomial, quantile
+from seqmodels.heads import distributions, quantile
 from seqmodels.heads.base import Head
 from seqmodels.heads.point import LOSSES, Point
 from seqmodels.readouts import decoder, direct, segments
@@ -145,7 +145,7 @@ HEADS: dict[str, Callable[..., Head]] = {
     "normal": distributions.Normal,
     "laplace": distributions.Laplace,
     "student_t": distributions.StudentT,
-    "negative_binomial": negative_binomial.NegativeBinomial,
+    "negative_binomial": distributions.NegativeBinomial,
 }
 DISTRIBUTIONS = [name for name in HEADS if name not in LOSSES]
 
@@ -179,10 +179,10 @@ SCALERS: dict[str, Callable[..., Any]] = {
     "difference_season": partial(difference.DifferenceScaler, lag=None, order=2),
 }
 BASELINES: dict[str, Callable[..., Any]] = {
-    "naive": baselines.Naive,
-    "seasonal_naive": baselines.SeasonalNaive,
-    "moving_average": partial(baselines.MovingAverage, steps=4),
-    "differenced_moving_average": partial(baselines.DifferencedMovingAverage, smooth=2),
+    "naive": rules.Naive,
+    "seasonal_naive": rules.SeasonalNaive,
+    "moving_average": partial(rules.MovingAverage, steps=4),
+    "differenced_moving_average": partial(rules.DifferencedMovingAverage, smooth=2),
     "ridge": ridge.Ridge,
 }
 

@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqmodels.baselines import Baseline
+from seqmodels.baselines.ridge import NarrowColumns
+from seqmodels.baselines.rules import Baseline
 from seqmodels.classical import workers
 from seqmodels.classical.methods import METHODS, Fit, Past
 from seqmodels.classical.workers import Job
 from seqmodels.errors import InputError, require_at_least, require_choice
 from seqmodels.heads.distributions import Normal
 from seqmodels.naive import seasonal_naive
-from seqmodels.ridge import NarrowColumns
 from seqmodels.window import Inputs, Output, Rows, Sample, Window, WindowSpec
 
 HISTORY, TIME_LIMIT = 3000, 300.0  # rows and seconds, see ``ClassicalModel``

@@ -7,9 +7,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from seqmodels.checkpoint import current_name, read
+from seqmodels.checkpoint import read
 from seqmodels.cli.secrets import mask_secrets
 from seqmodels.config.check import accepted_arguments
+from seqmodels.config.targets import current_name
 from seqmodels.errors import InputError
 from seqmodels.report.output import echo
 from seqmodels.training.callbacks.scalars import flatten
@@ -58,14 +59,15 @@ def check_resume(run: Run) -> None:
     if before is None:
         echo(f"{path} is of an earlier version: only the model and the scale of its data can be compared.")
     else:
-        settings = {
-            name: current_name(value) if name.endswith("_target_") else value
-            for name, value in before["settings"].items()
-        }
-        _check_settings(path, settings, now["settings"], restart)
+        _check_settings(path, _rename(before["settings"]), _rename(now["settings"]), restart)
         _check_data(path, before["data"], now["data"])
     check_weights(path, checkpoint, run.module)
     _check_schedule(path, checkpoint, run, restart)
+
+
+def _rename(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with today's names of classes."""
+    return {name: current_name(value) if name.endswith("_target_") else value for name, value in settings.items()}
 
 
 def _check_settings(path: str, before: Mapping[str, Any], now: Mapping[str, Any], restart: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from seqmodels.config.check import NodeCheck
-from seqmodels.config.targets import ROOTS, allowed_packages
+from seqmodels.config.targets import ROOTS, allowed_packages, current_name
 from seqmodels.errors import InputError
 
 
@@ -46,6 +46,6 @@ def _construct(value: Any, replaced: Mapping[str, Any] | None = None) -> Any:
     if "_target_" not in value:
         return {name: _construct(inner) for name, inner in value.items()}
     named = {name: _construct(inner) for name, inner in value.items() if not str(name).startswith("_")}
-    module, _, name = value["_target_"].rpartition(".")
+    module, _, name = current_name(value["_target_"]).rpartition(".")
     factory = functools.partial(getattr(importlib.import_module(module), name), **{**named, **(replaced or {})})
     return factory if value.get("_partial_", False) else factory()

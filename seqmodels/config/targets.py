@@ -27,8 +27,6 @@ HOMES = {
         "seqmodels.forecaster",
         "seqmodels.ensemble",
         "seqmodels.baselines",
-        "seqmodels.ridge",
-        "seqmodels.label_baselines",
         "seqmodels.classical",
     ),
     "datamodules.base.WindowDataModule": ("datamodules",),
@@ -46,6 +44,23 @@ FACTORIES = (
     "seqmodels.training.schedules.warm_up",
     "seqmodels.training.schedules.warm_up_cosine",
 )
+# Names in checkpoints and configs of earlier versions, of a module or of one class, and what they are called today.
+ALIASES = {
+    "seqmodels.baselines": "seqmodels.baselines.rules",
+    "seqmodels.label_baselines": "seqmodels.baselines.labels",
+    "seqmodels.ridge": "seqmodels.baselines.ridge",
+    "seqmodels.heads": "seqmodels.heads.point",
+    "seqmodels.heads.negative_binomial": "seqmodels.heads.distributions",
+    "seqmodels.backbones.linear": "seqmodels.backbones.mlp",
+    "seqmodels.backbones.convolutional": "seqmodels.backbones.conv_front",
+    "seqmodels.backbones.stack": "seqmodels.backbones.causal_conv",
+    "seqmodels.backbones.recurrent_layers": "seqmodels.backbones.recurrent",
+    "seqmodels.scalers.affine.automatic": "seqmodels.scalers.affine.choose_scaler",
+    "seqmodels.scalers.affine.Identity": "seqmodels.scalers.affine.IdentityScaler",
+    "seqmodels.scalers.affine.Standard": "seqmodels.scalers.affine.StandardScaler",
+    "seqmodels.scalers.affine.Window": "seqmodels.scalers.affine.WindowScaler",
+    "seqmodels.scalers.difference.Difference": "seqmodels.scalers.difference.DifferenceScaler",
+}
 
 
 class Place(NamedTuple):
@@ -161,6 +176,7 @@ def resolve(name: Any, place: Place, allow: Sequence[str] = (), key: str = "_tar
     Raises InputError for a name outside the homes of ``place`` and the packages of ``allow``, for names with ``_``, for
     anything that is no class, and for a class that is no subclass of the base class of ``place``.
     """
+    name = current_name(name)
     module_name, _, attribute = name.rpartition(".") if isinstance(name, str) else ("", "", "")
     parts = str(name).split(".")
     offer = (
@@ -182,6 +198,14 @@ def resolve(name: Any, place: Place, allow: Sequence[str] = (), key: str = "_tar
     if not _builds(target, place.base_class()):
         raise InputError(f"{key}={name} is not a class, or abstract, or of another kind: {offer}.")
     return target
+
+
+def current_name(name: Any) -> Any:
+    """Today's name of a class that a config names."""
+    if not isinstance(name, str):
+        return name
+    module, _, attribute = name.rpartition(".")
+    return ALIASES.get(name, f"{ALIASES[module]}.{attribute}" if module in ALIASES else name)
 
 
 def import_module(name: str, place: str) -> types.ModuleType:

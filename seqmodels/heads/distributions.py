@@ -1,16 +1,20 @@
-"""Distributions with a location and a scale: normal, Laplace and Student's t, trained by their likelihood."""
+"""Distributions trained by their likelihood: normal, Laplace and Student's t, and the negative binomial of counts.
+
+SciPy computes what torch lacks: on the CPU, in float64, without gradient.
+"""
 
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from seqmodels.heads.base import Head, positive
-from seqmodels.heads.special import student_t_cdf, student_t_quantile
 
 SMALLEST = 1e-3  # in the scaler's units: a smaller scale would make the likelihood of a constant series infinite
+FEWEST, LEAST_DISPERSION, MOST_DISPERSION = 1e-6, 1e-6, 1e4  # of counts
 
 
 class LocationScale(Head):
@@ -151,3 +155,82 @@ class StudentT(LocationScale):
 def log_beta(second: Tensor) -> Tensor:
     """Logarithm of the beta function of 1/2 and ``second``."""
     return math.log(math.pi) / 2 + torch.lgamma(second) - torch.lgamma(second + 0.5)
+
+
+class NegativeBinomial(Head):
+    """Negative binomial distribution: mean m and dispersion a, in counts; the variance is m + a m^2.
+
+    With the centre c and the scale s of the scaler, outputs x and z of the network give m = s softplus(c / s + x) and
+    a = softplus(z) / sqrt(s), shifted to 1 for z = 0. The loss is the negative log-likelihood of the counts.
+
+    Source: Salinas et al. 2020 (DeepAR), section 3.1, where c is 0.
+
+    ``lead_weights`` and ``sample_weights``: see ``Head``.
+    """
+
+    kind = "negative log-likelihood"
+    parameters_per_value = 2
+    in_data_units = True
+
+    def loss(self, parameters: Tensor, target: Tensor, magnitude: Tensor | None = None) -> Tensor:
+        wide = parameters if parameters.device.type == "mps" else parameters.double()
+        (mean, dispersion), count = wide.unbind(-1), target.to(wide).clamp(min=0)
+        shape = 1 / dispersion
+        product = dispersion * mean
+        density = torch.lgamma(count + shape) - torch.lgamma(count + 1) - torch.lgamma(shape)
+        density = density - shape * torch.log1p(product) + count * (product.log() - torch.log1p(product))
+        return -density.to(parameters)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return parameters[..., 0]
+
+    def quantiles(self, parameters: Tensor, levels: Sequence[float]) -> Tensor:
+        mean, dispersion = parameters.unsqueeze(-2).unbind(-1)
+        level = torch.tensor(list(levels), dtype=torch.float64)
+        return negative_binomial_quantile(level, mean, dispersion).to(parameters)
+
+    def spread(self, parameters: Tensor) -> Tensor:
+        """Standard deviation, which is never 0."""
+        mean, dispersion = parameters.unbind(-1)
+        return (mean + dispersion * mean.square()).sqrt()
+
+    def sample(self, parameters: Tensor, count: int, generator: Generator | None = None) -> Tensor:
+        mean, dispersion = parameters.expand(count, *parameters.shape).unbind(-1)
+        rate = torch._standard_gamma(1 / dispersion, generator=generator) * dispersion * mean
+        return torch.poisson(rate, generator=generator)
+
+    def rescale(self, parameters: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
+        """Outputs of the network -> parameters in counts."""
+        output, spread = parameters.unbind(-1)
+        mean = FEWEST + scale * nn.functional.softplus(centre / scale + output)
+        dispersion = (positive(spread) / scale.sqrt()).clamp(LEAST_DISPERSION, MOST_DISPERSION)
+        return torch.stack([mean, dispersion.expand_as(mean)], dim=-1)
+
+
+def student_t_cdf(value: Tensor, degrees: Tensor) -> Tensor:
+    """Probability of at most ``value`` under Student's t distribution."""
+    from scipy.special import stdtr
+
+    return _call(stdtr, degrees, value)
+
+
+def student_t_quantile(level: Tensor, degrees: Tensor) -> Tensor:
+    """Inverse of ``student_t_cdf``."""
+    from scipy.special import stdtrit
+
+    return _call(stdtrit, degrees, level)
+
+
+def negative_binomial_quantile(level: Tensor, mean: Tensor, dispersion: Tensor) -> Tensor:
+    """The smallest count with at least that probability at or below it; the variance is mean + dispersion mean^2."""
+    from scipy.stats import nbinom
+
+    shape = 1 / dispersion.double()
+    return _call(nbinom.ppf, level, shape, shape / (shape + mean.double()))
+
+
+def _call(function: Any, *arguments: Tensor) -> Tensor:
+    """The function of broadcast arguments, with the type and on the device of the first one."""
+    like = arguments[-1]
+    result = function(*(argument.detach().cpu().double().numpy() for argument in arguments))
+    return torch.as_tensor(result).to(like)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from datamodules.encoder import EncodedRows, RowEncoder, fill_targets
 from datamodules.series import SeriesSet
-from seqmodels.baselines import Naive, SeasonalNaive
+from seqmodels.baselines.rules import Naive, SeasonalNaive
 from seqmodels.errors import InputError, require_choice
 from seqmodels.forecaster import Forecaster
 from seqmodels.heads.base import DECILES, quantile_loss

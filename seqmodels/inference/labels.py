@@ -16,9 +16,9 @@ from rich.text import Text
 
 from datamodules.labelled import SequenceEncoder
 from datamodules.series import SeriesSet
+from seqmodels.baselines.labels import Prior
 from seqmodels.class_metrics import new_scores
 from seqmodels.errors import InputError
-from seqmodels.label_baselines import Prior
 from seqmodels.metrics import MAJORITY, MEAN, MODEL
 from seqmodels.report.output import format_number, shorten, to_text, write_file
 from seqmodels.report.results import result_table

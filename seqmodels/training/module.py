@@ -13,7 +13,8 @@ from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
 from seqmodels.backbones.recurrent import FusedLstm, has_bfloat16_lstm
-from seqmodels.baselines import Naive, SeasonalNaive
+from seqmodels.baselines.labels import NearestNeighbour, Prior
+from seqmodels.baselines.rules import Naive, SeasonalNaive
 from seqmodels.checkpoint import KEY, describe
 from seqmodels.class_metrics import ClassTable, new_scores
 from seqmodels.errors import InputError
@@ -21,7 +22,6 @@ from seqmodels.forecaster import Forecaster
 from seqmodels.inference.calibration import Calibration, ErrorSample, centre_and_unit
 from seqmodels.inference.prediction import predict
 from seqmodels.inference.scores import MOST_VALUES, SCORED, WindowScores, choose
-from seqmodels.label_baselines import NearestNeighbour, Prior
 from seqmodels.metrics import MAJORITY, MEAN, MODEL, NAIVE, SEASONAL_NAIVE, SINGLE_MEMBER, ErrorTable, ForecastErrors
 from seqmodels.report.output import join_names, warn_once
 from seqmodels.training.stateful import CarriedState, as_windows

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from seqmodels.baselines import Baseline
+from seqmodels.baselines.rules import Baseline
 from seqmodels.errors import require_at_least
 from seqmodels.features import ColumnEncoder
 from seqmodels.naive import last_observed
