@@ -15,9 +15,9 @@ from datamodules.series import SeriesSet, Span
 from datamodules.synthetic import TrendSeason, Waves
 from seqmodels.cli.commands.describe import find_kept
 from seqmodels.description import advice, curves, decomposition, plots, profile, summaries
-from seqmodels.description.charts import charts
 from seqmodels.description.curves import Curve, sample_curves, stratified_sample
 from seqmodels.description.decomposition import analyse_channel, decompose, differencing_order, strength
+from seqmodels.description.plots import charts
 from seqmodels.description.profile import Description, DescriptionOptions, describe_data
 from seqmodels.description.seasons import Season, usual_periods
 from seqmodels.description.summaries import find_gaps, summarise_channels, summarise_columns, summarise_gaps

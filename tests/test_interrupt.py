@@ -20,9 +20,8 @@ from seqmodels.readouts import direct
 from seqmodels.scalers import affine
 from seqmodels.signals import Interrupted, handled_by
 from seqmodels.training.callbacks.ema import AveragedWeights
-from seqmodels.training.callbacks.interrupt import StopOnSignal
 from seqmodels.training.callbacks.progress import ProgressLine
-from seqmodels.training.callbacks.resume import RandomState
+from seqmodels.training.callbacks.resume import RandomState, StopOnSignal
 from seqmodels.training.callbacks.scalars import ScalarLogger
 from seqmodels.training.module import ForecastModule
 

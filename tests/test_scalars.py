@@ -15,8 +15,13 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from seqmodels.errors import InputError
 from seqmodels.metrics import ErrorTable
-from seqmodels.training.callbacks.scalars import ScalarLogger, errors_by_lead, log_config, log_hyperparameters
-from seqmodels.training.loggers import TensorBoard
+from seqmodels.training.callbacks.scalars import (
+    ScalarLogger,
+    TensorBoard,
+    errors_by_lead,
+    log_config,
+    log_hyperparameters,
+)
 from seqmodels.training.module import IntervalSums
 
 BLOCK = ["loss/train", "optimizer/gradient_norm", "optimizer/learning_rate", "optimizer/update_ratio",

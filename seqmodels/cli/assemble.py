@@ -23,7 +23,7 @@ from seqmodels.kernels.build import choose_kernels
 from seqmodels.metrics import MEASURES
 from seqmodels.report.output import echo, show, warn_once
 from seqmodels.report.summary import summarise_data, summarise_model
-from seqmodels.training.callbacks.interrupt import StopOnSignal
+from seqmodels.training.callbacks.resume import StopOnSignal
 from seqmodels.training.module import ForecastModule
 from seqmodels.training.run import LAST, RIVALS, Plan, Run
 from seqmodels.window import AbstractForecaster, WindowSpec

@@ -35,7 +35,7 @@ HOMES = {
     "torch.nn.modules.module.Module": ("torch.nn",),
     "lightning.pytorch.trainer.trainer.Trainer": ("lightning.pytorch",),
     "lightning.pytorch.callbacks.callback.Callback": ("lightning.pytorch.callbacks", "seqmodels.training.callbacks"),
-    "lightning.pytorch.loggers.logger.Logger": ("lightning.pytorch.loggers", "seqmodels.training.loggers"),
+    "lightning.pytorch.loggers.logger.Logger": ("lightning.pytorch.loggers", "seqmodels.training.callbacks.scalars"),
     "lightning.pytorch.profilers.profiler.Profiler": ("lightning.pytorch.profilers",),
 }
 # The only functions that may be called; their return annotation says what they build.
@@ -49,6 +49,7 @@ ALIASES = {
     "seqmodels.baselines": "seqmodels.baselines.rules",
     "seqmodels.label_baselines": "seqmodels.baselines.labels",
     "seqmodels.ridge": "seqmodels.baselines.ridge",
+    "seqmodels.training.loggers": "seqmodels.training.callbacks.scalars",
     "seqmodels.heads": "seqmodels.heads.point",
     "seqmodels.heads.negative_binomial": "seqmodels.heads.distributions",
     "seqmodels.backbones.linear": "seqmodels.backbones.mlp",

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from seqmodels.description.charts import Chart, charts
+from seqmodels.description.plots import Chart, charts
 from seqmodels.description.profile import Description
 from seqmodels.description.tables import TextTable, tables
 from seqmodels.report.leaderboard import STYLE

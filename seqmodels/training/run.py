@@ -33,8 +33,9 @@ from seqmodels.report.objections import (
 )
 from seqmodels.report.output import echo, format_number, pluralise, show
 from seqmodels.report.results import result_rows, result_table, write_results
-from seqmodels.training import files, loop
+from seqmodels.training import loop
 from seqmodels.training.callbacks import figures, scalars
+from seqmodels.training.callbacks.resume import WholeFiles, check_writable
 from seqmodels.training.module import RUN, ForecastModule
 from seqmodels.window import AbstractForecaster, ClosedForm
 
@@ -163,8 +164,8 @@ class Run:
             self._announce(ckpt_path, read(ckpt_path))
         else:
             fit_closed_parts(module.forecaster, self.data)
-        files.check_writable(trainer)
-        trainer.strategy.checkpoint_io = files.WholeFiles()
+        check_writable(trainer)
+        trainer.strategy.checkpoint_io = WholeFiles()
         loop.install(trainer)
         if trainer.max_steps != -1:
             trainer.callbacks.insert(0, loop.ValidateLastStep())  # type: ignore[attr-defined]  # set by a connector
