@@ -74,36 +74,23 @@ def read_table(
     named = (target, to_times(time), series_id, past_covariates, known_covariates, statics)
     roles = Roles(*map(to_tuple, named))
     _check_settings(roles, time_format, time_zone, duplicates, decimal)
-    source = open_source(path)
-    if future is not None:
-        source = append_future(source, open_source(future), (*roles.texts, *roles.known_covariates))
-    source.kinds = {**source.kinds, **dict.fromkeys(categorical, CATEGORIES)}
-    for part in (source, *source.parts):
-        part.decimal = decimal
+    source = _open_with_future(path, future, roles, categorical, decimal)
     reader = ColumnReader(missing_values, [*source.notes])
     if isinstance(source, Frame) and source.index and time in ("auto", None):
         roles = replace(roles, time=(source.index,))
         reader.notes.append(f"{source.name}: its index {source.index!r} is used as data.time.")
     roles, layout = _find_layout(source, roles, layout, reader, find_time=time == "auto")
-    channels: tuple[str, ...] = ("value",)
     if layout == "rows":
         rows = read_series_per_row(source, roles, reader)
         reader.note_unused(source)
     else:
         rows = _read_rows(source, roles, reader, time_format, time_zone)
-        columns = (*roles.target, *roles.past_covariates, *roles.known_covariates)
-        reader.notes += sort_rows(source, rows)
-        find = None if source.is_shard else partial(find_missing_key, source, roles)
-        drop = partial(drop_duplicates, source, rows, columns, duplicates, find)
-        reader.notes += drop()
-        frequency, notes = fill_gaps(source, rows, frequency, drop)
-        reader.notes += notes
-        if layout == "wide":
-            rows = split_columns(rows, roles.target, open_end)
-        else:
-            channels = roles.target
+        frequency = _make_regular(source, roles, rows, reader, duplicates, frequency)
+    if layout == "wide":
+        rows = split_columns(rows, roles.target, open_end)
     for part in (source, *(part for part in source.parts if part is not source)):
         reader.note_formats(part)
+    channels = roles.target if layout == "long" else ("value",)
     return _to_series(source, roles, rows, channels, reader, frequency)
 
 
@@ -112,6 +99,17 @@ def open_source(path: Any) -> Source:
     if isinstance(path, Source):
         return path
     return open_files(path) if isinstance(path, (str, PathLike, list, tuple)) else open_frame(path)
+
+
+def _open_with_future(path: Any, future: Any, roles: Roles, categorical: Sequence[str], decimal: str | None) -> Source:
+    """Open the table, followed by the rows of ``future``, with what is known of its columns."""
+    source = open_source(path)
+    if future is not None:
+        source = append_future(source, open_source(future), (*roles.texts, *roles.known_covariates))
+    source.kinds = {**source.kinds, **dict.fromkeys(categorical, CATEGORIES)}
+    for part in (source, *source.parts):
+        part.decimal = decimal
+    return source
 
 
 def _check_settings(
@@ -168,6 +166,20 @@ def _read_rows(
     known = reader.read_covariates(source, roles.known_covariates, len(values))
     reader.note_unused(source)
     return Rows(values, time, codes, names, observed, past, known, zone=zone, static=static)
+
+
+def _make_regular(
+    source: Source, roles: Roles, rows: Rows, reader: ColumnReader, duplicates: str, frequency: Frequency | None
+) -> Frequency | None:
+    """Sort the rows, drop duplicates and insert absent steps, in place; return the frequency."""
+    columns = (*roles.target, *roles.past_covariates, *roles.known_covariates)
+    reader.notes += sort_rows(source, rows)
+    find = None if source.is_shard else partial(find_missing_key, source, roles)
+    drop = partial(drop_duplicates, source, rows, columns, duplicates, find)
+    reader.notes += drop()
+    frequency, notes = fill_gaps(source, rows, frequency, drop)
+    reader.notes += notes
+    return frequency
 
 
 def _to_series(
