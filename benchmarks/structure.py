@@ -1,4 +1,4 @@
-"""How far a reader walks: the files of this project that four everyday calls enter, and the moves between them.
+"""Files of this project that four everyday calls enter, and the moves between them.
 
 A file is entered when any of its functions is called, and a move is a call whose file is another one than that of the
 call before it; importing counts as neither. The data are a daily CSV of 400 rows; ``model=lstm``, scaler auto.

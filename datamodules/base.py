@@ -197,7 +197,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         return {stage: loader.windows for stage, loader in self.loaders.items()}
 
     def find_overlap(self) -> Overlap | None:
-        """Overlap in time of the parts, None if there is none."""
+        """Overlap in time of the parts, else None."""
         return find_overlap(self.series, self.spans, self.split_by)
 
     def fingerprint(self) -> dict[str, Any]:

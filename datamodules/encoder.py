@@ -130,7 +130,7 @@ class RowEncoder:
     def extend(
         self, series: SeriesSet, horizon: int, origin: np.datetime64 | int | None = None
     ) -> tuple[SeriesSet, np.ndarray]:
-        """Series of which each ends in its future, and the first future row of each, (series,) int64.
+        """Series that each end in their future, and the first future row of each, (series,) int64.
 
         The future has whole horizons of the model, ``horizon`` rows at least. Up to ``origin`` if that is given, else
         up to its last target, a series is the past. Raises InputError where a known covariate lacks in the first
@@ -151,7 +151,7 @@ class RowEncoder:
         """First row and end of the targets to evaluate in each series, and the end of what training used of it.
 
         These are the rows up to the last target after those that training and validation used; all of a series that
-        training has not seen. ``own``: the test part of the run, of which ``series`` is the table.
+        training has not seen. ``own``: the test part of the run whose table is ``series``.
 
         Raises InputError for a checkpoint that does not know the parts of the run.
         """
@@ -264,7 +264,7 @@ def cut_past(window: Window, steps: int) -> Window:
 def extend(
     series: SeriesSet, horizon: int, frequency: Frequency | None, origin: np.datetime64 | int | None = None
 ) -> tuple[SeriesSet, np.ndarray]:
-    """Series of which each ends ``horizon`` rows after its last observed target, and the first of these rows.
+    """Series that each end ``horizon`` rows after their last observed target, and the first of these rows.
 
     With an ``origin``, a timestamp in UTC or an integer time, its targets and past covariates end there. Rows that the
     source lacks are added: their timestamps follow the ``frequency``, and their covariates are missing. A series
@@ -314,7 +314,7 @@ def _any_observed(series: SeriesSet) -> np.ndarray:
 
 
 def _last_true(mask: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Last row of each series where the mask (rows,) is True, (series,) int64; -1 if there is none."""
+    """Last row of each series where the mask (rows,) is True, (series,) int64; else -1."""
     last = np.maximum.reduceat(np.where(mask, np.arange(len(mask)), -1), offsets[:-1])
     return np.where(last >= offsets[:-1], last, -1)
 
@@ -413,7 +413,7 @@ def training_borders(series: SeriesSet, spans: Mapping[str, Span], test: Sliding
     """Last row that each part of the training used, per series: (series, 3) int64.
 
     The times of the last row of training and validation, and of the first and the last target of the test windows;
-    the numbers of these rows within the series if there are no times. NEVER where there is none.
+    the numbers of these rows within the series if there are no times; NEVER for a series without any.
     """
     begin, counts = series.offsets[:-1], test.counts.numpy()
     ends = [np.where(spans[stage].lengths > 0, spans[stage].stop, begin) for stage in ("train", "validation")]

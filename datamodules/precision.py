@@ -19,8 +19,8 @@ CHANNELS_NAMED = 5  # in notes
 class Changes:
     """Changes from one observed value to the next, counted by series for one channel.
 
-    ``moved``: changes; ``small``: those of fewer than 500 spacings of float32; ``lost``: those of which float32 loses
-    a tenth; ``sizes`` and ``steps``: sums of |y(t)| and of |y(t) - y(t - 1)| over the changes.
+    ``moved``: changes; ``small``: those of fewer than 500 spacings of float32; ``lost``: those that lose a tenth in
+    float32; ``sizes`` and ``steps``: sums of |y(t)| and of |y(t) - y(t - 1)| over the changes.
     """
 
     def __init__(self, values: np.ndarray, offsets: np.ndarray, observed: np.ndarray | None):

@@ -21,7 +21,7 @@ BLOCK_BYTES = 2**18  # default size of a block of windows
 
 
 class MappedTensors(SeriesTensors):
-    """Tensors over mapped files: releases what was read when it becomes too much, and moves batches to ``target``."""
+    """Tensors over mapped files: frees their memory when it becomes too much, and moves batches to ``target``."""
 
     def __init__(self, series: StoredSeries, spec: WindowSpec, seasonal_error: Tensor, clock: Tensor):
         super().__init__(series, spec, seasonal_error, clock)

@@ -98,7 +98,7 @@ class ClassTable(NamedTuple):
 
     @property
     def measures(self) -> dict[str, Measure]:
-        """What it is measured by."""
+        """Measures of classes."""
         return CLASS_MEASURES
 
     @property
@@ -147,7 +147,7 @@ class ClassScores:
         self.reset()
 
     def to(self, device: torch.device) -> "ClassScores":
-        """Itself: what is collected is on the CPU, whatever the device."""
+        """Return self: probabilities are collected on the CPU, for any device."""
         return self
 
     def reset(self) -> None:
@@ -184,7 +184,7 @@ Scores = ForecastErrors | ClassScores
 
 
 def new_scores(spec: WindowSpec, seasonal_errors: Tensor | None = None, certain: bool = False) -> Scores:
-    """What measures predictions of this kind.
+    """Empty scores for predictions of this kind.
 
     ``seasonal_errors``: see ``ForecastErrors``; ``certain``: see ``Labelled``.
     """

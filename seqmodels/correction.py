@@ -71,7 +71,7 @@ class Reference(nn.Module):
 
 
 def suitable_reference(spec: WindowSpec, readout: Readout) -> tuple[str, str]:
-    """What ``corrects="auto"`` stands for, with the reason."""
+    """Choice of ``corrects="auto"``, with the reason."""
     if spec.stateful:
         return "none", "a state is kept from window to window"
     if readout.recursive:
@@ -97,7 +97,7 @@ def affordable_ridge(spec: WindowSpec, every_step: bool) -> Ridge:
 
 
 def windows_at(inputs: Inputs, origins: Origins, steps: int, horizon: int) -> Inputs:
-    """A window of ``steps`` past steps that ends at each of the origins, all of which have so many: (B * S, ...)."""
+    """A window of ``steps`` past steps that ends at each of the origins, where all have as many: (B * S, ...)."""
     first, stride = origins.first - steps + 1, origins.stride
     count = len(origins.of(inputs.past_target.shape[1]))
 

@@ -38,7 +38,7 @@ class Folding(NamedTuple):
     mirrored: bool
 
     def inner(self, spec: WindowSpec) -> WindowSpec:
-        """What a row looks like; its statistics are those of scaled values."""
+        """Spec of a row; its statistics are those of scaled values."""
         if not self.channels:
             return spec
         one = Statistics((0.0,), (1.0,))
@@ -54,12 +54,12 @@ class Folding(NamedTuple):
         return rows
 
     def split_mask(self, mask: Tensor) -> Tensor:
-        """The same without a sign."""
+        """As ``split``, but mirrored rows keep their sign."""
         rows = mask.movedim(-1, 1).flatten(0, 1).unsqueeze(-1) if self.channels else mask
         return torch.cat([rows, rows]) if self.mirrored else rows
 
     def repeat(self, values: Tensor) -> Tensor:
-        """What all rows of a window share: (B, ...) -> (R, ...)."""
+        """Repeat values that all rows of a window share: (B, ...) -> (R, ...)."""
         rows = values.repeat_interleave(self.channels, dim=0) if self.channels else values
         return torch.cat([rows, rows]) if self.mirrored else rows
 
@@ -187,9 +187,9 @@ class Forecaster(AbstractForecaster):
     def forward(self, inputs: Inputs, state: Any = None) -> Output:
         """Forecasts from ``self.origins``, and the state after the last past step.
 
-        ``state``: what an earlier call returned for the steps right before these; None: the windows begin anew, as do
-        those with ``inputs.reset``. Reading a long past in parts gives what reading it at once gives. In training,
-        dropout masks are drawn anew for each call.
+        ``state``: returned by an earlier call for the steps right before these; None, or ``inputs.reset`` for some
+        windows: they start from the initial state. Reading a long past in parts gives the same as reading it at once.
+        In training, dropout masks are drawn again for each call.
 
         Raises InputError for windows too short for the model, or a state where the model cannot carry one.
         """
@@ -459,7 +459,7 @@ class Forecaster(AbstractForecaster):
         return (target / scaling.unit).abs()[:, :, : self.readout.leads]
 
     def _whole_strides(self, inputs: Inputs) -> Inputs:
-        """Windows without their oldest steps, so that strides end at the last one whatever the length."""
+        """Windows without their oldest steps, so that strides end at the last one for any length."""
         extra = (inputs.past_target.shape[1] - self.spec.past_steps) % self.available.stride
         if extra == 0 or self.spec.ragged:  # of sequences that are padded, the ends differ
             return inputs

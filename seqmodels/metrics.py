@@ -80,7 +80,7 @@ class ErrorTable(NamedTuple):
 
     @property
     def measures(self) -> dict[str, Measure]:
-        """What it is measured by."""
+        """Measures of this table."""
         return MEASURES
 
     def mean(self, dim: int | None = None) -> list[MeanErrors]:

@@ -46,7 +46,7 @@ def seasonal_naive(inputs: Inputs, season: int, horizon: int, origins: Origins, 
 
 
 def _fill_from_season_before(past: Tensor, observed: Tensor, season: int) -> tuple[Tensor, Tensor]:
-    """The past with missing values replaced by those one or more seasons earlier, and a mask of what is known then."""
+    """The past with missing values replaced by those of earlier seasons, and a mask of the values known then."""
     filled, known = past.clone(), observed.clone()
     for start in range(season, past.shape[1], season):
         now = slice(start, min(start + season, past.shape[1]))
@@ -62,7 +62,7 @@ def observed_by(observed: Tensor, origins: Origins) -> Tensor:
 
 
 def first_observed(past: Tensor, observed: Tensor, otherwise: Tensor) -> Tensor:
-    """The oldest observed value, (B, T, C) -> (B, 1, C); ``otherwise`` (B or 1, 1, C) if there is none.
+    """The oldest observed value, (B, T, C) -> (B, 1, C); else ``otherwise`` (B or 1, 1, C).
 
     Origins before it must not depend on it.
     """

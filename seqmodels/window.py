@@ -1,4 +1,4 @@
-"""The contract between data and models: what a window is, and what is known about all of them.
+"""The contract between data and models: windows, and the description of all of them.
 
 Legend, one for the whole project: B windows in a batch, T past steps, H horizon, C target channels,
 U covariates known only up to now, K covariates known ahead, V static numbers, F encoded input
@@ -56,7 +56,7 @@ class Category(NamedTuple):
 
 
 class WindowSpec(NamedTuple):
-    """Everything a model may know about the data before it sees a window; primitives only.
+    """Description of the data that a model is built from, before it sees a window; primitives only.
 
     ``season`` is the seasonal period in steps (1 = no season); ``missing`` says whether any value
     of the target may be unobserved, in which case models get the mask as further input features. ``stateful`` says
@@ -104,7 +104,7 @@ class WindowSpec(NamedTuple):
 
     @property
     def predicted(self) -> tuple[str, ...]:
-        """Names of what is predicted: the channels, or the labels of a sequence."""
+        """Names of the predicted values: the channels, or the labels of a sequence."""
         return self.labels or self.channels
 
     @property
@@ -114,7 +114,7 @@ class WindowSpec(NamedTuple):
         return tuple(values.get(label, ()) for label in self.labels)
 
     def aligned(self, past: Tensor, targets: Tensor, origins: "Origins") -> Tensor:
-        """What is to be predicted from each origin, (B, S, H, predicted); values and masks alike."""
+        """Targets of each origin, (B, S, H, predicted); values and masks alike."""
         return ALIGNED[self.kind](past, targets, origins)
 
     @property
@@ -125,14 +125,14 @@ class WindowSpec(NamedTuple):
 
     @property
     def shifts(self) -> dict[str, float]:
-        """What is subtracted from covariates before they become float32, by name; empty where nothing is."""
+        """Numbers subtracted from covariates before they become float32, by name."""
         columns = (self.past_covariates, self.known_covariates, self.statics)
         statistics = (self.past_statistics, self.known_statistics, self.static_statistics)
         pairs = (zip(names, one.shift, strict=False) for names, one in zip(columns, statistics, strict=True))
         return {name: shift for both in pairs for name, shift in both if shift}
 
     def encoded(self, columns: tuple[str, ...]) -> int:
-        """How many numbers stand for these columns in the input of a model; a category takes its ``width``."""
+        """Number of input features of these columns; a category takes its ``width``."""
         widths = {category.column: category.width for category in self.categories}
         return sum(widths.get(column, 1) for column in columns)
 
@@ -181,7 +181,7 @@ class WindowSpec(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What a model may see at forecast time, in raw units; absent parts have width 0, never None.
+    """Input of a model at forecast time, in raw units; absent parts have width 0, never None.
 
     ``level`` is a constant of each window and channel that was subtracted from its past and targets before these became
     float32, so that 1e9 + 70 keeps its last digits. Models forecast without it; whoever shows or writes a value adds
@@ -220,7 +220,7 @@ class Window(NamedTuple):
 class Rows(NamedTuple):
     """The whole series that windows are cut from, for models that read more than their windows.
 
-    Series i is rows ``offsets[i]:offsets[i + 1]``, of which a model may be fitted to ``start[i]:stop[i]``.
+    Series i is rows ``offsets[i]:offsets[i + 1]``, and ``start[i]:stop[i]`` of them may be used to fit a model.
     """
 
     target: Tensor  # (rows, C) in raw units, with the level; 0 where not observed
@@ -301,14 +301,14 @@ class AbstractForecaster(nn.Module, ABC):
         """Forecasts from every origin; ``state`` continues earlier windows where the model can carry one."""
 
     def forecast_windows(self, window: Window) -> Output:
-        """Forecasts of windows from ``rows``, of which a model may read all that lies before each origin."""
+        """Forecasts of windows from ``rows``; a model may read all rows before each origin."""
         return self(window.inputs)
 
     @abstractmethod
     def loss(
         self, inputs: Inputs, targets: Targets, state: Any = None, mask: Tensor | None = None, forecast: bool = False
     ) -> Output:
-        """What training minimises, the mean over all observed values; also the forecasts if ``forecast``.
+        """Training loss, the mean over all observed values; also the forecasts if ``forecast``.
 
         ``mask`` (B, S) bool: origins that count; None: all of them.
         """

@@ -17,7 +17,7 @@ LIBRARIES = ["lightning.pytorch", "lightning.pytorch.loggers", "torchmetrics", "
 
 
 class Ended(NamedTuple):
-    """How a process ended and what it said."""
+    """Exit code and output of a process."""
 
     code: int | None
     out: str
@@ -93,5 +93,5 @@ def only_run(directory: Path) -> Path:
 
 
 def metrics(run: Path) -> dict[str, Any]:
-    """What a run wrote into metrics.json."""
+    """Contents of metrics.json of a run."""
     return json.loads((run / "metrics.json").read_text(encoding="utf-8"))

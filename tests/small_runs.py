@@ -40,7 +40,7 @@ def module_of(forecaster: AbstractForecaster, data: Any, **arguments: Any) -> Fo
 
 
 def trained(model: Forecaster, batches: Callable[[int], tuple[Inputs, Targets]], steps: int, lr: float = 5e-3) -> None:
-    """So many steps of Adam on what ``batches`` gives for each of them; without Lightning."""
+    """Take optimizer steps with Adam on the batches of ``batches``, without Lightning."""
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     model.train()
     for step in range(steps):

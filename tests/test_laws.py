@@ -98,7 +98,7 @@ def test_law_3_step_equals_forward_in_constant_memory(name):
 
 
 def step_by_step(model: Forecaster, inputs: Inputs) -> Iterator[Output]:
-    """What ``step`` gives for one value of a window after another."""
+    """Forecasts of ``step`` for one value of a window after another."""
     state, horizon, columns, last = None, model.spec.horizon, {}, inputs.past_target.shape[1] - 1
     for time in range(last + 1):
         columns["identity"] = inputs.identity

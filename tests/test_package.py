@@ -58,7 +58,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(directory: Path, *command: str | Path) -> str:
-    """What a command prints in ``directory``; no variable leads Python back to the checkout."""
+    """Output of a command run in ``directory``; no variable leads Python back to the checkout."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(
         command, cwd=directory, env={**environment, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120

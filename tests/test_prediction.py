@@ -1,4 +1,4 @@
-"""What leaves a trained model: calibrated quantiles, sample paths, and the cut at 0."""
+"""Predictions of a trained model: calibrated quantiles, sample paths, and the cut at 0."""
 
 from typing import Any
 

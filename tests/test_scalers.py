@@ -1,4 +1,4 @@
-"""What scalers promise: there and back exactly, nothing from the future, and differences that add up."""
+"""Properties of scalers: exact inverses, nothing from the future, and differences that add up."""
 
 from functools import partial
 

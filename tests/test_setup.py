@@ -89,7 +89,7 @@ def own_folders() -> tuple[str, ...]:
 
 
 def make(*arguments: str) -> str:
-    """What make prints; options of an outer make are kept away."""
+    """Output of make, without the options of an outer make."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     command = ["make", "-C", str(ROOT), "--no-print-directory", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout

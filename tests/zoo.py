@@ -265,7 +265,7 @@ PAIRS |= dict.fromkeys(("encoder_decoder", "attention", "segments"), FEW)
 
 
 def fits(backbone: str, readout: str) -> bool:
-    """Whether the Forecaster takes the two together, and the table does."""
+    """True if the Forecaster accepts the two together, and the table includes them."""
     if (readout in CORRECTING or readout in FOLDED) and backbone not in IN_PANELS:
         return False
     if readout in ("seq_to_seq", "iterated") and backbone in SEE_THE_FUTURE:

@@ -161,7 +161,7 @@ class _Application:
         self.notes: list[str] = []
 
     def matrix(self, names: Sequence[str]) -> np.ndarray | None:
-        """The named columns, (rows, columns) float32, or None if there are none."""
+        """The named columns, (rows, columns) float32, or None without any."""
         columns = [self._values(name) - self.shifts.get(name, 0) for name in names]
         return np.stack(columns, axis=1).astype(np.float32) if names else None
 

@@ -161,7 +161,7 @@ class FileRecord(NamedTuple):
 
 
 class AppendOnlyFiles:
-    """Files of one folder that only grow; ``records`` holds what was written to each, by name."""
+    """Files of one folder that only grow; ``records`` holds the contents of each, by name."""
 
     def __init__(self, folder: Path, records: Mapping[str, FileRecord]):
         """Truncate every file to its recorded size: an interrupted process may have written more."""

@@ -194,7 +194,7 @@ class StoreWriter:
         write_json(self.folder / PROGRESS, progress)
 
     def finish(self) -> None:
-        """Write what is pending and give the store its name."""
+        """Write pending rows and give the store its name."""
         self.files.append(file_name("lengths"), np.array([self.pending], np.int64))
         if self.static is not None:
             self.files.append(file_name("static"), np.array(self.static, np.float32))

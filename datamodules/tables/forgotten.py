@@ -103,7 +103,7 @@ def _text(cells: pl.Series) -> pl.Series:
 
 
 def _may_be_id(cells: pl.Series) -> bool:
-    """True for texts and whole numbers, of which at least one repeats."""
+    """True for texts and whole numbers with at least one repeated value."""
     if cells.dtype.is_float() or cells.dtype.is_temporal() or cells.n_unique() == len(cells):
         return False
     return cells.dtype != pl.String or not cells.str.contains(_SPELLED_NUMBER.pattern).any()

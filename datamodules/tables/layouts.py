@@ -205,7 +205,7 @@ def split_columns(rows: Rows, columns: tuple[str, ...], open_end: bool = False) 
 
 
 def _observed_span(rows: Rows, column: int) -> slice:
-    """From the first to the last observed value of a column, which has at least one."""
+    """Slice from the first to the last observed value of a column, which has at least one."""
     if rows.observed is None:
         return slice(0, len(rows.values))
     seen = rows.observed[:, column]

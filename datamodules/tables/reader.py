@@ -58,7 +58,7 @@ def read_table(
     column or in parts, see ``datamodules.tables.timestamps``, also for ``time_zone``. With None or "none" rows are
     steps in file order, and with "auto" too, but then no other column may hold times. Rows are sorted, exact duplicates
     dropped, other duplicates treated by the rule ``duplicates`` (see ``datamodules.tables.rows``), and absent steps
-    inserted as unobserved; ``notes`` tell what was done. The ``frequency`` is inferred unless it is given.
+    inserted as unobserved; ``notes`` report the repairs. The ``frequency`` is inferred unless it is given.
 
     ``future``: a second table, of rows after those of ``path``, which may lack targets and past covariates.
     ``categorical`` names text columns that are categories whatever these rows hold. ``open_end`` keeps the rows after
@@ -102,7 +102,7 @@ def open_source(path: Any) -> Source:
 
 
 def _open_with_future(path: Any, future: Any, roles: Roles, categorical: Sequence[str], decimal: str | None) -> Source:
-    """Open the table, followed by the rows of ``future``, with what is known of its columns."""
+    """Open the table, followed by the rows of ``future``, with the given kinds of columns and decimal mark."""
     source = open_source(path)
     if future is not None:
         source = append_future(source, open_source(future), (*roles.texts, *roles.known_covariates))

@@ -24,7 +24,7 @@ def to_tuple(names: Names) -> tuple[str, ...]:
 
 
 def to_times(names: Names) -> tuple[str, ...]:
-    """Columns of ``data.time``; none for auto, which is to find out that there are none, and for none."""
+    """Columns of ``data.time``; empty for "none" and for "auto", which checks that no column holds times."""
     return () if names in ("auto", "none", "None") else to_tuple(names)
 
 

@@ -79,7 +79,7 @@ class Source(ABC):
 
     @property
     def parts(self) -> Sequence["Source"]:
-        """The files, in order, of which the table consists."""
+        """The files of the table, in order."""
         return (self,)
 
     @property

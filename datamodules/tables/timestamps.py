@@ -427,7 +427,7 @@ def _count_parts(table: Source, column: str) -> np.ndarray | None:
 
 
 def _join_parts(table: Source, columns: Sequence[str], time_format: str | None) -> tuple[pl.Series, str | None]:
-    """Join the columns to texts; also return their format, None if it is to be detected."""
+    """Join the columns to texts; also return their format, None to detect it."""
     parts = {column: part for column in columns for part, names in PARTS.items() if column.lower() in names}
     if "year" not in parts.values():
         parts = {column: part for column, part in parts.items() if part in _TIME_PARTS}

@@ -13,7 +13,7 @@ ONLY = "value"  # name of the only channel; several are called channel_1, channe
 
 
 class Header(NamedTuple):
-    """What the lines before the data say."""
+    """Settings in the lines before the data."""
 
     classes: tuple[str, ...] | None = None  # None: there are none, or the label is a number
     number: bool = False  # True if the label is a number
@@ -27,7 +27,7 @@ class Header(NamedTuple):
 def read_ts(path: Path) -> pl.DataFrame:
     """Read one row per sequence: a list of numbers for each channel, null if missing, and ``label`` if there is one.
 
-    Class labels stay texts. Raises InputError, with file and line, for what is no such file, and for time stamps.
+    Class labels stay texts. Raises InputError, with file and line, for other files, and for time stamps.
 
     Source: the format of the archives of Dau et al. 2019 and Bagnall et al. 2018.
     """
@@ -96,7 +96,7 @@ def read_header(path: Path, lines: list[str]) -> tuple[Header, int]:
 
 
 def read_row(place: str, line: str, header: Header) -> tuple[list[list[float | None]], str]:
-    """The channels of a sequence and its label, "" if there is none."""
+    """The channels of a sequence and its label, else ""."""
     *parts, label = line.strip().split(":") if header.labelled else [*line.strip().split(":"), ""]
     if not parts or (header.dimensions is not None and len(parts) != header.dimensions):
         wanted = "" if header.dimensions is None else f", but @dimensions says {header.dimensions}"

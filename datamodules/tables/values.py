@@ -80,7 +80,7 @@ def text_kinds(
 ) -> dict[str, str | NumberFormat]:
     """Kind of each text column, as ``to_covariate`` would find it from the rows of all batches together.
 
-    The table is the one of which these are the rows; ``columns`` are those with covariates.
+    ``table`` holds these rows; ``columns`` are those with covariates.
     """
     texts: dict[str, pl.Series] = {}
     numbers: dict[str, pl.Series] = {}
@@ -176,7 +176,7 @@ def _refuse_many(place: str, values: pl.Series, most: float) -> None:
 
 @dataclass
 class ColumnReader:
-    """Reads columns of numbers and categories from a table, and collects everything else there is to know of them."""
+    """Reads columns of numbers and categories from a table, and collects notes, categories and kinds of columns."""
 
     missing_values: MissingValues
     notes: list[str] = field(default_factory=list)

@@ -112,7 +112,7 @@ def _lack_years(parts: pl.DataFrame) -> bool:
 
 
 def _drop_interval_ends(parts: pl.DataFrame) -> pl.DataFrame:
-    """What looks like an offset is the end of an interval, 05:00-06:00, if no zone has some of them."""
+    """Treat offsets as ends of intervals, 05:00-06:00, if some of them belong to no zone."""
     if not parts["offset"].str.contains(NO_OFFSET).any():
         return parts
     return parts.with_columns(pl.col("offset").alias("until"), pl.lit(None, pl.String).alias("offset"))
@@ -195,7 +195,7 @@ def _month_numbers(words: pl.Series) -> pl.Series:
 
 
 def _add_clock(day: pl.Series, parts: pl.DataFrame) -> pl.Series:
-    """Add the time of day, midnight where there is none; 24:00 ends the day; null for an hour that does not exist."""
+    """Add the time of day, by default midnight; 24:00 ends the day; null for an hour that does not exist."""
     hour, minute, second = (pl.col(name).cast(pl.Int64).fill_null(0) for name in ("H", "M", "S"))
     ended = pl.when(pl.col("ending").is_not_null()).then(hour - 1).otherwise(hour)  # HE01 begins at midnight
     evening = pl.col("half_day").str.to_lowercase() == "p"
@@ -345,7 +345,7 @@ def _read_epoch(numbers: pl.Series, where: Callable[[int], str]) -> Reading | No
 
 
 def _to_micros(numbers: pl.Series, size: int) -> pl.Series:
-    """Microseconds from numbers of which ``size`` are a second."""
+    """Microseconds from numbers in units of 1 / ``size`` seconds."""
     return numbers * (SECOND // size) if size <= SECOND else numbers // (size // SECOND)
 
 

@@ -9,7 +9,7 @@ from seqmodels.window import Inputs, Targets, Window
 
 
 class Augmentation:
-    """Changes of training windows, drawn anew for each; 0 for none.
+    """Changes of training windows, drawn for each; 0 for none.
 
     ``mask``: the largest share of the past that is hidden, one stretch of steps in each window, of all channels, before
     its last step. Hidden values are missing where the model reads masks, else a straight line takes their place.
@@ -68,7 +68,7 @@ class Augmentation:
         return inputs._replace(past_target=past + noise * inputs.past_observed)
 
     def _hide(self, inputs: Inputs, missing: bool, random: np.random.Generator) -> Inputs:
-        """Hide the steps from ``start`` on, of which ``stop`` is the first that is seen again."""
+        """Hide the steps ``start:stop``."""
         past = inputs.past_target
         batch, steps = past.shape[:2]
         most = min(steps - 1, int(self.mask * steps))

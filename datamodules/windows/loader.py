@@ -112,7 +112,7 @@ class SlidingIndex(WindowIndex):
 
 
 def number_rows(series: SeriesSet, frequency: Frequency | None) -> Tensor:
-    """What to add to the number of a row of each series to get that of its time step, (series,) int64.
+    """Offset between the number of a row of each series and that of its time step, (series,) int64.
 
     Without a frequency, steps are counted from the first row of each series.
     """
@@ -209,7 +209,7 @@ class SeriesTensors:
     def gather_rows(self, rows: Tensor, series: Tensor, reset: Tensor | None = None) -> Window:
         """Windows of any length P + H from their rows (B, P + H) and series (B,), on the device of the series.
 
-        Where a series ends, its last row may be repeated; the clock goes on.
+        At the end of a series, its last row may be repeated; the clock advances.
         """
         rows, series = rows.to(self.device), series.to(self.device)
         fields = [None if source is None else self._fold(source)[rows] for source in self.sources]
@@ -247,7 +247,7 @@ class SeriesTensors:
 
 
 def whole_rows(series: SeriesSet, fitted: Span, trained: np.ndarray) -> Rows:
-    """All rows of prepared series, of which a model may be fitted to the span ``fitted`` of each.
+    """All rows of prepared series as tensors; a model may be fitted to the span ``fitted`` of each.
 
     ``trained`` (series,): number of each series in the training data, -1 for one that was not in it.
     """

@@ -1,7 +1,7 @@
 """The contract of backbones and of their states.
 
 A state is tensors (B, ...) in nested NamedTuples. It holds memory, which continues from window to window, and dropout
-masks, which are drawn anew for each window; a state made in evaluation mode tells them apart: its masks are empty.
+masks, which are drawn for each window; a state made in evaluation mode tells them apart: its masks are empty.
 """
 
 from abc import ABC, abstractmethod

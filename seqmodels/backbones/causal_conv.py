@@ -100,7 +100,7 @@ class CausalConvNet(Backbone):
         """Inputs (..., F) -> features (..., D).
 
         Applies each convolution once, by ``convolve(layer, x, activation)``, in the order of their registration;
-        linear layers likewise. ``newest`` cuts what is added to an output: lower layers are computed at more steps.
+        linear layers likewise. ``newest`` cuts inputs that are added to an output: lower layers have more steps.
         """
 
     def register_convolutions(self, convolutions: Sequence[CausalConv]) -> None:
@@ -130,7 +130,7 @@ class CausalConvNet(Backbone):
         return self._unroll(x, zeros)[0]
 
     def forward_last(self, x: Tensor) -> Tensor:
-        """As in ``Backbone``; lower layers are computed at those steps only that the last one depends on."""
+        """The last output, see ``Backbone``; lower layers are computed only at the steps that it depends on."""
         return self._run_kernels(x, 1) if self._has_kernels(x) else super().forward_last(x)
 
     def _has_kernels(self, x: Tensor) -> bool:
@@ -173,7 +173,7 @@ class CausalConvNet(Backbone):
         return self.stepper()(x, state)
 
     def stepper(self) -> Callable[[Tensor, CausalConvState], tuple[Tensor, CausalConvState]]:
-        """As in ``Backbone``; the weights of all layers are gathered once, here."""
+        """One-step function, see ``Backbone``; it gathers the weights of all layers once."""
         layers = self.convolutions[1:]
         if not len(self.older):  # kernel 1 or a single convolution: nothing to gather
             return super().step

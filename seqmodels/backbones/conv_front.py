@@ -72,7 +72,7 @@ class Convolutional(Backbone):
             self.receptive_field = kernel + stride * (self.recurrent.receptive_field - 1)
 
     def initial_state(self, x: Tensor) -> ConvolutionalState:
-        """As in ``Backbone``; raises TypeError if the backbone after the convolution is not causal."""
+        """Initial state, see ``Backbone``; raises TypeError if the backbone after the convolution is not causal."""
         recurrent = self.recurrent.initial_state(x.new_zeros(x.shape[0], 0, self.convolution.out_features))
         return ConvolutionalState(self._padding(x), recurrent, x.new_zeros(x.shape[0], self.size))
 
@@ -94,7 +94,7 @@ class Convolutional(Backbone):
         return features, ConvolutionalState(buffer, recurrent, latest)
 
     def step(self, x: Tensor, state: ConvolutionalState) -> tuple[Tensor, ConvolutionalState]:
-        """As in ``Backbone``; zeros before the first output."""
+        """One step, see ``Backbone``; zeros before the first output."""
         outputs, buffer = self._convolve(torch.cat([state.buffer, x[:, None]], dim=1))
         if not outputs.shape[1]:
             return state.latest, state._replace(buffer=buffer)

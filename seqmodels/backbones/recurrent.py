@@ -222,7 +222,7 @@ class RecurrentStack(Backbone):
             self.starts.extend(InitialState(initial, example) for example in examples)
 
     def initial_state(self, x: Tensor) -> RecurrentState:
-        """As in ``Backbone``; samples the masks of input and recurrent dropout, one per sequence."""
+        """Initial state, see ``Backbone``; samples the masks of input and recurrent dropout, one per sequence."""
         layers = self._zero_states(x)
         if self.starts:
             layers = tuple(start(state) for start, state in zip(self.starts, layers, strict=True))
@@ -244,7 +244,7 @@ class RecurrentStack(Backbone):
         return x, RecurrentState(next_states, state.masks)
 
     def forward_last(self, x: Tensor) -> Tensor:
-        """As in ``Backbone``; backwards, there is nothing to do at the other outputs."""
+        """The last output, see ``Backbone``; the backward pass skips the other outputs."""
         outputs, state = self.unroll(x, self.initial_state(x))
         last = self.layers if isinstance(self.layers, nn.RNNBase) else self.layers[-1]
         changed = self.residual or (self.dropout.p and self.dropout.training)

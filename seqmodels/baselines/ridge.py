@@ -112,7 +112,7 @@ class Ridge(Baseline):
         return errors.argmin(dim=0)
 
     def _describe(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
-        """Features of the window (C, B, F) and of what is known ahead (B, H, K), and the last value (B, C); float64."""
+        """Features of the window (C, B, F), known covariates (B, H, K), and the last value (B, C); float64."""
         past, steps = inputs.past_target, inputs.past_target.shape[1]
         if self.spec.missing:
             values = last_observed(past, inputs.past_observed)
@@ -168,7 +168,7 @@ def sum_products(window: Tensor, ahead: Tensor, change: Tensor, counted: Tensor)
 
 
 def solve_leads(groups: list[Moments], penalty: float) -> tuple[Tensor, Tensor]:
-    """Weights of the window (C, F, H) and of what is known ahead (C, K, H), of all groups of leads together."""
+    """Weights of the window (C, F, H) and of known covariates (C, K, H), of all groups of leads together."""
     window, ahead = zip(*(solve_ridge(moments, penalty) for moments in groups), strict=True)
     return torch.cat(window, dim=-1), torch.cat(ahead, dim=-1)
 
@@ -176,7 +176,7 @@ def solve_leads(groups: list[Moments], penalty: float) -> tuple[Tensor, Tensor]:
 def solve_ridge(moments: Moments, penalty: float) -> tuple[Tensor, Tensor]:
     """Weights with the least squared error plus ``penalty`` times their squares; the intercept, the last, has none.
 
-    All leads share the windows, so their features s are factorised once; what is known ahead of each lead enters by its
+    All leads share the windows, so their features s are factorised once; known covariates of each lead enter by their
     Schur complement.
     """
     count, ss, sz, zz, sy, zy = moments

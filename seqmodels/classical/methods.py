@@ -18,7 +18,7 @@ BAND, HALF_WIDTH = 80, 1.2815515655446004  # per cent, and the quantile of the n
 
 
 class Past(NamedTuple):
-    """One series from the row on at which its method was fitted; ``x`` goes on for a horizon after the last origin."""
+    """One series from the row on at which its method was fitted; ``x`` extends a horizon beyond the last origin."""
 
     y: np.ndarray  # (rows,) float64, NaN where missing
     x: np.ndarray  # (rows, width) float64, known covariates
@@ -93,7 +93,7 @@ def fit_ets(past: Past, settings: dict[str, Any]) -> Fit:
 
 
 def ets_numbers(found: dict[str, Any]) -> Fit:
-    """What ``forward_ets`` reads of a fitted model."""
+    """Arguments of ``forward_ets`` from a fitted model."""
     return plain({name: found[name] for name in ("m", "components", "par", "n_params")})
 
 
@@ -132,7 +132,7 @@ def fit_arima(past: Past, settings: dict[str, Any]) -> Fit:
 
 
 def arima_model(fitted: Fit) -> dict[str, Any]:
-    """What ``forward_arima`` reads of a fitted model; of the series itself, it takes nothing but the drift."""
+    """Arguments of ``forward_arima`` from a fitted model; only the drift depends on the series itself."""
     rows = fitted["rows"]
     drift = np.arange(1, rows + 1, dtype=np.float64)[:, None] if "drift" in fitted["coef"] else None
     return fitted | {"coef": dict(fitted["coef"]), "x": np.empty(rows), "xreg": drift, "lambda": None}
@@ -256,7 +256,7 @@ def independent_columns(x: np.ndarray, settings: dict[str, Any]) -> list[int]:
 def forecast_sarimax(
     fitted: Fit, past: Past, origins: Sequence[int], horizon: int, settings: dict[str, Any]
 ) -> Iterator[np.ndarray]:
-    """Filter the series once, then go on from the state at each origin; covariates enter by regression."""
+    """Filter the series once, then forecast from the state at each origin; covariates enter by regression."""
     model = sarimax(Past(past.y[: origins[-1] + 1], past.x), fitted["columns"], settings)
     found = model.filter(np.array(fitted["params"]))
     coefficients = [value for name, value in fitted["named"].items() if name in (model.exog_names or ())]

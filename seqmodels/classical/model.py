@@ -2,7 +2,7 @@
 
 A model is fitted once, to the training rows. Later rows update its states up to the origin of a forecast, and its
 parameters stay: the same windows and the same information as for every other model. Rows that do not begin with those
-of training, and series that were not in it, are fitted anew to what lies before their first forecast.
+of training, and series that were not in it, are fitted again, to the rows before their first forecast.
 
 Each channel is fitted by itself. Where a fit fails or takes too long, the forecast is the seasonal naive one, which
 ``notes`` says.
@@ -52,7 +52,7 @@ class ClassicalModel(Baseline):
     ``time_limit``: seconds for the fit of one series, None for no limit. ``processes``: how many series are fitted and
     forecast at once, "auto" for one on each core.
 
-    Missing values are replaced by those a season before, unless the method knows missing values.
+    Missing values are replaced by those a season before, unless the method handles missing values.
     """
 
     method: str
@@ -160,7 +160,7 @@ class ClassicalModel(Baseline):
         return self.head.mean(self(inputs).forecast)
 
     def forward(self, inputs: Inputs, state: Any = None) -> Output:
-        """Forecasts of windows of which nothing else is known: each is fitted by itself."""
+        """Forecasts of windows without further rows: a separate fit for each."""
         kept, found, failures = self.rows, self.found, self.failures
         try:
             self.rows, origin = window_rows(inputs)

@@ -1,4 +1,4 @@
-"""Worker processes for methods whose duration nobody knows: each call has a time limit, and may be given up.
+"""Worker processes for methods of unknown duration: each call has a time limit, after which it is given up.
 
 A worker runs a fresh interpreter, so that neither threads of this process nor the program of the user are in it.
 """
@@ -25,7 +25,7 @@ PATIENCE = 120  # seconds for a worker to start and import its libraries
 
 
 class Outcome(NamedTuple):
-    """What a call returned, or why it did not."""
+    """Result of a call, or the reason for its failure."""
 
     value: Any = None
     failure: str = ""
@@ -64,7 +64,7 @@ class Worker:
         return Outcome(failure=f"it took longer than {limit:g} seconds")
 
     def _ask(self, job: Job, limit: float | None) -> Outcome | None:
-        """What the process answers; None if the time is over."""
+        """Answer of the process; None after the time limit."""
         self.connection.send(job)
         return Outcome(*self.connection.recv()) if self.connection.poll(limit) else None
 

@@ -102,7 +102,7 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
 
 
 def choose_monitor(monitor: str, data: WindowDataModule) -> str:
-    """The metric that decides: the one asked for, or the usual one where the default does not apply, which is said.
+    """The monitored metric: the given one, or, with a message, the usual one if the default does not apply.
 
     Raises InputError for a metric of another kind of target.
     """
@@ -197,7 +197,7 @@ def build_callbacks(config: DictConfig) -> list[pl.Callback]:
 
 
 def check_validation(config: DictConfig, batches: int, epochs: int | None) -> None:
-    """Raise InputError if no training or no validation would run in ``epochs`` of at most so many ``batches``."""
+    """Raise InputError if no training or no validation would run in ``epochs`` of at most ``batches`` batches."""
     limit, batches = config.trainer.limit_train_batches, count_batches(config, batches)
     if batches == 0:
         raise InputError(f"trainer.limit_train_batches is {limit}, which leaves no batch of an epoch; raise it.")

@@ -64,7 +64,7 @@ def set_threads(threads: int | str, model: nn.Module, batch: int = FULL) -> int:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library of Linux keep up to 1 GB of freed memory for the next step, instead of asking the system anew.
+    """Let the C library of Linux keep up to 1 GB of freed memory for the next step, instead of asking the system again.
 
     Fresh pages cost more than the arithmetic on them: with a batch of 256 windows, half the time of a recurrent layer.
     """

@@ -54,7 +54,7 @@ def run_of(ckpt_path: str | None) -> Path | None:
 
 
 def refuse_used(folder: Path, ckpt_path: str | None) -> None:
-    """Raise InputError if the folder holds a run that would be overwritten; a run may go on in its own directory."""
+    """Raise InputError if the folder holds a run that would be overwritten; a run may continue in its own directory."""
     used = [name for name in ("metrics.json", "checkpoints") if (folder / name).exists()]
     own = run_of(ckpt_path)
     if not used or ckpt_path == "auto" or (own is not None and own.resolve() == folder.resolve()):
@@ -101,7 +101,7 @@ class Job(NamedTuple):
         return {key: value for key, value in pairs if key != "ckpt_path" and not key.startswith("hydra")}
 
     def resume(self, checkpoint: Path) -> str:
-        """The command line of the user, changed to go on from a checkpoint."""
+        """The command line of the user, changed to continue from a checkpoint."""
         left_out = ("ckpt_path=", "resume_schedule=")
         kept = [override for override in self.overrides if not override.lstrip("+").startswith(left_out)]
         return shell_line(self.program, [*kept, f"ckpt_path={quote(str(checkpoint))}"])
@@ -237,7 +237,7 @@ def _report(error: BaseException, full: bool, folder: Path, name: str) -> int:
 
 
 def _end_sweep(program: str, arguments: Sequence[str]) -> None:
-    """If a sweep was running, print what it has done, and the command that goes on with it."""
+    """Print the progress of an interrupted sweep and the command that continues it."""
     sweep = sys.modules.get("seqmodels.cli.sweep")  # imported by Hydra when a sweep begins
     if sweep is not None and (root := sweep.SweepSummary.end()) is not None:
         given = [argument for argument in arguments if not argument.startswith("hydra.sweep.dir=")]

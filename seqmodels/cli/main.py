@@ -104,7 +104,7 @@ def _has_key(argument: str) -> bool:
 
 
 def _choose_model(command: Command, arguments: Sequence[str]) -> Sequence[str]:
-    """The arguments, with ``model=auto`` where a table of the user's own is to be modelled and they name no model.
+    """The arguments, with ``model=auto`` for a table of the user, unless they name a model.
 
     Sequences with labels get ``model=classifier``.
     """

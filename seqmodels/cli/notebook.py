@@ -58,7 +58,7 @@ class TrainedRun(TrainedModel):
 
     @property
     def objections(self) -> list[Objection]:
-        """What the figures give reason to doubt: codes and sentences, see ``docs/objections.md``."""
+        """Reasons to doubt the figures: codes and sentences, see ``docs/objections.md``."""
         return self.run.objections
 
     @property

@@ -49,7 +49,7 @@ def decisive_settings(config: DictConfig) -> dict[str, Any]:
 def check_resume(run: Run) -> None:
     """Raise InputError unless the run, if it resumes from a checkpoint, continues what the checkpoint began.
 
-    A checkpoint of an earlier version holds less that can be compared, which is said.
+    Prints a note for a checkpoint of an earlier version, which holds less that can be compared.
     """
     path, restart = run.plan.ckpt_path, run.plan.resume_schedule == "restart"
     if path is None:
@@ -91,7 +91,7 @@ def _check_settings(path: str, before: Mapping[str, Any], now: Mapping[str, Any]
 
 
 def _value(settings: Mapping[str, Any], name: str, now: Mapping[str, Any]) -> Any:
-    """A setting; if it was left out, the default of the constructor that takes it, None if there is none."""
+    """A setting; if it was left out, the default of the constructor that takes it, else None."""
     if name in settings:
         return settings[name]
     parent, _, leaf = name.rpartition(".")

@@ -258,7 +258,7 @@ def print_objections(jobs: list[SweepJob]) -> None:
 
 
 def edges_of_range(jobs: list[SweepJob]) -> "list[Objection]":
-    """An objection for each key of at least three numbers of which the best configuration has the first or the last.
+    """An objection for each key of at least three numbers, if the best configuration has the first or last of them.
 
     No number lies below 0, or below a whole 1, that could be tried.
     """

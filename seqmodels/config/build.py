@@ -1,4 +1,4 @@
-"""Construction of objects from config nodes, all of which are checked before the first constructor runs."""
+"""Construction of objects from config nodes; all nodes are checked before the first constructor runs."""
 
 import functools
 import importlib

@@ -1,4 +1,4 @@
-"""What a config may build: at each place subclasses of one base class, from a few modules or from allowed packages.
+"""Classes that a config may build: at each place, subclasses of one base class, from a few modules or allowed packages.
 
 A place is a top-level key, or an argument of a class that is built there, whose annotation then names the base class:
 ``backbone: Callable[..., Backbone]`` takes a factory of backbones, ``head: Head`` a head. This module imports neither
@@ -65,7 +65,7 @@ ALIASES = {
 
 
 class Place(NamedTuple):
-    """What may be built at a place: instances of ``base``, or factories of them (``_partial_: true``)."""
+    """Place in a config at which instances of ``base`` may be built, or factories of them (``_partial_: true``)."""
 
     base: str  # full name of the base class
     deferred: bool = False
@@ -136,7 +136,7 @@ def place_of(annotation: Any) -> Place | None:
 
 
 def allowed_packages(allow: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The packages that ``allow`` names, all of which can be found.
+    """The packages that ``allow`` names.
 
     Packages in the current directory are found whatever program runs; it comes last on the path, so that its files hide
     no other module. Raises InputError for a name that is none, or that is not found.

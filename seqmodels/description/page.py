@@ -22,7 +22,7 @@ TERMINAL_ROWS = 15  # of a table; the page has all of them
 
 
 def summary(description: Description, warning: str = "") -> RenderableType:
-    """Everything but the command to run, which must stay on one line."""
+    """The description for the terminal, without the command to run, which must stay on one line."""
     lines = Table.grid(padding=(0, 2))
     for name, text in description.facts:
         lines.add_row(name, Text(text))
@@ -98,7 +98,7 @@ def data_url(picture: bytes) -> str:
 
 
 def figures(description: Description, command: str) -> dict[str, Any]:
-    """Everything found out as JSON primitives; NaN is null."""
+    """The description as JSON primitives; NaN is null."""
     channels = [one._asdict() for one in description.channels]
     records = {
         "facts": dict(description.facts),

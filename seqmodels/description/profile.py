@@ -43,7 +43,7 @@ class DescriptionOptions:
 
 
 class Description(NamedTuple):
-    """Everything found out about a data set; statistics of values are those of the training span."""
+    """Description of a data set; statistics of values are those of the training span."""
 
     data: WindowDataModule
     channels: tuple[ChannelSummary, ...]
@@ -62,7 +62,7 @@ class Description(NamedTuple):
 
     @property
     def overrides(self) -> list[str]:
-        """The suggestions as typed on the command line, less what is the default."""
+        """The suggestions that differ from the defaults, as typed on the command line."""
         calendar = [f"{one.key}={one.value}" for one in self.more if one.key == "data.calendar"]
         return [*self.advice.overrides, *calendar]
 
@@ -134,7 +134,7 @@ def describe_data(
 
 
 def name_centre(data: WindowDataModule, advice: Advice) -> str:
-    """What ``model/scaler=auto`` centres forecasts on with these settings, unless the model corrects another one."""
+    """Centre of forecasts with ``model/scaler=auto`` and these settings, unless the model corrects another forecast."""
     season, spec = advice.season.value, data.spec
     error = spec.season_error if season == spec.season else 0.0  # a season that was found repeats
     chosen = choose_scaler(spec._replace(season=season, season_error=error, past_steps=advice.window.value))

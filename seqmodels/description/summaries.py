@@ -21,7 +21,7 @@ class Gap(NamedTuple):
 
 
 class ChannelSummary(NamedTuple):
-    """Observed values of a channel in the training span, NaN if there are none, and its missing values in all rows."""
+    """Observed values of a channel in the training span, NaN without any, and its missing values in all rows."""
 
     channel: str
     values: int

@@ -89,7 +89,7 @@ class Head(nn.Module, ABC):
         raise InputError("model.flip=true turns the sign of forecasts, which model.head cannot; set model.flip=false.")
 
     def report(self, parameters: Tensor) -> Tensor:
-        """What measures of accuracy read: (B, H, C, P) -> ``mean``, (B, H, C), unless a head says more."""
+        """Input of the measures of accuracy: (B, H, C, P) -> ``mean``, (B, H, C), unless a head overrides it."""
         return self.mean(parameters)
 
     def bind(self, spec: WindowSpec) -> None:

@@ -54,7 +54,7 @@ class LocationScale(Head):
         return torch.cat([torch.stack([location, own], dim=-1), parameters[..., 2:]], dim=-1)
 
     def crps(self, parameters: Tensor, target: Tensor) -> Tensor:
-        """As the contract, in closed form; source: Jordan, Krüger and Lerch 2019, appendix A."""
+        """Continuous ranked probability score in closed form; source: Jordan, Krüger and Lerch 2019, appendix A."""
         location, scale, shape = self._split(parameters)
         return scale * self.standard_crps((target - location) / scale, shape)
 

@@ -43,7 +43,7 @@ class Point(Head):
         self.relative = loss == "mape"
 
     def loss(self, parameters: Tensor, target: Tensor, magnitude: Tensor | None = None) -> Tensor:
-        """As the contract; raises ValueError for shapes that would broadcast."""
+        """Cost of each value, see ``Head``; raises ValueError for shapes that would broadcast."""
         value = parameters.squeeze(-1)
         if value.shape != target.shape:
             raise ValueError(

@@ -134,7 +134,7 @@ class TrainedModel:
 
         ``rows``: a path or data frame with the columns of the training table, by default that table; its series need
         not be those of training. Known covariates come from rows whose targets are empty, or from the table ``future``;
-        calendar, holidays and lags are computed. ``origin``: a date or time; what is measured after it is not read.
+        calendar, holidays and lags are computed. ``origin``: a date or time; values measured after it are not read.
         ``horizon``: by default the one trained; of a longer one, forecasts are fed back, and there are no bands
         beyond the trained steps. ``levels``: of the quantiles.
 
@@ -206,7 +206,7 @@ class TrainedModel:
 
     @property
     def name(self) -> str:
-        """What the user called the model, as its run directory says."""
+        """Name of the model, as given by the user and recorded in the run directory."""
         file = None if self.checkpoint is None else self.checkpoint.absolute().parent.parent / "metrics.json"
         try:
             return str(json.loads(file.read_bytes())["model"]) if file else MODEL

@@ -66,7 +66,7 @@ class Prediction:
         return pl.DataFrame({**columns, **self._true_columns()}, strict=False)
 
     def _true_columns(self) -> dict[str, Any]:
-        """What the rows say, beside what is predicted; empty without labels."""
+        """Known labels of the rows, beside the predicted ones; empty without labels."""
         if self.truth is None or self.series.labels is None:
             return {}
         columns: dict[str, Any] = {}

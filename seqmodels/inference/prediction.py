@@ -1,4 +1,4 @@
-"""What leaves a trained model: mean, quantiles and sample paths, within the range of the data."""
+"""Predictions of a trained model: mean, quantiles and sample paths, within the range of the data."""
 
 from collections.abc import Sequence
 

@@ -42,7 +42,7 @@ class Scales(NamedTuple):
 class WindowScores:
     """Sums over the leads and channels of each of ``windows`` windows, gathered batch by batch.
 
-    ``values`` counts what was observed, ``size`` adds up the truth's absolute value, ``signed`` forecast less truth,
+    ``values`` counts observed values, ``size`` adds up the truth's absolute value, ``signed`` forecast less truth,
     ``symmetric`` 2 |error| / (|truth| + |forecast|), 0 where both are 0, ``quantile`` twice the pinball loss at the
     deciles, ``inside_80`` the values within the 80 % band. Scaled sums and widths are in units of the seasonal
     difference, over the ``scalable`` values, which have one. What needs bands is NaN without them.

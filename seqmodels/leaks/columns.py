@@ -186,7 +186,7 @@ def _one_hot(cells: np.ndarray, categories: np.ndarray | None) -> np.ndarray:
 
 
 def _column_sentence(kind: str, names: Sequence[str], found: Gain, target: str, group: str) -> str:
-    """What the columns give away; empty if it is no more than a good column may."""
+    """Sentence on what the columns reveal of the future; empty if a sound column may reveal as much."""
     columns = f"{join_names(list(map(repr, names)))} (data.{kind})"
     steps = "the next value" if found.steps == 1 else f"the sum of the next {found.steps} values"
     if found.exact:

@@ -46,7 +46,7 @@ def perturb_behind_training(perturber: Perturber) -> tuple[WindowSpec, Window]:
 
 
 def check_statistics_and_features(perturber: Perturber, after: Window, new_spec: WindowSpec) -> list[Finding]:
-    """Two findings: what is fitted on all rows, and which columns look ahead.
+    """Two findings: statistics fitted on all rows, and columns that look ahead.
 
     ``after`` and ``new_spec``: see ``perturb_behind_training``.
 
@@ -110,7 +110,7 @@ def _row_times(perturber: Perturber) -> np.ndarray:
 
 
 def compare_specs(before: WindowSpec, after: WindowSpec) -> Iterator[FittedLeak]:
-    """Everything in which two specs of the same settings differ."""
+    """Differences between two specs of the same settings."""
     for field, old in before._asdict().items():
         new = getattr(after, field)
         if field == "levels":  # how values are held, which tells nothing about them

@@ -23,7 +23,7 @@ class Segment(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """What columns add to the best linear forecast of the sum of the next ``steps`` values."""
+    """Improvement of the best linear forecast of the sum of the next ``steps`` values by columns."""
 
     share: float  # of the variance that the past of the target leaves unexplained
     rest: float  # share of all variance that stays unexplained with the columns

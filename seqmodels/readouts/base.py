@@ -13,7 +13,7 @@ CORRECTS = ("none", "naive", "seasonal", "linear", "auto")
 
 
 class EncodedWindow(NamedTuple):
-    """Features of a window, and whatever else a decoder may see."""
+    """Features of a window, and further inputs of a decoder."""
 
     features: Tensor  # (B, S, D), of the origins that carry a forecast
     all_features: Tensor  # (B, all origins of the backbone, D)

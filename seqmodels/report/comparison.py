@@ -26,7 +26,7 @@ COLUMN = {name: place for place, name in enumerate(SUMS)}
 
 
 class Windows(NamedTuple):
-    """What test windows are, (windows,) each: series, time of the origin, and steps of the horizon."""
+    """Test windows, (windows,) each: series, time of the origin, and steps of the horizon."""
 
     series: np.ndarray
     moments: np.ndarray
@@ -145,7 +145,7 @@ class Comparison:
 
     @cached_property
     def draws(self) -> np.ndarray:
-        """How often each unit is drawn, (RESAMPLES, units); always the same."""
+        """Number of times each unit is drawn, (RESAMPLES, units); always the same."""
         count = self.by_unit.shape[1]
         drawn = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
         return np.stack([np.bincount(row, minlength=count) for row in drawn]).astype(np.float64)
@@ -235,7 +235,7 @@ class Comparison:
 
     @cached_property
     def objections(self) -> list[Objection]:
-        """What the figures give reason to doubt."""
+        """Reasons to doubt the figures."""
         found = [self._worse(RIDGE), self._worse(self._naive), self._seeds(), self._few()]
         return [one for one in found if one is not None]
 

@@ -33,7 +33,7 @@ SHADES = (PAST, FORECAST, TRUTH)
 
 
 class Evaluated(Protocol):
-    """What is drawn and printed, see ``seqmodels.inference.backtest.Evaluation``."""
+    """Fields that are drawn and printed, see ``seqmodels.inference.backtest.Evaluation``."""
 
     @property
     def name(self) -> str: ...

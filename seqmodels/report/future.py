@@ -31,7 +31,7 @@ OUTER, INNER = (0.1, 0.9), (0.3, 0.7)  # levels of the two bands
 
 
 class FutureForecast(Protocol):
-    """What is drawn and printed, see ``seqmodels.inference.forecast.Forecast``."""
+    """Fields that are drawn and printed, see ``seqmodels.inference.forecast.Forecast``."""
 
     @property
     def series(self) -> SeriesSet: ...

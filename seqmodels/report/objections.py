@@ -1,4 +1,4 @@
-"""Objections to a result: coded checks of what was measured, one sentence each; none of them changes a number.
+"""Objections to a result: coded checks of the measurements, one sentence each; none of them changes a number.
 
 Each code has a line in ``docs/objections.md``.
 """
@@ -46,7 +46,7 @@ class Bands(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What was measured in a run, by stage and row of the result table; what is not known is empty, None or NaN.
+    """Measurements of a run, by stage and row of the result table; empty, None or NaN where unknown.
 
     ``errors``: truth less forecast in units of the seasonal error, (windows, H, C), NaN if not observed; of very many
     windows some. ``moments`` and ``series`` (windows,): time or step of the origin, and index of the series, of the

@@ -26,7 +26,7 @@ def show(renderable: RenderableType, width: int = WIDTH) -> None:
 
 
 def to_text(renderable: RenderableType) -> str:
-    """What ``show`` prints, without colours."""
+    """Text that ``show`` prints, without colours."""
     file = io.StringIO()
     Console(highlight=False, width=WIDTH, color_system=None, file=file).print(renderable)
     return file.getvalue().rstrip()

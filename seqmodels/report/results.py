@@ -74,7 +74,7 @@ def caption(results: Results, windows: Mapping[str, int], stateful: bool = False
 
 
 def left_out(results: Results) -> str:
-    """A line on the values that MASE leaves out for lack of a unit; empty if there are none."""
+    """A line on the values that MASE leaves out for lack of a unit; else empty."""
     tables = [table for rows in results.values() if isinstance(table := rows[MODEL], ErrorTable)]
     values = int(sum(table.observed.sum() for table in tables))
     without = values - int(sum(table.scalable.sum() for table in tables))

@@ -46,7 +46,7 @@ def summarise_data(data: WindowDataModule) -> RenderableType:
 
 
 def describe_window(spec: WindowSpec) -> str:
-    """What a window holds, and what is predicted from it."""
+    """Contents of a window, and the values predicted from it."""
     if not spec.ahead:
         parts = []
         for name, classes in zip(spec.labels, spec.classes, strict=True):

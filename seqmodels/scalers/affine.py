@@ -13,7 +13,7 @@ from seqmodels.window import Inputs, Origins, Targets, WindowSpec, every_step
 
 
 class Cycle(NamedTuple):
-    """What is subtracted from each step, in raw units, beside a centre."""
+    """Cycle that is subtracted from each step in addition to a centre, in raw units."""
 
     past: Tensor  # (B, T, C)
     ahead: Tensor  # (B, H, C), of the leads from the last origin
@@ -289,7 +289,7 @@ class ScalerChoice(NamedTuple):
     reason: str
 
     def node(self) -> dict[str, Any]:
-        """As a config has it."""
+        """The scaler as a node of a config."""
         return {"_target_": f"{self.kind.__module__}.{self.kind.__qualname__}", "_partial_": True, **self.arguments}
 
 

@@ -51,7 +51,7 @@ class Scaling(Protocol):
         """
 
     def for_feedback(self) -> "Scaling":
-        """The scaling of one-step forecasts from the last origin, each of which is fed back for the next lead."""
+        """The scaling of one-step forecasts from the last origin that are fed back, lead by lead."""
 
     def as_past(self, values: Tensor) -> Tensor:
         """Scaled forecasts or targets of all leads from the last origin, (B, H, C), on the scale of the past."""
@@ -60,7 +60,7 @@ class Scaling(Protocol):
         """The newest of the scaled forecasts fed back so far, (B, C) each, on the scale of the past."""
 
     def next_centre(self, values: Sequence[Tensor]) -> Tensor:
-        """What a scaled forecast of 0 after the ``values`` fed back so far stands for, in raw units, (B or 1, C).
+        """Raw value of a scaled forecast of 0 after the ``values`` fed back so far, (B or 1, C).
 
         Only where forecasts are ``in_own_units``.
         """

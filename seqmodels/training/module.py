@@ -54,8 +54,8 @@ class ForecastModule(pl.LightningModule):
 
     ``seasonal_errors``: as in ``ForecastErrors``.
 
-    If ``spec.stateful``, a Forecaster carries its state from batch to batch: one state for training, which begins
-    anew with every epoch, and another one for evaluation.
+    If ``spec.stateful``, a Forecaster carries its state from batch to batch: one state for training, reset at the
+    start of every epoch, and another one for evaluation.
 
     Nothing is logged step by step: losses and gradient norms stay on the device, and callbacks read ``interval()``
     when they write.
@@ -144,7 +144,7 @@ class ForecastModule(pl.LightningModule):
         )
 
     def _remedy(self) -> str:
-        """What to change if numbers of the training are not finite."""
+        """Advice on settings to change if numbers of the training are not finite."""
         precision = self.trainer.precision
         other = {"bf16-mixed": ", or trainer.precision=32-true", "64-true": ""}
         more = other.get(str(precision), ", or trainer.precision=64-true")

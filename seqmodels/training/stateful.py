@@ -26,13 +26,13 @@ class CarriedState:
         self.state: Any = None
 
     def drop(self) -> None:
-        """Let the next windows begin anew, whatever their ``reset``."""
+        """Let the next windows start from the initial state, for any ``reset``."""
         self.state = None
 
     def loss(self, window: Window) -> Output:
         """Training loss of windows that continue the last ones where ``reset`` is False.
 
-        Gradients end between windows, and dropout masks are drawn anew for each (as in Merity et al. 2018).
+        Gradients end between windows, and dropout masks are drawn again for each (as in Merity et al. 2018).
         """
         output = self.forecaster.loss(window.inputs, window.targets, self.state)
         self.state = output.state

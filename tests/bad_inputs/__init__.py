@@ -25,7 +25,7 @@ class Refused(NamedTuple):
 
 
 class Repaired(NamedTuple):
-    """Is read, with a note that the regular expression matches; "" for no note."""
+    """An input that is read, with a note that the regular expression matches; "" for no note."""
 
     content: str | bytes | Files
     overrides: Iterable[str]

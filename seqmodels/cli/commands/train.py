@@ -40,7 +40,7 @@ def run_training(
 ) -> tuple[Run, float]:
     """Run in ``directory`` and return the run with its monitored value.
 
-    ``command``, which repeats the run, is recorded. ``resume`` gives the command that goes on from a checkpoint, for
+    ``command``, which repeats the run, is recorded. ``resume`` gives the command that continues from a checkpoint, for
     the message of ``Interrupted``, which a signal raises. ``chosen``: the settings of the user by key.
     """
     run = assemble(config, directory, name, **data)

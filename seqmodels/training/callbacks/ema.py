@@ -9,7 +9,7 @@ from seqmodels.errors import require_fraction
 class AveragedWeights(EMAWeightAveraging):
     """Averages the weights over optimizer steps k: average(k) = decay average(k - 1) + (1 - decay) weights(k).
 
-    The average is what is validated, kept and tested. It begins with the weights after the first optimizer step.
+    The average is validated, kept and tested. It begins with the weights after the first optimizer step.
     Checkpoints hold it as the model's weights, and beside it the trained weights to resume from. Buffers are not
     averaged: they are constants, or running statistics.
 

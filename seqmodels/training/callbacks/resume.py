@@ -25,8 +25,8 @@ class RandomState(pl.Callback):
     They are restored when training starts, because building and the sanity check may draw numbers. CUDA generators
     are restored only on as many devices as before.
 
-    Checkpoint callbacks go on with the best checkpoint that lies beside the one resumed from, wherever it was moved: a
-    run that continues in another directory gets a copy. If it is absent, the best is counted anew, which is said.
+    Checkpoint callbacks continue with the best checkpoint beside the one resumed from, even if both were moved: a run
+    that continues in another directory gets a copy. If it is absent, a message says that the best is counted anew.
     Early stopping has the patience of the resumed run.
 
     Checkpoints hold the state under the name of this class: do not rename it.

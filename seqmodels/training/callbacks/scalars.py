@@ -246,7 +246,7 @@ def log_config(loggers: Iterable[Logger], config_yaml: str, environment: Mapping
 def log_hyperparameters(
     loggers: Iterable[Logger], chosen: Mapping[str, Any], metrics: Mapping[str, float], step: int = 0
 ) -> None:
-    """Log what was chosen with the metrics it led to, then close the loggers.
+    """Log the chosen settings with the resulting metrics, then close the loggers.
 
     A metric ``validation/mae`` appears as ``with_best_weights/validation_mae``, below all curves.
     """
