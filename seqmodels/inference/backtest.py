@@ -20,7 +20,7 @@ from seqmodels.baselines.rules import Naive, SeasonalNaive
 from seqmodels.errors import InputError, require_choice
 from seqmodels.forecaster import Forecaster
 from seqmodels.heads.base import DECILES, quantile_loss
-from seqmodels.inference.adaptive import AdaptiveBands
+from seqmodels.inference.adaptive import METHODS
 from seqmodels.inference.calibration import Calibration, centre_and_unit
 from seqmodels.inference.prediction import clip_quantiles, predict
 from seqmodels.inference.scores import BANDS, ENDS, SCORED, choose
@@ -71,12 +71,13 @@ class Backtest:
     observed: Tensor | None
     kinds: tuple[str, ...]  # of bands whose coverage is measured
     kept: str  # kind of those of the forecasts that are written
+    adaptive: str = "aci"  # method of the adaptive bands
 
     def forecasts(self, levels: Sequence[float]) -> Iterator[Forecasts]:
         """Forecasts batch by batch, with quantiles at ``levels`` if they are known."""
         adaptive = None
         if self.calibration is not None and ADAPTIVE in self.kinds:
-            adaptive = AdaptiveBands(self.calibration, levels, self.stride)
+            adaptive = METHODS[self.adaptive](self.calibration, levels, self.stride)
         for window, forecast in self._carried() if self.carried else map(self._apply, self._windows()):
             measured, inputs = self._measured(window), window.inputs
             mean, split = predict(self.model, forecast, inputs, self.calibration, levels)
@@ -314,13 +315,14 @@ def evaluate(
     levels: Sequence[float] = (),
     state: str = "auto",
     bands: str = SPLIT,
+    adaptive: str = "aci",
     output: Path | None = None,
 ) -> Evaluation:
     """Evaluate a model on series that its encoder has read, see ``seqmodels.TrainedModel.evaluate``.
 
     ``own``: the series are those of training, and their test part is evaluated.
     """
-    backtest, notes = prepare(model, encoder, calibration, series, own, origins, last, state, bands)
+    backtest, notes = prepare(model, encoder, calibration, series, own, origins, last, state, bands, adaptive)
     totals = Totals(backtest, groupings(backtest))
     made = _watch(totals, backtest.forecasts((*SCORED, *levels)))
     if output is None:
@@ -362,11 +364,13 @@ def prepare(
     last: int | None,
     state: str,
     bands: str,
+    adaptive: str,
 ) -> tuple[Backtest, tuple[str, ...]]:
     """What is to be forecast, checked, and notes about it."""
     stride, spec = parse_origins(origins), model.spec
     require_choice(KINDS, "", bands=bands)
     require_choice(STATES, "", state=state)
+    require_choice(METHODS, "", adaptive=adaptive)
     if bands == ADAPTIVE and calibration is None:
         raise InputError(
             "bands=adaptive needs a calibration to begin with, and the run had too few validation windows for one."
@@ -406,7 +410,8 @@ def prepare(
             f"the coverage of adaptive bands at {len(index):,} origins takes long: bands=adaptive measures it."
         )
     kept = SPLIT if calibration is None else bands
-    return Backtest(model, encoded, start, stop, stride, carried, calibration, observed, kinds, kept), tuple(notes)
+    made = Backtest(model, encoded, start, stop, stride, carried, calibration, observed, kinds, kept, adaptive)
+    return made, tuple(notes)
 
 
 def parse_origins(origins: str | int) -> int:

@@ -186,6 +186,7 @@ class TrainedModel:
         levels: Sequence[float] = LEVELS,
         state: str = "auto",
         bands: str = "split",
+        adaptive: str = "aci",
         output: str | PathLike[str] | None = None,
     ) -> Evaluation:
         """Like ``evaluate``, of series that are read already; ``own``: those of training, whose test part is meant.
@@ -194,14 +195,14 @@ class TrainedModel:
         ``levels``: quantiles of ``frame``. ``state``: "windows" reads past_steps for each origin; "carried" goes once
         through each series, with all of its past; "auto" does so where the forecasts are the same, or training did.
         ``bands``: whose quantiles these are, "split" conformal bands, or "adaptive" ones that learn from the errors
-        known at each origin.
+        known at each origin, by the method ``adaptive``: "aci", "pid" or "acmcp".
         ``output``: a Parquet file for all forecasts, written batch by batch.
         """
         file = None if output is None else Path(output).expanduser()
         if file is not None and file.suffix != ".parquet":
             raise InputError(f"output={output} must end in .parquet.")
         settings: dict[str, Any] = {"origins": origins, "last": last, "levels": levels, "output": file}
-        settings |= {"state": state, "bands": bands, "name": self.name, "own": own}
+        settings |= {"state": state, "bands": bands, "adaptive": adaptive, "name": self.name, "own": own}
         return evaluate(self.model, self._encoder, self.calibration, series, **settings)
 
     @property

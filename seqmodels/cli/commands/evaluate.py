@@ -23,6 +23,7 @@ def evaluate(config: DictConfig, job: Job) -> None:
         levels=to_plain(config.levels),
         state=config.state,
         bands=config.bands,
+        adaptive=config.adaptive,
         output=config.output,
     )
     for note in made.notes:
