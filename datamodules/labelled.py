@@ -1,4 +1,4 @@
-"""Sequences with labels: reading them, their windows, and the encoding of new ones."""
+"""Sequences with labels, or whose next symbols are predicted: reading, windows, and the encoding of new ones."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,10 @@ from datamodules.windows.spec import measure_seasonal_errors
 from seqmodels.errors import InputError, require_choice
 from seqmodels.window import Inputs, Targets, Window, WindowSpec
 
+SYMBOL_TYPES = (pl.String, pl.Categorical, pl.Enum)
 LABEL_TYPES = ("auto", "class", "number")
+KINDS = ("sequence", "step", "next")  # of ``WindowSpec.kind``
+MOST_SYMBOLS = 256  # whole numbers to be predicted next that have at most so many values are symbols
 MOST_CLASSES = 20  # whole numbers with more values than this, or with one for every other sequence, are numbers
 SEQUENCE = "sequence"  # id of a sequence that has none: its row
 
@@ -34,6 +37,7 @@ def read_sequences(
     target: str | Sequence[str] = "*",
     label: str | Sequence[str] | None = None,
     label_type: str = "auto",
+    predict: str = "auto",
     series_id: str | Sequence[str] | None = None,
     statics: str | Sequence[str] = (),
     needs_labels: bool = True,
@@ -42,18 +46,19 @@ def read_sequences(
     """Read sequences and their labels; ``table``: see ``read_table``.
 
     One sequence is a series: the rows of one ``series_id``; or one row, where the targets are columns of lists, or the
-    file is a .ts file, whose label is called "label". ``label``: columns that are constant within a sequence.
+    file is a .ts file, whose label is called "label". ``predict``: see ``find_kind``. ``label``: columns that are
+    constant within a sequence, unless each step has its own.
     ``label_type``: "class", "number", or "auto": texts and few different whole numbers are classes. Without
-    ``needs_labels``, columns of labels may lack.
+    ``needs_labels``, columns of labels may lack. Targets that are texts are symbols.
 
     Steps at the end of a sequence at which nothing was observed do not belong to it.
     """
     require_choice(LABEL_TYPES, "data", label_type=label_type)
     archive = isinstance(path, (str, PathLike)) and str(path).lower().endswith(".ts")
     source: Source = _open_archive(Path(path)) if archive else open_source(path)
-    labels = to_tuple(label) or ((LABEL,) if archive else ())
-    if needs_labels and not labels:
-        raise InputError("data.label names no column; it is the column of the class, or number, of each sequence.")
+    kind = find_kind(path, target=target, label=label, predict=predict) if needs_labels else predict
+    labels = to_tuple(label) or ((LABEL,) if archive and kind == "sequence" else ())
+    per_step = labels if kind == "step" else ()
     absent = [name for name in labels if name not in source.columns]
     if absent and needs_labels:
         close = get_close_matches(absent[0], source.columns, n=3)
@@ -61,25 +66,52 @@ def read_sequences(
         raise InputError(f"data.label: {source.name} has no column {absent[0]!r}{near}.")
     if not needs_labels:
         labels = tuple(name for name in labels if name in source.columns)
-    source, exploded = _explode(source, to_tuple(target))
+    past = (*to_tuple(table.pop("past_covariates", ())), *per_step)
+    source, exploded = _explode(source, to_tuple(target), past)
     ids = to_tuple(series_id) or ((SEQUENCE,) if exploded else ())
     if not ids:
         raise InputError(
             f"{source.name}: data.id names no column; it tells the sequences apart, unless each is a row of lists."
         )
-    past = to_tuple(table.get("past_covariates"))
-    roles = Roles(to_tuple(target), to_times(table.get("time")), ids, past, (), (*to_tuple(statics), *labels))
+    constant = (*to_tuple(statics), *(name for name in labels if name not in per_step))
+    roles = Roles(to_tuple(target), to_times(table.get("time")), ids, past, (), constant)
     if archive:  # where classes may be called 1, 2, 3
         table = {**table, "categorical": (*table.get("categorical", ()), *_texts(source, labels))}
     series = read_table(
         source,
         target=exploded or _channels(source, roles),
         series_id=ids,
-        statics=(*to_tuple(statics), *labels),
+        statics=constant,
+        past_covariates=past,
         layout="long",
+        symbols=True,
         **({**table, "time": None} if exploded else table),
     )
-    return _trim(_split_labels(series, labels, label_type))
+    return LABELS_OF[kind](_trim(series), labels, label_type)
+
+
+def find_kind(
+    path: Any, *, target: str | Sequence[str], label: str | Sequence[str] | None, predict: str, **others: Any
+) -> str:
+    """What is to be predicted: a label of each "sequence", or of each "step", or the "next" value of the target.
+
+    "auto": "sequence" where there is a label, "next" where only the target is named.
+    """
+    require_choice(("auto", *KINDS), "data", predict=predict)
+    archive = isinstance(path, (str, PathLike)) and str(path).lower().endswith(".ts")
+    named = bool(to_tuple(label)) or (archive and predict != "next")
+    kind = predict if predict != "auto" else "sequence" if named or to_tuple(target) == ("*",) else "next"
+    if kind == "next" and to_tuple(label):
+        raise InputError(
+            f"data.predict=next predicts data.target, and data.label names {to_tuple(label)[0]}; leave data.label out,"
+            " or set data.predict=step or sequence."
+        )
+    if kind != "next" and not named:
+        raise InputError(
+            "data.label names no column; it is the column of the class, or number, of each sequence, or with"
+            " data.predict=step of each step; to predict the next symbol instead, name its column in data.target."
+        )
+    return kind
 
 
 def _open_archive(path: Path) -> Frame:
@@ -98,8 +130,11 @@ def _texts(source: Source, labels: tuple[str, ...]) -> list[str]:
     return [name for name in labels if schema.get(name) == pl.String]
 
 
-def _explode(source: Source, target: tuple[str, ...]) -> tuple[Source, tuple[str, ...]]:
-    """One row per step instead of one row of lists per sequence, and the columns of lists; none if there are none."""
+def _explode(source: Source, target: tuple[str, ...], past: tuple[str, ...]) -> tuple[Source, tuple[str, ...]]:
+    """One row per step instead of one row of lists per sequence, and the targets; none if these are no lists.
+
+    ``past``: further columns, which may be lists.
+    """
     frame = source.data if isinstance(source, Frame) else None
     if frame is None and hasattr(source, "scan") and hasattr(source, "path"):  # a Parquet file
         frame = source.scan()
@@ -107,9 +142,11 @@ def _explode(source: Source, target: tuple[str, ...]) -> tuple[Source, tuple[str
         return source, ()
     schema = frame.lazy().collect_schema()
     listed = [name for name, dtype in schema.items() if isinstance(dtype, (pl.List, pl.Array))]
-    chosen = tuple(listed if target == ("*",) else [name for name in target if name in listed])
-    if not chosen:
+    everything = [name for name in listed if name not in past]
+    targets = tuple(everything if target == ("*",) else [name for name in target if name in listed])
+    if not targets:
         return source, ()
+    chosen = (*targets, *(name for name in past if name in listed))
     others = [name for name in target if name not in chosen and target != ("*",)]
     if others:
         raise InputError(
@@ -118,11 +155,14 @@ def _explode(source: Source, target: tuple[str, ...]) -> tuple[Source, tuple[str
     rows = frame.lazy().collect()
     for name in chosen:
         inner = getattr(rows.schema[name], "inner", None)
-        if not (inner is not None and (inner.is_numeric() or inner == pl.Null)):
+        if not (inner is not None and (inner.is_numeric() or inner == pl.Null or inner in SYMBOL_TYPES)):
             raise InputError(
-                f"{source.name}: column {name!r} holds {rows.schema[name]}; a channel is a column of lists of numbers."
+                f"{source.name}: column {name!r} holds {rows.schema[name]}; a channel is a column of lists of numbers"
+                " or texts."
             )
-    rows = rows.with_columns(pl.col(name).cast(pl.List(pl.Float64)) for name in chosen)
+    inner = {name: rows.schema[name].inner for name in chosen}  # type: ignore[attr-defined]  # lists, as checked
+    texts = [name for name, dtype in inner.items() if dtype in SYMBOL_TYPES]
+    rows = rows.with_columns(pl.col(name).cast(pl.List(pl.String if name in texts else pl.Float64)) for name in chosen)
     lengths = rows.select(pl.col(name).list.len().alias(name) for name in chosen)
     empty = (lengths.select(pl.max_horizontal(pl.all())).to_series().fill_null(0) == 0).arg_true()
     if len(empty):
@@ -135,7 +175,48 @@ def _explode(source: Source, target: tuple[str, ...]) -> tuple[Source, tuple[str
             f" {max(lengths.row(row), key=lambda one: one or 0)} values; all channels of a sequence need as many."
         )
     long = rows.with_row_index(SEQUENCE, offset=1).explode(chosen)
-    return replace(open_frame(long), name=source.name), chosen
+    return replace(open_frame(long), name=source.name), targets
+
+
+def _split_step_labels(series: SeriesSet, labels: tuple[str, ...], label_type: str) -> SeriesSet:
+    """Labels of each step apart from the other past covariates."""
+    if not labels:
+        return series
+    names, cells = series.past_covariate_names, series.past_covariates
+    assert cells is not None
+    kept = [place for place, name in enumerate(names) if name not in labels]
+    places = [names.index(name) for name in labels]
+    rest = replace(
+        series,
+        past_covariates=cells[:, kept] if kept else None,
+        past_covariate_names=tuple(names[place] for place in kept),
+    )
+    return _with_labels(rest, labels, cells[:, places].astype(np.float64), label_type)
+
+
+def _shift_targets(series: SeriesSet, labels: tuple[str, ...], label_type: str) -> SeriesSet:
+    """The next value of each target as the label of a step; whole numbers with few values are symbols."""
+    values, categories, notes = series.values.astype(np.float64), dict(series.categories), [*series.notes]
+    seen = np.ones(values.shape, bool) if series.observed is None else series.observed
+    for column, name in enumerate(series.channels):
+        numbers = np.where(seen[:, column], values[:, column], np.nan)
+        if name in categories:
+            _refuse_class(series, name, label_type)
+        elif label_type == "class" or (label_type == "auto" and _few_whole(numbers, MOST_SYMBOLS)):
+            values[:, column], categories[name] = _as_classes(numbers)
+            if label_type == "auto":
+                notes.append(_symbol_note("target", name, len(categories[name])))
+    symbols = replace(series, values=values, categories=categories, notes=tuple(notes))
+    return replace(symbols, labels=next_values(symbols), label_names=series.channels)
+
+
+def next_values(series: SeriesSet) -> np.ndarray:
+    """Targets one step later, (rows, C) float64; NaN at the end of a series and where not observed."""
+    later = np.roll(series.values.astype(np.float64), -1, axis=0)
+    if series.observed is not None:
+        later[~np.roll(series.observed, -1, axis=0)] = np.nan
+    later[series.offsets[1:] - 1] = np.nan
+    return later
 
 
 def _split_labels(series: SeriesSet, labels: tuple[str, ...], label_type: str) -> SeriesSet:
@@ -145,39 +226,50 @@ def _split_labels(series: SeriesSet, labels: tuple[str, ...], label_type: str) -
     assert series.static is not None
     places = [series.static_names.index(name) for name in labels]
     kept = [place for place in range(len(series.static_names)) if place not in places]
-    values, categories, notes = series.static[:, places].astype(np.float64), dict(series.categories), [*series.notes]
+    rest = replace(
+        series,
+        static=series.static[:, kept] if kept else None,
+        static_names=tuple(series.static_names[place] for place in kept),
+    )
+    return _with_labels(rest, labels, series.static[:, places].astype(np.float64), label_type)
+
+
+# Where labels come from, by kind
+LABELS_OF = {"sequence": _split_labels, "step": _split_step_labels, "next": _shift_targets}
+
+
+def _with_labels(series: SeriesSet, labels: tuple[str, ...], values: np.ndarray, label_type: str) -> SeriesSet:
+    """The series with these labels, as classes or numbers."""
+    categories, notes = dict(series.categories), [*series.notes]
     for column, name in enumerate(labels):
         if name in categories:
-            if label_type == "number":
-                example = categories[name][0]
-                raise InputError(f"{series.source}: label {name!r} holds {example!r}, and data.label_type is number.")
+            _refuse_class(series, name, label_type)
             continue
         numbers = values[:, column]
         if label_type == "class" or (label_type == "auto" and _few_whole(numbers)):
             values[:, column], categories[name] = _as_classes(numbers)
             if label_type == "auto":
-                notes.append(
-                    f"label {name!r} has {len(categories[name])} different whole numbers, taken as classes"
-                    " (data.label_type=number: as numbers)"
-                )
-    return replace(
-        series,
-        static=series.static[:, kept] if kept else None,
-        static_names=tuple(series.static_names[place] for place in kept),
-        labels=values,
-        label_names=labels,
-        categories=categories,
-        notes=tuple(notes),
-    )
+                notes.append(_symbol_note("label", name, len(categories[name])))
+    return replace(series, labels=values, label_names=labels, categories=categories, notes=tuple(notes))
+
+
+def _refuse_class(series: SeriesSet, name: str, label_type: str) -> None:
+    if label_type == "number":
+        example = series.categories[name][0]
+        raise InputError(f"{series.source}: label {name!r} holds {example!r}, and data.label_type is number.")
+
+
+def _symbol_note(role: str, name: str, count: int) -> str:
+    return f"{role} {name!r} has {count} different whole numbers, taken as classes (data.label_type=number: as numbers)"
 
 
 def _different(numbers: np.ndarray) -> list[float]:
     return sorted(set(numbers[np.isfinite(numbers)].tolist()))
 
 
-def _few_whole(numbers: np.ndarray) -> bool:
+def _few_whole(numbers: np.ndarray, most: int = MOST_CLASSES) -> bool:
     known = _different(numbers)
-    return 0 < len(known) <= min(MOST_CLASSES, len(numbers) // 2) and all(map(float.is_integer, known))
+    return 0 < len(known) <= min(most, len(numbers) // 2) and all(map(float.is_integer, known))
 
 
 def _as_classes(numbers: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -246,8 +338,8 @@ def append(first: SeriesSet, second: SeriesSet) -> SeriesSet:
 def _recode(series: SeriesSet, categories: Mapping[str, tuple[str, ...]]) -> SeriesSet:
     """The series with numbers of these categories."""
     changed: dict[str, Any] = {}
-    for kind, names in (("past_covariates", series.past_covariate_names), ("static", series.static_names),
-                        ("labels", series.label_names)):  # fmt: skip
+    for kind, names in (("values", series.channels), ("past_covariates", series.past_covariate_names),
+                        ("static", series.static_names), ("labels", series.label_names)):  # fmt: skip
         cells = getattr(series, kind)
         if cells is None:
             continue
@@ -257,7 +349,7 @@ def _recode(series: SeriesSet, categories: Mapping[str, tuple[str, ...]]) -> Ser
                 if name not in series.categories and (cells[:, column] != 0).any():
                     raise InputError(f"{series.source}: column {name!r} holds numbers, but texts in the other file.")
                 codes = np.array([0, *(categories[name].index(value) + 1 for value in series.categories.get(name, ()))])
-                cells[:, column] = codes[cells[:, column].astype(np.int64)]
+                cells[:, column] = codes[np.nan_to_num(cells[:, column]).astype(np.int64)]
     return replace(series, categories=dict(categories), **changed)
 
 
@@ -318,7 +410,8 @@ class SequenceTensors:
         nothing = np.zeros((len(series.values), 0), np.float32)
         covariates = nothing if series.past_covariates is None else series.past_covariates
         static = np.zeros((len(series), 0), np.float32) if series.static is None else series.static
-        labels = np.zeros((len(series), len(spec.labels))) if series.labels is None else series.labels
+        count = len(series.values) if spec.per_step else len(series)
+        labels = np.zeros((count, len(spec.labels))) if series.labels is None else series.labels
         known = np.isfinite(labels) & ~((labels == 0) & np.array([bool(values) for values in spec.classes]))
         arrays = (np.asarray(values, np.float32), covariates.astype(np.float32), static.astype(np.float32),
                   np.where(known, labels, 0).astype(np.float32), known, level)  # fmt: skip
@@ -355,7 +448,10 @@ class SequenceTensors:
             clock=lengths[:, 0] - 1,
             identity=torch.full_like(series, -1),  # each is one that training has not seen
         )
-        targets = Targets(self.labels[series].unsqueeze(1), self.known[series].unsqueeze(1))
+        if self.spec.per_step:
+            targets = Targets(self.labels[rows] * exists, self.known[rows] & exists)
+        else:
+            targets = Targets(self.labels[series].unsqueeze(1), self.known[series].unsqueeze(1))
         return Window(inputs, targets, start + lengths[:, 0] - 1)
 
 
@@ -398,7 +494,7 @@ class SequenceEncoder:
             raise InputError("the model was trained on a data frame, which no checkpoint holds: give the rows.")
         categorical = [one.column for one in self.spec.categories]
         path = self.path if rows is None else rows
-        kind = {"label_type": "class" if any(self.spec.classes) else "number"}
+        kind = {"label_type": "class" if any(self.spec.classes) else "number", "predict": self.spec.kind}
         series = read_sequences(
             path,
             **{**self.columns, **kind, "target": list(self.spec.channels)},
@@ -415,9 +511,8 @@ class SequenceEncoder:
     def encode(self, series: SeriesSet) -> SequenceTensors:
         """Prepare sequences as those of training were."""
         dtype = np.float64 if self.spec.levels else np.float32
-        prepared = apply_preparation(
-            replace(series, values=series.values.astype(dtype, copy=False)), self.spec, self.means, self.indicators, ()
-        )
+        values = encode_symbols(series.values, series.channels, series, self.spec).astype(dtype, copy=False)
+        prepared = apply_preparation(replace(series, values=values), self.spec, self.means, self.indicators, ())
         prepared = replace(prepared, labels=encode_labels(series, self.spec), label_names=self.spec.labels)
         unknown = torch.full((len(series),), -1)
         return SequenceTensors(
@@ -440,13 +535,18 @@ class SequenceEncoder:
 
 
 def encode_labels(series: SeriesSet, spec: WindowSpec) -> np.ndarray | None:
-    """Labels (series, L) with the class numbers of training, 0 for a class that it has not seen."""
+    """Labels (series or rows, L) with the class numbers of training, 0 for a class that it has not seen."""
     if series.labels is None or series.label_names != spec.labels:
         return None
-    labels = series.labels.copy()
-    for column, (name, classes) in enumerate(zip(spec.labels, spec.classes, strict=True)):
-        if classes:
-            places = {value: number for number, value in enumerate(classes, 1)}
+    return encode_symbols(series.labels, series.label_names, series, spec)
+
+
+def encode_symbols(cells: np.ndarray, names: tuple[str, ...], series: SeriesSet, spec: WindowSpec) -> np.ndarray:
+    """Columns ``names`` of a series (n, columns) with the category numbers of training, 0 where it had none."""
+    cells, trained = cells.copy(), {category.column: category.values for category in spec.categories}
+    for column, name in enumerate(names):
+        if name in trained:
+            places = {value: number for number, value in enumerate(trained[name], 1)}
             codes = np.array([0, *(places.get(value, 0) for value in series.categories.get(name, ()))])
-            labels[:, column] = codes[np.nan_to_num(labels[:, column]).astype(np.int64)]
-    return labels
+            cells[:, column] = codes[np.nan_to_num(cells[:, column]).astype(np.int64)]
+    return cells

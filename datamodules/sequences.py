@@ -1,7 +1,8 @@
-"""Whole sequences with labels: one window for each, from the user's own table or an archive file."""
+"""Whole sequences, one window for each, whose labels, labels of each step or next symbols are predicted."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from os import PathLike
 from typing import Any, Literal
 
@@ -18,7 +19,9 @@ from datamodules.labelled import (
     SequenceIndex,
     SequenceTensors,
     append,
+    find_kind,
     measure_units,
+    next_values,
     read_sequences,
     stratified_order,
 )
@@ -34,15 +37,16 @@ from seqmodels.window import Category, Statistics, WindowSpec
 
 
 class Sequences(WindowDataModule):
-    """Sequences of any length, each with one or several labels: classes, or numbers.
+    """Sequences of any length, each, or each of whose steps, has labels: classes, numbers, or what comes next.
 
     ``path``: one row per step, told apart by ``id``; or one row per sequence, whose ``target`` columns are lists; or a
-    .ts file. ``target``: the channels. ``label``, ``label_type``: see ``read_sequences``, and for the arguments up to
-    ``duplicates`` ``read_table``.
+    .ts file. ``target``: the channels. ``label``, ``label_type``, ``predict``: see ``read_sequences``, and for the
+    arguments up to ``duplicates`` ``read_table``.
 
     ``test_path``: the published test sequences; then ``split`` divides those of ``path`` into training and validation,
     by default 0.8 and 0.2; otherwise into three parts, by default 0.7, 0.15, 0.15: fractions or numbers of sequences,
-    with the classes of the first label in the same proportions in each, drawn by ``split_seed``.
+    drawn by ``split_seed``, with the classes of the first label of sequences in the same proportions in each.
+    ``validation_path``: the published validation sequences; then nothing is divided.
 
     Batches are padded on the right to their longest sequence, and hold sequences of similar length.
     """
@@ -56,6 +60,8 @@ class Sequences(WindowDataModule):
         target: str | Sequence[str] = ("*",),
         label: str | Sequence[str] | None = None,
         label_type: str = "auto",
+        predict: str = "auto",
+        validation_path: str | PathLike[str] | Any = None,
         test_path: str | PathLike[str] | Any = None,
         id: str | Sequence[str] | None = None,
         time: str | Sequence[str] | None = "auto",
@@ -71,6 +77,11 @@ class Sequences(WindowDataModule):
         evaluation_batch_size: int = 1024,
         seed: int = 0,
     ):
+        if validation_path is not None and split is not None:
+            raise InputError(
+                f"data.split is {list(split)}, and data.validation_path names the validation part; leave one of them"
+                " out."
+            )
         parts = ((0.7, 0.15, 0.15) if test_path is None else (0.8, 0.2)) if split is None else split
         super().__init__(
             past_steps=1,
@@ -84,8 +95,10 @@ class Sequences(WindowDataModule):
             seed=seed,
         )
         self.path, self.test_path, self.split_seed = path, test_path, split_seed
-        self.tested = 0  # series of ``test_path``, the last ones
+        self.paths = {"train": path, "validation": validation_path, "test": test_path}
+        self.given: dict[str, np.ndarray] = {}  # series of each part that has a file of its own
         self.columns: dict[str, Any] = {
+            "predict": predict,
             "target": target,
             "label": label,
             "label_type": label_type,
@@ -100,12 +113,12 @@ class Sequences(WindowDataModule):
         }
 
     def read(self) -> SeriesSet:
-        series = read_sequences(self.path, **self.columns)
-        if self.test_path is None:
-            return series
-        test = read_sequences(self.test_path, **self.columns)
-        self.tested = len(test)
-        return append(series, test)
+        self.kind = find_kind(self.path, **self.columns)
+        files = {stage: path for stage, path in self.paths.items() if path is not None}
+        read = {stage: read_sequences(path, **self.columns) for stage, path in files.items()}
+        borders = np.cumsum([0, *map(len, read.values())])
+        self.given = {stage: np.arange(*borders[place : place + 2]) for place, stage in enumerate(read)}
+        return reduce(append, read.values())
 
     def has_mase(self, stage: str) -> bool:
         return False
@@ -119,21 +132,14 @@ class Sequences(WindowDataModule):
     def _split_series(self) -> tuple[dict[str, Span], np.ndarray]:
         """Whole series for each stage; those without any label are left out."""
         series = self.series
-        assert series.labels is not None
-        first = series.label_names[0] in series.categories
-        known = np.isfinite(series.labels) & ~(
-            (series.labels == 0) & np.array([name in series.categories for name in series.label_names])
-        )
+        known = self._known_labels()
         usable = np.flatnonzero(known.any(axis=1) & (series.lengths > 0))
-        own = usable[usable < len(series) - self.tested]
+        given = {stage: np.intersect1d(usable, part) for stage, part in self.given.items()}
+        own = given.pop("train")
         if len(usable) < len(series):
             note = f"{len(series) - len(usable):,} sequences without a label are left out"
             self.series = replace(series, notes=(*series.notes, note))
-        order = own[stratified_order(np.nan_to_num(series.labels[own, 0]), first, self.split_seed)]
-        counts = self._counts(len(own))
-        parts = dict(zip(STAGES, np.split(order, np.cumsum(counts)), strict=False))
-        if self.test_path is not None:
-            parts["test"] = usable[usable >= len(series) - self.tested]
+        parts = {**self._divide(own), **given}
         for stage in STAGES[:2]:
             if not len(parts[stage]):
                 raise InputError(
@@ -150,9 +156,33 @@ class Sequences(WindowDataModule):
             spans[stage] = Span(begin, np.where(inside, end, begin))
         return spans, np.zeros(len(series), bool)
 
+    def _known_labels(self) -> np.ndarray:
+        """True for each label of a sequence, or of any of its steps, that is known: (series, L)."""
+        series = self.series
+        assert series.labels is not None
+        classes = np.array([name in series.categories for name in series.label_names])
+        known: np.ndarray = np.isfinite(series.labels) & ~((series.labels == 0) & classes)
+        if self.kind == "sequence":
+            return known
+        return np.logical_or.reduceat(known, series.offsets[:-1], axis=0)
+
+    def _divide(self, own: np.ndarray) -> dict[str, np.ndarray]:
+        """The sequences of ``path`` by part."""
+        series = self.series
+        assert series.labels is not None
+        if self.paths["validation"] is not None:
+            return {"train": own, "test": own[:0]}
+        whole = self.kind == "sequence"
+        labels = np.nan_to_num(series.labels[own, 0]) if whole else np.zeros(len(own))
+        order = own[stratified_order(labels, not whole or series.label_names[0] in series.categories, self.split_seed)]
+        return dict(zip(STAGES, np.split(order, np.cumsum(self._counts(len(own)))), strict=False))
+
     def _learned(self, train: np.ndarray, known: np.ndarray) -> np.ndarray:
         """True for each series with a label that is a number, or a class of a training series: (series,)."""
         series = self.series
+        learned = np.asarray(known.any(axis=1), dtype=bool)
+        if self.kind != "sequence":
+            return learned
         assert series.labels is not None
         learned = np.zeros(len(series), bool)
         for column, name in enumerate(series.label_names):
@@ -183,8 +213,10 @@ class Sequences(WindowDataModule):
 
     def _prepare_series(self) -> tuple[SeriesSet, WindowSpec, Tensor]:
         train, names = self.spans["train"], self.series.label_names
+        symbols = self._prepare_symbols()
         labels, categories, statistics, notes = self._prepare_labels()
-        inputs = {name: values for name, values in self.series.categories.items() if name not in names}
+        targets = {*names, *self.series.channels}
+        inputs = {name: values for name, values in self.series.categories.items() if name not in targets}
         prepared = prepare_covariates(replace(self.series, categories=inputs, labels=labels), train, 1, ())
         self.means, self.indicators = prepared.means, prepared.indicators
         series, lengths = prepared.series, self.series.lengths
@@ -193,41 +225,73 @@ class Sequences(WindowDataModule):
             past_steps=int(lengths[self.chosen["train"]].max()),
             missing=series.missing > 0,
             levels=series.values.dtype == np.float64,
-            kind="sequence",
+            kind=self.kind,
             labels=names,
             label_statistics=statistics,
             ragged=bool((lengths[used] != lengths[used[0]]).any()),
         )
-        spec = spec._replace(categories=(*spec.categories, *categories))
+        codes = [name in {one.column for one in symbols} for name in spec.channels]
+        mean, deviation, _ = spec.target_statistics
+        as_they_are = Statistics(
+            tuple(np.where(codes, 0.0, mean).tolist()), tuple(np.where(codes, 1.0, deviation).tolist())
+        )
+        spec = spec._replace(
+            categories=(*spec.categories, *symbols, *categories),
+            target_statistics=as_they_are if symbols else spec.target_statistics,
+        )
         self.denominators = dict.fromkeys(STAGES, torch.full((len(series), len(names)), torch.nan))
         return replace(series, notes=(*series.notes, *notes)), spec, measure_units(series, spec)
 
+    def _prepare_symbols(self) -> list[Category]:
+        """Number the symbols of the channels as those of training; what they are."""
+        series, found, notes = self.series, list[Category](), list[str]()
+        values = series.values.copy()
+        for column, name in enumerate(series.channels):
+            if name in series.categories:
+                given = CovariateColumn(name, values[:, column], series.categories[name])
+                recoded, category, note = recode_categories(given, self._trained(), series.source, "steps")
+                values[:, column] = recoded.values
+                found.append(category)
+                if self.kind == "next":
+                    _refuse_one_class(category, series.source, "steps")
+                notes += [note] if note else []
+        self.series = replace(series, values=values, notes=(*series.notes, *notes))
+        if self.kind == "next":
+            self.series = replace(self.series, labels=next_values(self.series))
+        return found
+
+    def _trained(self, per_step: bool = True) -> np.ndarray:
+        """True for each step, or sequence, of training."""
+        chosen = np.zeros(len(self.series), bool)
+        chosen[self.chosen["train"]] = True
+        return np.repeat(chosen, self.series.lengths) if per_step else chosen
+
     def _prepare_labels(self) -> tuple[np.ndarray, list[Category], Statistics, list[str]]:
         """Labels with class numbers of training, these classes, statistics of numbers, and notes."""
-        series, trained = self.series, np.zeros(len(self.series), bool)
+        series, per_step = self.series, self.kind != "sequence"
         assert series.labels is not None
-        trained[self.chosen["train"]] = True
+        rows = merge_ranges(*(self.spans["train"] if per_step else _ranges(self.chosen["train"])))
         labels, categories, notes = series.labels.copy(), list[Category](), list[str]()
         mean, deviation = np.zeros(len(series.label_names)), np.ones(len(series.label_names))
         for column, name in enumerate(series.label_names):
+            if name in series.categories and self.kind == "next":
+                continue  # as those of the channel
             if name in series.categories:
                 given = CovariateColumn(name, np.nan_to_num(labels[:, column]), series.categories[name])
-                recoded, category, note = recode_categories(given, trained, series.source, "sequences")
+                unit = "steps" if per_step else "sequences"
+                recoded, category, note = recode_categories(given, self._trained(per_step), series.source, unit)
                 labels[:, column] = recoded.values
                 known = np.array(category.shares)  # of known labels
                 categories.append(category._replace(shares=tuple((known / known.sum()).tolist())))
                 notes += [note] if note else []
-                if len(category.values) < 2:
-                    raise InputError(
-                        f"{series.source}: all training sequences have the label {category.values[0]!r}; a class needs"
-                        " another one to be told from."
-                    )
+                _refuse_one_class(category, series.source, unit)
             else:
-                found = compute_statistics(labels[:, column : column + 1], merge_ranges(*_ranges(self.chosen["train"])))
+                found = compute_statistics(labels[:, column : column + 1], rows)
                 mean[column], deviation[column] = found.mean[0], found.deviation[0]
-        if categories and len(categories) < len(series.label_names):
+        if 0 < sum(name in series.categories for name in series.label_names) < len(series.label_names):
             raise InputError(
-                "data.label names classes and numbers; train one model for each kind, or set data.label_type."
+                f"{', '.join(series.label_names)} are classes and numbers; train one model for each kind, or set"
+                " data.label_type."
             )
         return labels, categories, Statistics(tuple(mean.tolist()), tuple(deviation.tolist())), notes
 
@@ -247,6 +311,14 @@ class Sequences(WindowDataModule):
 
     def cut_epochs(self, windows: int) -> None:
         """Keep whole epochs: sequences are few."""
+
+
+def _refuse_one_class(category: Category, source: str, unit: str) -> None:
+    if len(category.values) < 2:
+        raise InputError(
+            f"{source}: all training {unit} have the label {category.values[0]!r}; a class needs another one to be told"
+            " from."
+        )
 
 
 def _ranges(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -29,7 +29,8 @@ class SeriesSet:
 
     Rows ascend in time within a series; a time step that the source lacks is a row without an observed target. Numbers
     are in raw units. A missing target is 0 in ``values`` and False in ``observed``; a missing covariate or static is
-    NaN. A column in ``categories`` holds codes: i stands for ``categories[name][i - 1]``, and 0 is missing.
+    NaN. A column in ``categories`` holds codes: i stands for ``categories[name][i - 1]``, and 0 is missing; only those
+    of sequences may be targets.
 
     All numbers are float32, or float64 where float32 would lose changes of large values: see ``datamodules.precision``.
 
@@ -49,7 +50,8 @@ class SeriesSet:
     known_covariate_names: tuple[str, ...] = ()
     static: np.ndarray | None = None  # (series, V), constant within a series
     static_names: tuple[str, ...] = ()
-    labels: np.ndarray | None = None  # (series, L), what is to be predicted of each whole series; NaN or 0 if unknown
+    labels: np.ndarray | None = None  # (series, L), what is to be predicted of each whole series, or (rows, L) of each
+    # step; NaN or 0 if unknown
     label_names: tuple[str, ...] = ()
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by name of the categorical column
     zone: str = ""  # IANA time zone in which people read the timestamps; "" if the source names none

@@ -1,4 +1,4 @@
-"""Accuracy of predicted classes, from the probabilities of all sequences of a stage."""
+"""Accuracy of predicted classes: from the probabilities of all sequences, or from counts over all their steps."""
 
 import math
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from seqmodels.metrics import ForecastErrors, Measure
 from seqmodels.window import Inputs, Targets, WindowSpec
 
 BINS = 15  # of the calibration error, by confidence
+MOST_LOG_LOSS = 700.0  # of which exp is still a number
 SMALLEST = 1e-7  # probability of the truth that the log loss counts, about what float32 tells from 0
 
 
@@ -131,6 +132,73 @@ class ClassTable(NamedTuple):
         return ClassTable(self.probabilities[:, part], self.truth[:, part], self.series, self.sizes[part], self.certain)
 
 
+class Counted(NamedTuple):
+    """Counts of one label by true and predicted class (K, K), and the sum of -log of the probability of the truth."""
+
+    counts: Tensor
+    loss: float  # NaN without probabilities
+
+    def confusion(self) -> Tensor:
+        """Counts by true and predicted class, (K, K)."""
+        return self.counts
+
+    def accuracy(self) -> float:
+        return float(self.counts.diagonal().sum() / self.counts.sum())
+
+    def macro_f1(self) -> float:
+        """Mean F1 of the classes that occur or are predicted."""
+        both = (self.counts.sum(dim=0) + self.counts.sum(dim=1)).double()
+        return float((2 * self.counts.diagonal()[both > 0] / both[both > 0]).mean())
+
+    def log_loss(self) -> float:
+        return self.loss / int(self.counts.sum())
+
+    def perplexity(self) -> float:
+        """Number of equally probable classes among which a choice would be as uncertain."""
+        return math.exp(min(self.log_loss(), MOST_LOG_LOSS))
+
+
+STEP_MEASURES: dict[str, Measure] = {
+    "accuracy": Measure("accuracy", Counted.accuracy, smaller_is_better=False),
+    "macro_f1": Measure("macro F1", Counted.macro_f1, smaller_is_better=False),
+    "log_loss": Measure("log loss", Counted.log_loss),
+    "perplexity": Measure("perplexity", Counted.perplexity),
+}
+
+
+class StepTable(NamedTuple):
+    """Counts over all labelled steps of a stage, one label after the other."""
+
+    counted: list[Counted]
+
+    @property
+    def measures(self) -> dict[str, Measure]:
+        """What it is measured by."""
+        return STEP_MEASURES
+
+    @property
+    def banded(self) -> bool:
+        """False: classes have no bands."""
+        return False
+
+    def labels(self) -> list[Counted]:
+        """Each label by itself."""
+        return self.counted
+
+    def summary(self, naive: Any = None) -> dict[str, float]:
+        """Each measure, its mean over the labels; NaN where no class is known."""
+        known = [one for one in self.counted if one.counts.any()]
+        return {name: average([measure.compute(one) for one in known]) for name, measure in STEP_MEASURES.items()}
+
+    def mean(self, dim: int | None = None) -> list[Any]:
+        """Nothing: a label has no lead."""
+        return []
+
+    def channel(self, index: int) -> "StepTable":
+        """The same for one label."""
+        return StepTable(self.counted[index : index + 1])
+
+
 def average(values: list[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
@@ -180,7 +248,61 @@ class ClassScores:
         return [name for name, good in zip(self.channels, finite, strict=True) if not good]
 
 
-Scores = ForecastErrors | ClassScores
+class StepScores:
+    """Counts labelled steps by true and predicted class, on their device."""
+
+    seasonal_errors = None
+    measures = STEP_MEASURES
+    counts: list[Tensor]  # (K, K) of each label
+    losses: Tensor  # (L,)
+
+    def __init__(self, spec: WindowSpec, certain: bool = False):
+        self.certain, self.channels = certain, spec.predicted
+        self.sizes = tuple(map(len, spec.classes))
+        self.reset()
+
+    def to(self, device: torch.device) -> "StepScores":
+        """Itself, with its sums on the device."""
+        self.counts, self.losses = [one.to(device) for one in self.counts], self.losses.to(device)
+        return self
+
+    def reset(self) -> None:
+        self.counts = [torch.zeros(size, size, dtype=torch.int64) for size in self.sizes]
+        self.losses = torch.zeros(len(self.sizes), dtype=torch.float64)
+        self.windows = 0
+
+    def update(self, probabilities: Tensor, inputs: Inputs, targets: Targets) -> None:
+        """Count labelled steps: probabilities (N, 1, L, K) and class numbers (N, 1, L), 0 where they do not count."""
+        self.windows += len(probabilities)
+        truth = (targets.target[:, 0] * targets.observed[:, 0]).long()
+        losses = [
+            self._count(label, probabilities[:, 0, label, :size], truth[:, label])
+            for label, size in enumerate(self.sizes)
+        ]
+        self.losses = self.losses + torch.stack(losses)
+
+    def _count(self, label: int, probabilities: Tensor, truth: Tensor) -> Tensor:
+        """Count one label, (N, K) and (N,); the sum of -log of the probability of the truth."""
+        size, known = self.sizes[label], truth > 0
+        probabilities, truth = probabilities[known], truth[known] - 1
+        cells = truth * size + probabilities.argmax(dim=-1)
+        self.counts[label] = self.counts[label] + cells.bincount(minlength=size * size).view(size, size)
+        true = probabilities.gather(-1, truth.unsqueeze(-1)).double()  # NaN stays NaN
+        return -true.clamp(min=SMALLEST).log().sum()
+
+    def results(self) -> StepTable:
+        """The table of all steps so far."""
+        losses = [math.nan] * len(self.sizes) if self.certain else self.losses.tolist()
+        return StepTable([Counted(one.cpu(), loss) for one, loss in zip(self.counts, losses, strict=True)])
+
+    @property
+    def channels_not_finite(self) -> list[str]:
+        """Labels with a probability so far that is no number."""
+        finite = self.losses.isfinite().tolist()
+        return [name for name, good in zip(self.channels, finite, strict=True) if not good]
+
+
+Scores = ForecastErrors | ClassScores | StepScores
 
 
 def new_scores(spec: WindowSpec, seasonal_errors: Tensor | None = None, certain: bool = False) -> Scores:
@@ -188,4 +310,6 @@ def new_scores(spec: WindowSpec, seasonal_errors: Tensor | None = None, certain:
 
     ``seasonal_errors``: see ``ForecastErrors``; ``certain``: see ``Labelled``.
     """
-    return ClassScores(spec, certain) if any(spec.classes) else ForecastErrors(spec, seasonal_errors)
+    if any(spec.classes):
+        return StepScores(spec, certain) if spec.per_step else ClassScores(spec, certain)
+    return ForecastErrors(spec, seasonal_errors)

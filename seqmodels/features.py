@@ -12,12 +12,14 @@ class FeatureEncoder(nn.Module):
     """Concatenate the input features of each step.
 
     In this order: scaled target; its mask, if values may be missing; past covariates; known covariates of the *next*
-    step; static columns. Covariates and static columns are encoded by ``ColumnEncoder``.
+    step; static columns. Covariates, static columns and symbols of the target are encoded by ``ColumnEncoder``.
     """
 
     def __init__(self, spec: WindowSpec):
         super().__init__()
         self.spec = spec
+        as_they_are = Statistics((0.0,) * len(spec.channels), (1.0,) * len(spec.channels))
+        self.symbols = ColumnEncoder(spec.channels, as_they_are, spec.categories) if any(spec.symbols) else None
         self.past_columns = ColumnEncoder(spec.past_covariates, spec.past_statistics, spec.categories)
         self.known_columns = ColumnEncoder(spec.known_covariates, spec.known_statistics, spec.categories)
         self.static_columns = ColumnEncoder(spec.statics, spec.static_statistics, spec.categories)
@@ -25,9 +27,12 @@ class FeatureEncoder(nn.Module):
     def forward(self, inputs: Inputs, scaled: Tensor, known: Tensor) -> Tensor:
         """Features (B, T, F), from the scaled target (B, T, C) and the output of ``encode_known``."""
         steps = scaled.shape[1]
-        parts = [scaled]
+        parts = [scaled * inputs.past_observed if self.spec.missing else scaled]
+        if self.symbols is not None:
+            raw = torch.tensor(self.spec.symbols, device=scaled.device)
+            parts = [self.symbols(torch.where(raw, inputs.past_target, parts[0]))]
         if self.spec.missing:
-            parts = [scaled * inputs.past_observed, inputs.past_observed.to(scaled.dtype)]
+            parts.append(inputs.past_observed.to(scaled.dtype))
         if self.spec.past_covariates:
             parts.append(self.past_columns(inputs.past_covariates))
         if self.spec.known_covariates:

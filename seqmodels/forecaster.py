@@ -487,10 +487,11 @@ def supervised_origins(
     its statistics from the whole window.
     """
     steps, every = spec.past_steps, readout.every_step
-    if every and not backbone.causal:
+    if every and not backbone.causal and spec.beyond:
+        other = "use model/readout=seq_to_vector" if spec.ahead else "use a causal backbone, such as gru"
         raise InputError(
             "model.backbone sees the future, and model.readout (seq_to_seq, iterated) asks for a forecast at every"
-            " step, whose target it would have seen; use model/readout=seq_to_vector."
+            f" step, whose target it would have seen; {other}."
         )
     chosen = readout.origins(feature_origins(backbone), steps)
     first = max(chosen.first, scaler.burn_in(spec) - 1, warm_up - 1) if every else chosen.first
@@ -511,7 +512,7 @@ def refuse_what_does_not_fit(
 ) -> None:
     """Raise InputError for two parts that do not fit together."""
     if spec.labels:
-        refuse_for_labels(spec, backbone, readout)
+        refuse_for_labels(spec, scaler, backbone, readout)
     negative = [name for name, least in zip(spec.channels, spec.nonnegative, strict=False) if not least]
     if head.in_data_units and negative:
         raise InputError(
@@ -548,18 +549,20 @@ def refuse_what_does_not_fit(
         )
 
 
-def refuse_for_labels(spec: WindowSpec, backbone: Backbone, readout: Readout) -> None:
-    """Raise InputError for parts that cannot read or label whole sequences."""
+def refuse_for_labels(spec: WindowSpec, scaler: Scaler, backbone: Backbone, readout: Readout) -> None:
+    """Raise InputError for parts that cannot read or label whole sequences, or their steps."""
     if readout.corrects != "none":
         raise InputError(
             f"model.readout.corrects={readout.corrects} is about forecasts, and data.label asks for labels."
         )
-    if readout.every_step or readout.recursive or readout.teacher_forced:
+    if spec.per_step:
+        refuse_for_steps(spec, scaler, backbone, readout)
+    elif readout.every_step or readout.recursive or readout.teacher_forced:
         raise InputError(
             "model.readout forecasts steps, and data.label asks for one label of each sequence; use model=classifier or"
             " regressor, or model/readout=seq_to_vector or pooled."
         )
-    if not (backbone.causal or readout.attends) and len(feature_origins(backbone).of(spec.past_steps)) > 1:
+    elif not (backbone.causal or readout.attends) and len(feature_origins(backbone).of(spec.past_steps)) > 1:
         raise InputError(
             "model.backbone.every_step=true gives features of each step, of which model.readout takes the last, where"
             " the backward direction has read one step only; set it to false, or use model/readout=pooled."
@@ -575,6 +578,27 @@ def refuse_for_labels(spec: WindowSpec, backbone: Backbone, readout: Readout) ->
         raise InputError(
             f"model.backbone reads a window of {spec.past_steps} steps as a whole, and these sequences differ in"
             " length; use a recurrent or convolutional backbone."
+        )
+
+
+def refuse_for_steps(spec: WindowSpec, scaler: Scaler, backbone: Backbone, readout: Readout) -> None:
+    """Raise InputError for parts that do not give each step of a sequence a label."""
+    if not readout.every_step or readout.recursive:
+        raise InputError(
+            f"model.readout predicts once from a whole sequence, and {spec.labels[0]} is to be predicted at each step;"
+            " use model=symbols or model/readout=seq_to_seq."
+        )
+    first, stride = feature_origins(backbone)
+    if (first, stride) != (0, 1):
+        raise InputError(
+            f"model.backbone has no feature for each step (the first after {first + 1}, then every {stride}), and"
+            f" {spec.labels[0]} is to be predicted at each; use a recurrent one, wavenet or tcn, a bidirectional one"
+            " with model.backbone.every_step=true, and stride=1 with padding=causal for a convolution."
+        )
+    if scaler.burn_in(spec) > 1:
+        raise InputError(
+            f"model.scaler takes its statistics from the first {scaler.burn_in(spec)} steps, and {spec.labels[0]} is to"
+            " be predicted at each; use model/scaler=standard."
         )
 
 

@@ -13,6 +13,7 @@ from seqmodels.window import Inputs, Targets, WindowSpec
 MODEL, NAIVE, SEASONAL_NAIVE = "model", "naive", "seasonal naive"  # rows of the result table
 SINGLE_MEMBER = "single member"  # row of an ensemble: the mean error of its members, each by itself
 MAJORITY, MEAN = "majority", "mean"  # the same for labels: the most frequent class, the mean of a number
+REPEATED = "last repeated"  # the same for the next value of a sequence, beside the most frequent one
 REFERENCES = (SEASONAL_NAIVE, NAIVE, MAJORITY, MEAN)  # the first one there is compared with
 
 

@@ -64,9 +64,11 @@ class WindowSpec(NamedTuple):
     ``ConsecutiveWindows``.
     ``sizes_differ`` says whether the seasonal errors of the series lie more than tenfold apart. ``levels`` says whether
     ``Inputs.level`` may differ from 0.
-    ``kind`` says where the targets lie, see ``ALIGNED``. ``labels`` are the values of a whole sequence that are to be
-    predicted if it is "sequence": numbers, or the number of a category, from 1 on. ``ragged`` says whether sequences of
+    ``kind`` says where the targets lie, see ``ALIGNED``. ``labels`` are what is to be predicted if it is not "ahead",
+    numbers, or the number of a category, from 1 on: one value of each for a whole "sequence", or for each "step"; if it
+    is "next", the value of the channels of the same names one step later. ``ragged`` says whether sequences of
     different length share a batch, padded on the right with unobserved steps; each ends with its last observed step.
+    A channel in ``categories`` holds symbols: the number of a category, from 1 on, 0 where unknown.
     ``season_error`` and ``mean_error`` are mean absolute errors in the training rows, in units of the error of the last
     value: of the last season over the horizon, of the mean over a window; 0 = not measured, as by earlier versions.
     """
@@ -103,9 +105,25 @@ class WindowSpec(NamedTuple):
         return self.kind == "ahead"
 
     @property
+    def per_step(self) -> bool:
+        """True if each past step has targets of its own, (B, T, L)."""
+        return self.kind in PER_STEP
+
+    @property
+    def beyond(self) -> bool:
+        """True if targets lie after their origin, so that the model must not see the steps after it."""
+        return self.kind in BEYOND
+
+    @property
     def predicted(self) -> tuple[str, ...]:
-        """Names of the predicted values: the channels, or the labels of a sequence."""
+        """Names of the predicted values: the channels, or labels."""
         return self.labels or self.channels
+
+    @property
+    def symbols(self) -> tuple[bool, ...]:
+        """True for each channel that holds the number of a category."""
+        names = {category.column for category in self.categories}
+        return tuple(channel in names for channel in self.channels)
 
     @property
     def classes(self) -> tuple[tuple[str, ...], ...]:
@@ -120,8 +138,9 @@ class WindowSpec(NamedTuple):
     @property
     def features(self) -> int:
         """F, the number of encoded input features per time step (see ``seqmodels.features``)."""
-        target = len(self.channels) * (2 if self.missing else 1)
-        return target + sum(map(self.encoded, (self.past_covariates, self.known_covariates, self.statics)))
+        mask = len(self.channels) if self.missing else 0
+        columns = (self.channels, self.past_covariates, self.known_covariates, self.statics)
+        return mask + sum(map(self.encoded, columns))
 
     @property
     def shifts(self) -> dict[str, float]:
@@ -205,7 +224,7 @@ class Inputs(NamedTuple):
 class Targets(NamedTuple):
     """The future, in raw units less ``Inputs.level``; seen by loss and metrics only."""
 
-    target: Tensor  # (B, H, C) float32, 0 where not observed; labels: (B, 1, L)
+    target: Tensor  # (B, H, C) float32, 0 where not observed; labels: (B, 1, L), or (B, T, L) of each step
     observed: Tensor  # (B, H, C) bool, True = counts
 
 
@@ -344,8 +363,33 @@ def label_of_each(past: Tensor, targets: Tensor, origins: Origins) -> Tensor:
     return targets.unsqueeze(1)
 
 
+def labels_of_steps(past: Tensor, targets: Tensor, origins: Origins) -> Tensor:
+    """The labels of each step, (B, T, L), beside the origin at that step: (B, S, 1, L)."""
+    return targets[:, origins.first :: origins.stride].unsqueeze(2)
+
+
 # Where the targets lie, by ``WindowSpec.kind``: (past, targets, origins) -> (B, S, H, predicted)
-ALIGNED: dict[str, Callable[[Tensor, Tensor, Origins], Tensor]] = {"ahead": every_step, "sequence": label_of_each}
+ALIGNED: dict[str, Callable[[Tensor, Tensor, Origins], Tensor]] = {
+    "ahead": every_step,
+    "sequence": label_of_each,
+    "step": labels_of_steps,
+    "next": labels_of_steps,
+}
+PER_STEP = ("step", "next")  # kinds with targets beside each past step
+BEYOND = ("ahead", "next")  # kinds whose targets lie after their origin
+
+
+def measured(values: Tensor, window: Window, spec: WindowSpec) -> tuple[Tensor, Inputs, Targets]:
+    """What the measures compare: values (B, S, H, ...) of the last origin, (B, H, ...), and the truth of each window.
+
+    Where each step has targets, each labelled step counts as a window of its own, (N, 1, ...).
+    """
+    inputs, targets, _ = window
+    if not spec.per_step:
+        return values[:, -1], inputs, targets
+    batch, step = targets.observed.any(dim=-1).nonzero(as_tuple=True)
+    chosen = Targets(targets.target[batch, step].unsqueeze(1), targets.observed[batch, step].unsqueeze(1))
+    return values[batch, step], Inputs(*(field[batch] for field in inputs)), chosen
 
 
 def check(window: Window, spec: WindowSpec) -> None:
@@ -364,7 +408,8 @@ def check(window: Window, spec: WindowSpec) -> None:
             raise InputError(
                 f"inputs.{name} holds a value that is not finite; unobserved values must be 0 with a False mask."
             )
-    shape = (batch, spec.horizon, len(spec.predicted))
+    steps = inputs.past_target.shape[1] if spec.per_step else spec.horizon
+    shape = (batch, steps, len(spec.predicted))
     if targets.target.shape != shape or targets.observed.shape != shape:
         raise InputError(
             f"targets are {tuple(targets.target.shape)} and {tuple(targets.observed.shape)}; the spec wants {shape}."

@@ -28,6 +28,7 @@ COMMANDS = ("train", "find_lr", "describe", "check", "convert", "forecast", "eva
 BASES = ["windows"]  # what the options of a group share, no option itself
 OPTIONS = [name for name in FILES if name not in (*COMMANDS, *BASES, *EXPERIMENTS)]
 LABELS = {"nearest_neighbour", "dtw", "prior"}  # of sequences
+SYMBOLS = {"symbols", "symbol_back"}  # of steps
 CLASSICAL = {"auto_arima", "auto_ets", "mstl", "theta"}  # need an extra
 MANDATORY = {
     "data/csv": ["data.path=a.csv", "data.target=[y]"],
@@ -254,7 +255,8 @@ def test_model_presets_only_select_parts_and_can_be_built(composed, preset: str)
         assert all("corrects" in load_with_defaults(f"model/readout/{one}") for one in options("model/readout"))
         parts["readout"]["corrects"] = "auto"
     assert config == content | parts
-    spec = zoo.LABELLED if selected.get("head") == "classes" or preset in LABELS else zoo.SPEC
+    labelled = selected.get("head") == "classes" or preset in LABELS
+    spec = zoo.SYMBOLS if preset in SYMBOLS else zoo.LABELLED if labelled else zoo.SPEC
     assert build(config, "model", spec=spec)(zoo.window(spec, batch=2).inputs).forecast.shape[0] == 2
 
 

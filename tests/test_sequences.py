@@ -334,14 +334,16 @@ def test_a_bad_archive_is_refused(tmp_path, text, message):
     ("frame", "settings", "message"),
     [
         (table(4), {"label": "trend", "target": ["a"]}, "data.id names no column"),
-        (table(4), {"series_id": "name", "target": ["a"]}, "data.label names no column"),
+        (table(4), {"series_id": "name"}, "data.label names no column"),
+        (table(4), {"series_id": "name", "target": ["a"], "predict": "step"}, "data.label names no column"),
+        (table(4), {"series_id": "name", "target": ["a"], "label": "trend", "predict": "next"}, "predicts data.target"),
         (lists(table(4)), {"label": "trend", "target": ["a", "slope"]}, "a column of lists, and slope, which is none"),
         (
             pl.DataFrame({"a": [[1.0, 2.0], [1.0]], "b": [[1.0, 2.0], [1.0, 3.0]], "y": ["u", "v"]}),
             {"label": "y"},
             "row 2: its lists have 1 to 2 values",
         ),
-        (pl.DataFrame({"a": [["x"], ["y"]], "y": ["u", "v"]}), {"label": "y"}, "a column of lists of numbers"),
+        (pl.DataFrame({"a": [[True], [False]], "y": ["u", "v"]}), {"label": "y"}, "a column of lists of numbers"),
         (pl.DataFrame({"a": [[[1.0]], [[2.0]]], "y": ["u", "v"]}), {"label": "y"}, "a column of lists of numbers"),
         (pl.DataFrame({"a": [[1.0], []], "y": ["u", "v"]}), {"label": "y"}, "row 2: its lists are empty"),
         (
@@ -453,7 +455,7 @@ def test_statistics_and_classes_come_from_training_only():
         ({"split": [100, 20]}, "there are 60 sequences to divide"),
         ({"split": ["2020-01-01", "2021-01-01"]}, "two or three fractions or numbers of sequences"),
         ({"split": [1.0, 0.0]}, "the validation part of data.split=.* holds none of 60 sequences"),
-        ({"label": ["trend", "slope"]}, "data.label names classes and numbers"),
+        ({"label": ["trend", "slope"]}, "trend, slope are classes and numbers"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, message):

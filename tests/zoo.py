@@ -234,6 +234,21 @@ LABELLED = SPEC._replace(
     static_statistics=Statistics((30.0,), (9.0,)),
     ragged=True,
 )
+# The next of four letters and of thirty words, which are embedded, at every step
+SYMBOLS = WindowSpec(
+    past_steps=12,
+    horizon=1,
+    channels=("letter", "word"),
+    kind="next",
+    labels=("letter", "word"),
+    ragged=True,
+    categories=(
+        Category("letter", tuple("abcd"), (0.4, 0.3, 0.2, 0.1)),
+        Category("word", tuple(f"w{number:02}" for number in range(30)), (1 / 30,) * 30),
+    ),
+    target_statistics=Statistics((0.0, 0.0), (1.0, 1.0)),
+    label_statistics=Statistics((0.0, 0.0), (1.0, 1.0)),
+)
 SPECS = {"plain": SPEC, "rich": RICH, "ahead": AHEAD, "panel": PANEL, "panel_ahead": KNOWN_AHEAD}
 # Not the full product: these pairs of scaler and spec reach every scaler, with and without missing values.
 MANY = {
@@ -334,6 +349,8 @@ def window(spec: WindowSpec, batch: int = 3, seed: int = 0) -> Window:
     inside = (torch.arange(steps) >= begin)[..., None]
     observed &= inside
     values = torch.randn(batch, steps, channels, generator=random).cumsum(1) * observed
+    if any(spec.symbols):
+        values = columns(spec, spec.channels, values, random) * observed
     past = spec.past_steps
     inputs = Inputs(
         past_target=values[:, :past],

@@ -40,6 +40,7 @@ def read_table(
     future: Any = None,
     categorical: Sequence[str] = (),
     open_end: bool = False,
+    symbols: bool = False,
 ) -> SeriesSet:
     """Read the given columns of a table; values keep their units.
 
@@ -62,7 +63,7 @@ def read_table(
 
     ``future``: a second table, of rows after those of ``path``, which may lack targets and past covariates.
     ``categorical`` names text columns that are categories whatever these rows hold. ``open_end`` keeps the rows after
-    the last number of a column in the layout "wide".
+    the last number of a column in the layout "wide". With ``symbols``, targets may be texts too, as categories.
 
     ``values.MISSING`` and ``missing_values``, for all columns or by column, mean "no value": an unobserved zero in a
     target, NaN in a covariate. Covariates and ``statics``, which are constant within a series, may be texts: see
@@ -75,7 +76,7 @@ def read_table(
     roles = Roles(*map(to_tuple, named))
     _check_settings(roles, time_format, time_zone, duplicates, decimal)
     source = _open_with_future(path, future, roles, categorical, decimal)
-    reader = ColumnReader(missing_values, [*source.notes])
+    reader = ColumnReader(missing_values, [*source.notes], symbols=symbols)
     if isinstance(source, Frame) and source.index and time in ("auto", None):
         roles = replace(roles, time=(source.index,))
         reader.notes.append(f"{source.name}: its index {source.index!r} is used as data.time.")

@@ -182,6 +182,7 @@ class ColumnReader:
     notes: list[str] = field(default_factory=list)
     categories: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by name of the categorical column
     masked: int = 0  # cells that data.missing_values names
+    symbols: bool = False  # True if targets may be categories
 
     def read_cells(self, table: Source, name: str) -> tuple[pl.Series, int]:
         """Read a column, null for the cells that ``missing_values`` names; return also how many these are."""
@@ -193,8 +194,7 @@ class ColumnReader:
         """Read values (rows, C) float64, 0 if missing, and the mask of observed values, None if all are."""
         values, observed = np.empty((0, 0)), None
         for index, name in enumerate(columns):
-            cells, masked = self.read_cells(table, name)
-            numbers = to_target(table, cells)
+            numbers, masked = self._read_target(table, name)
             if index == 0:
                 values = np.empty((len(numbers), len(columns)))
             values[:, index] = numbers
@@ -206,6 +206,14 @@ class ColumnReader:
                 self._note_missing(table, name, missing, masked)
             self._note_long_numbers(table, name, numbers)
         return values, observed
+
+    def _read_target(self, table: Source, name: str) -> tuple[np.ndarray, int]:
+        if self.symbols:
+            column, masked = self._read_covariate(table, name, MOST_DIFFERENT)
+            if column.categories:
+                return np.where(column.values > 0, column.values, np.nan), masked
+        cells, masked = self.read_cells(table, name)
+        return to_target(table, cells), masked
 
     def read_covariates(self, table: Source, columns: Sequence[str], rows: int) -> np.ndarray:
         """Read (rows, columns), NaN for missing numbers and 0 for missing categories.

@@ -1,11 +1,11 @@
-"""Labels of sequences by simple rules: the most frequent class, the mean, and that of the nearest training sequence."""
+"""Labels by simple rules: the most frequent class, the mean, that of the nearest sequence, an earlier symbol again."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from seqmodels.errors import InputError, require_choice
+from seqmodels.errors import InputError, require_at_least, require_choice
 from seqmodels.heads.base import Head
 from seqmodels.heads.classes import Classes
 from seqmodels.heads.point import Point
@@ -16,36 +16,44 @@ DISTANCES = ("euclidean", "dtw")
 MOST_STORED = 10_000  # training sequences
 MOST_PAIRS = 2**17  # of sequences that are compared at once
 MOST_CELLS = 2e9  # of all matrices of dynamic time warping, about half a minute of one core
+MOST_BACK = 64  # steps
 CERTAIN = 1e4  # logit of a class that a rule is certain of: all other probabilities are 0
 
 
 class LabelRule(AbstractForecaster):
-    """A label of each sequence by a rule, without weights and without a state."""
+    """A label of each sequence, or of each of its steps, by a rule, without weights and without a state."""
+
+    certain = False  # True if it chooses a class, which gives no probabilities
 
     def __init__(self, spec: WindowSpec):
         super().__init__()
-        self.spec, self.origins = spec, Origins(spec.past_steps - 1, 1)
+        self.spec, self.origins = spec, Origins(0 if spec.per_step else spec.past_steps - 1, 1)
         self.head: Head = Classes() if any(spec.classes) else Point()
         self.head.bind(spec)
 
     def predict(self, inputs: Inputs) -> Tensor:
-        """Parameters of the head, (B, L, P)."""
+        """Parameters of the head, (B, L, P), the same for all steps."""
         raise NotImplementedError
+
+    def predict_steps(self, inputs: Inputs) -> Tensor:
+        """Parameters of the head at each origin, (B, S, 1, L, P)."""
+        steps = inputs.past_target.shape[1] if self.spec.per_step else 1
+        return self.predict(inputs)[:, None, None].expand(-1, steps, -1, -1, -1)
 
     def forward(self, inputs: Inputs, state: Any = None) -> Output:
         if not self.spec.labels:
             raise InputError(
                 "the model gives the label of a whole sequence, and the data have none: use data=sequences."
             )
-        return Output(self.predict(inputs)[:, None, None])
+        return Output(self.predict_steps(inputs))
 
     def loss(
         self, inputs: Inputs, targets: Targets, state: Any = None, mask: Tensor | None = None, forecast: bool = False
     ) -> Output:
         """Mean cost of the known labels."""
-        given = self.predict(inputs)[:, None, None]
-        observed = targets.observed.unsqueeze(1)
-        cost = self.head.loss(given, targets.target.unsqueeze(1)) * observed
+        given = self.predict_steps(inputs)
+        observed = self.spec.aligned(inputs.past_observed, targets.observed, self.origins)
+        cost = self.head.loss(given, self.spec.aligned(inputs.past_target, targets.target, self.origins)) * observed
         return Output(given if forecast else None, None, cost.sum() / observed.sum().clamp(min=1), observed.sum())
 
 
@@ -78,6 +86,7 @@ class NearestNeighbour(Prior):
     Source of the warping: Sakoe and Chiba 1978; of the several channels: Shokoohi-Yekta et al. 2017 (dependent).
     """
 
+    certain = True
     stored: Tensor
     lengths: Tensor
     labels: Tensor
@@ -100,15 +109,16 @@ class NearestNeighbour(Prior):
 
     @property
     def affordable(self) -> bool:
-        """True for labels of sequences; warping is for short ones."""
+        """True for labels of sequences of numbers; warping is for short ones."""
         cells = self.spec.past_steps**2 * min(self.spec.series, MOST_STORED) ** 2 / 4 * len(self.spec.channels)
-        return self.spec.kind == "sequence" and (self.distance != "dtw" or cells <= MOST_CELLS)
+        numbers = self.spec.kind == "sequence" and not any(self.spec.symbols)
+        return numbers and (self.distance != "dtw" or cells <= MOST_CELLS)
 
     def fit_closed_form(self, sample: Sample) -> None:
         """Keep the training sequences, at most MOST_STORED."""
         parts = [(self._complete(window.inputs), window) for window in sample("train", MOST_STORED)]
         most = max(values.shape[1] for values, _ in parts)
-        padded = [torch.nn.functional.pad(values, (0, 0, 0, most - values.shape[1])) for values, _ in parts]
+        padded = [nn.functional.pad(values, (0, 0, 0, most - values.shape[1])) for values, _ in parts]
         self.stored = torch.cat(padded)
         self.lengths = torch.cat([sequence_lengths(window.inputs.past_observed) for _, window in parts])
         self.labels = torch.cat([window.targets.target[:, 0] for _, window in parts])
@@ -123,7 +133,7 @@ class NearestNeighbour(Prior):
         labels = self.labels[nearest]
         if not self.head.classifies:
             return labels.unsqueeze(-1)
-        return CERTAIN * torch.nn.functional.one_hot(labels.long() - 1, self.head.parameters_per_value).float()
+        return CERTAIN * nn.functional.one_hot(labels.long() - 1, self.head.parameters_per_value).float()
 
     def _complete(self, inputs: Inputs) -> Tensor:
         """Values (B, T, C) in deviations, a missing one as the one before."""
@@ -143,6 +153,59 @@ class NearestNeighbour(Prior):
         most = max(int(lengths.max()), int(self.lengths.max()))
         mine, other = stretch(given, lengths, most), stretch(self.stored, self.lengths, most)
         return torch.cdist(mine.flatten(1), other.flatten(1)).square()
+
+
+class SymbolBack(Prior):
+    """Predicts that the symbol, or number, of ``back`` steps before comes again: 1 is the last one.
+
+    "auto": as many steps, at most MOST_BACK, as repeat most often in the training sequences. ``Prior`` for the first
+    steps of a sequence.
+    """
+
+    certain = True
+    steps: Tensor
+
+    def __init__(self, spec: WindowSpec, back: int | Literal["auto"] = "auto"):
+        super().__init__(spec)
+        if back != "auto":
+            require_at_least(1, "model", back=back)
+        self.back = back
+        self.register_buffer("steps", torch.tensor(1 if back == "auto" else back))
+
+    @property
+    def affordable(self) -> bool:
+        """True for the next value of a sequence."""
+        return self.spec.kind == "next"
+
+    @property
+    def description(self) -> tuple[str, ...]:
+        """What was found."""
+        return (f"the value of {int(self.steps)} steps before",) if self.back == "auto" else ()
+
+    def fit_closed_form(self, sample: Sample) -> None:
+        """Find the number of steps."""
+        if self.back != "auto":
+            return
+        most = min(MOST_BACK, self.spec.past_steps)
+        hits = torch.zeros(most)
+        for window in sample("train", MOST_STORED):
+            past, (target, observed) = window.inputs.past_target, window.targets
+            for back in range(min(most, past.shape[1])):
+                known = observed[:, back:] & window.inputs.past_observed[:, : past.shape[1] - back]
+                hits[back] += ((target[:, back:] == past[:, : past.shape[1] - back]) & known).sum()
+        self.steps.fill_(int(hits.argmax()) + 1)
+
+    def predict_steps(self, inputs: Inputs) -> Tensor:
+        back, steps = int(self.steps) - 1, inputs.past_target.shape[1]
+        values = nn.functional.pad(inputs.past_target, (0, 0, back, 0))[:, :steps, None]
+        seen = nn.functional.pad(inputs.past_observed, (0, 0, back, 0))[:, :steps, None, :, None]
+        if self.head.classifies:
+            classes = nn.functional.one_hot(values.long(), self.head.parameters_per_value + 1)[..., 1:]
+            seen = seen & (values > 0).unsqueeze(-1)
+            again = CERTAIN * classes.float()
+        else:
+            again = values.unsqueeze(-1)
+        return torch.where(seen, again, super().predict_steps(inputs))
 
 
 def stretch(values: Tensor, lengths: Tensor, steps: int) -> Tensor:

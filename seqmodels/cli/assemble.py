@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.base import WindowDataModule
-from seqmodels.class_metrics import CLASS_MEASURES, new_scores
+from seqmodels.class_metrics import CLASS_MEASURES, STEP_MEASURES, new_scores
 from seqmodels.cli import environment, resume
 from seqmodels.cli.recipe import count_batches, describe_length, plan_epochs, settle
 from seqmodels.config.build import build
@@ -184,7 +184,7 @@ def build_trainer(config: DictConfig, directory: Path, **changes: Any) -> pl.Tra
 def build_callbacks(config: DictConfig) -> list[pl.Callback]:
     """The configured callbacks; raises InputError for a patience below 0, warns of a mode that keeps the worst."""
     callbacks = {f"callbacks.{name}": build(node) for name, node in config.callbacks.items() if node is not None}
-    every = {**MEASURES, **CLASS_MEASURES}
+    every = {**MEASURES, **CLASS_MEASURES, **STEP_MEASURES}
     modes = {f"validation/{name}": "min" if one.smaller_is_better else "max" for name, one in every.items()}
     modes["loss/validation"] = "min"
     for key, callback in callbacks.items():

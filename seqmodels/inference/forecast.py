@@ -33,7 +33,10 @@ from seqmodels.window import AbstractForecaster, Inputs, Output, WindowSpec
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ENCODERS: dict[str, type[RowEncoder] | type[SequenceEncoder]] = {"ahead": RowEncoder, "sequence": SequenceEncoder}
+ENCODERS: dict[str, type[RowEncoder] | type[SequenceEncoder]] = {
+    "ahead": RowEncoder,
+    **dict.fromkeys(("sequence", "step", "next"), SequenceEncoder),
+}
 LEVELS = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
 
 

@@ -9,13 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from seqmodels.class_metrics import ClassTable
+from seqmodels.class_metrics import ClassTable, StepTable
 from seqmodels.metrics import MEASURES, MODEL, ErrorTable, LabelErrorTable, Measure, naive_row
 from seqmodels.report.output import format_number, shorten, to_primitives, write_csv, write_json
 
 NAME_LENGTH = 20  # characters of the name of a channel: more would push the figures out of the table
 PARTS = {"train", "validation", "test"}  # of a run
-ResultTable = ErrorTable | ClassTable
+ResultTable = ErrorTable | ClassTable | StepTable
 Results = Mapping[str, Mapping[str, ResultTable]]  # by stage, then by row of the table
 
 
@@ -57,6 +57,11 @@ def caption(results: Results, windows: Mapping[str, int], stateful: bool = False
     if isinstance(first, ClassTable):
         return (
             f" Of {counts} sequences, the same for each row; means over the classes but for accuracy and log loss.\n"
+            " - where a rule gives no probabilities."
+        )
+    if isinstance(first, StepTable):
+        return (
+            f" Of {counts} steps with a label, the same for each row; perplexity = exp(log loss).\n"
             " - where a rule gives no probabilities."
         )
     if isinstance(first, LabelErrorTable):

@@ -51,7 +51,8 @@ def describe_window(spec: WindowSpec) -> str:
         parts = []
         for name, classes in zip(spec.labels, spec.classes, strict=True):
             parts.append(f"{name} ({len(classes)} classes: {join_names(classes)})" if classes else f"{name} (a number)")
-        return f"a whole sequence, up to {pluralise(spec.past_steps, 'step')} -> {', '.join(parts)}"
+        where = {"step": "at each step, ", "next": "at each step, the next "}.get(spec.kind, "")
+        return f"a whole sequence, up to {pluralise(spec.past_steps, 'step')} -> {where}{', '.join(parts)}"
     season = f", season of {spec.season:,} steps" if spec.season > 1 else ""
     return f"{pluralise(spec.past_steps, 'past step')} -> {pluralise(spec.horizon, 'step')} ahead{season}"
 

@@ -1,4 +1,4 @@
-"""Scaling of labels: the past of a sequence by any scaler, its labels by their own mean and deviation."""
+"""Scaling of labels: the past by any scaler, labels of a sequence or its steps by their own mean and deviation."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,6 +14,7 @@ class LabelScaling(NamedTuple):
     """Scaled label = (label - centre) / unit, beside the scaling of the past."""
 
     past: Scaling
+    spec: WindowSpec
     centre: Tensor  # (1, 1, 1, L)
     unit: Tensor  # (1, 1, 1, L)
 
@@ -21,7 +22,7 @@ class LabelScaling(NamedTuple):
         return self.past.transform(past)
 
     def transform_targets(self, inputs: Inputs, targets: Targets, origins: Origins) -> Tensor:
-        return (targets.target.unsqueeze(1) - self.centre) / self.unit
+        return (self.spec.aligned(inputs.past_target, targets.target, origins) - self.centre) / self.unit
 
     def inverse_transform(self, parameters: Tensor, head: RescalingHead) -> Tensor:
         return head.rescale(parameters, self.centre, self.unit)
@@ -50,7 +51,7 @@ class LabelScaler(Scaler):
 
     def __init__(self, past: Scaler, spec: WindowSpec):
         super().__init__()
-        self.past = past
+        self.past, self.spec = past, spec
         statistics = spec.label_statistics
         for name, numbers in (("centre", statistics.mean), ("unit", statistics.deviation)):
             self.register_buffer(name, torch.tensor(numbers).reshape(1, 1, 1, -1), persistent=False)
@@ -58,8 +59,11 @@ class LabelScaler(Scaler):
     def __repr__(self) -> str:
         return repr(self.past)
 
+    def burn_in(self, spec: WindowSpec) -> int:
+        return self.past.burn_in(spec) if spec.per_step else 0
+
     def forward(self, inputs: Inputs, origins: Origins) -> LabelScaling:
-        return LabelScaling(self.past(inputs, origins), self.centre, self.unit)
+        return LabelScaling(self.past(inputs, origins), self.spec, self.centre, self.unit)
 
 
 def with_labels(past: Scaler, spec: WindowSpec) -> Scaler:

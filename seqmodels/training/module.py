@@ -13,21 +13,31 @@ from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
 from seqmodels.backbones.recurrent import FusedLstm, has_bfloat16_lstm
-from seqmodels.baselines.labels import NearestNeighbour, Prior
+from seqmodels.baselines.labels import Prior, SymbolBack
 from seqmodels.baselines.rules import Naive, SeasonalNaive
 from seqmodels.checkpoint import KEY, describe
-from seqmodels.class_metrics import ClassTable, new_scores
+from seqmodels.class_metrics import ClassTable, StepTable, new_scores
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.inference.calibration import Calibration, ErrorSample, centre_and_unit
 from seqmodels.inference.prediction import predict
 from seqmodels.inference.scores import MOST_VALUES, SCORED, WindowScores, choose
-from seqmodels.metrics import MAJORITY, MEAN, MODEL, NAIVE, SEASONAL_NAIVE, SINGLE_MEMBER, ErrorTable, ForecastErrors
+from seqmodels.metrics import (
+    MAJORITY,
+    MEAN,
+    MODEL,
+    NAIVE,
+    REPEATED,
+    SEASONAL_NAIVE,
+    SINGLE_MEMBER,
+    ErrorTable,
+    ForecastErrors,
+)
 from seqmodels.report.output import join_names, warn_once
 from seqmodels.training.stateful import CarriedState, as_windows
-from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Output, Window, WindowSpec
+from seqmodels.window import AbstractForecaster, ConsecutiveWindows, Output, Window, WindowSpec, measured
 
-Results = ErrorTable | ClassTable
+Results = ErrorTable | ClassTable | StepTable
 NEVER = 2**62  # more epochs than any run has
 RUN = "run"  # where a checkpoint keeps what a resumed run is compared with
 
@@ -344,17 +354,17 @@ class ForecastModule(pl.LightningModule):
         for name, model in self.rows.items():
             forecast = (output if name == MODEL else self._timed(name, model.forecast_windows, window)).forecast
             assert forecast is not None
-            given = model.head.report(forecast)[:, -1]
+            given, inputs, targets = measured(model.head.report(forecast), window, self.spec)
             counted = (
                 {"quantile": self._score(name, model, forecast[:, -1], given, window)} if name in self.bands else {}
             )
-            self.errors[name].to(given.device).update(given, window.inputs, window.targets, **counted)
+            self.errors[name].to(given.device).update(given, inputs, targets, **counted)
             if name == MODEL and self.sample is not None:
                 self.sample.add(*centre_and_unit(model.head, forecast[:, -1], window.inputs), window)
             if name in self.samples:
                 self.samples[name].add(given, window.inputs.seasonal_error[:, None], window)
             if name == MODEL and output.members is not None:
-                self._count_members(model.head.report(output.members)[:, :, -1], given, window)
+                self._count_members(model.head.report(output.members), given, window)
 
     def _score(
         self, row: str, model: AbstractForecaster, forecast: Tensor, given: Tensor, window: Window
@@ -369,12 +379,12 @@ class ForecastModule(pl.LightningModule):
         return torch.cat(losses) if losses else None
 
     def _count_members(self, members: Tensor, combined: Tensor, window: Window) -> None:
-        """Count the forecasts (M, B, H, C) of an ensemble's members, and their distance from the combined one."""
-        for given in members:
-            self.errors[SINGLE_MEMBER].to(given.device).update(given, window.inputs, window.targets)
-            if given.shape == window.targets.target.shape:  # numbers, not the probabilities of classes
-                targets = window.targets._replace(target=combined)
-                self.deviations.to(given.device).update(given, window.inputs, targets)
+        """Count the forecasts (M, B, S, H, C) of an ensemble's members, and their distance from the combined one."""
+        for one in members:
+            given, inputs, targets = measured(one, window, self.spec)
+            self.errors[SINGLE_MEMBER].to(given.device).update(given, inputs, targets)
+            if given.shape == targets.target.shape:  # numbers, not the probabilities of classes
+                self.deviations.to(given.device).update(given, inputs, targets._replace(target=combined))
 
     def _timed(self, row: str, forecast: Callable[..., Output], given: Any) -> Output:
         """The forecast of a row, with its seconds added up while test windows are measured."""
@@ -418,7 +428,7 @@ class ForecastModule(pl.LightningModule):
 
 def is_certain(model: AbstractForecaster) -> bool:
     """True for a rule that chooses a class and gives no probability."""
-    return isinstance(model, NearestNeighbour)
+    return getattr(model, "certain", False)
 
 
 def naive_forecasts(spec: WindowSpec) -> dict[str, AbstractForecaster]:
@@ -432,7 +442,13 @@ def naive_labels(spec: WindowSpec) -> dict[str, AbstractForecaster]:
     return {MAJORITY if any(spec.classes) else MEAN: Prior(spec)}
 
 
-NAIVE_ROWS = {"ahead": naive_forecasts, "sequence": naive_labels}  # by ``WindowSpec.kind``
+def naive_symbols(spec: WindowSpec) -> dict[str, AbstractForecaster]:
+    """The same at each step, and the last value again."""
+    return {**naive_labels(spec), REPEATED: SymbolBack(spec, 1)}
+
+
+# By ``WindowSpec.kind``
+NAIVE_ROWS = {"ahead": naive_forecasts, "sequence": naive_labels, "step": naive_labels, "next": naive_symbols}
 
 
 def tensors_of(model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:

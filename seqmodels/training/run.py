@@ -15,7 +15,7 @@ from rich.console import RenderableType
 
 from datamodules.base import WindowDataModule
 from seqmodels.checkpoint import KEY, load, read, write
-from seqmodels.class_metrics import CLASS_MEASURES
+from seqmodels.class_metrics import CLASS_MEASURES, STEP_MEASURES
 from seqmodels.ensemble import check_members
 from seqmodels.errors import InputError, require_choice
 from seqmodels.inference.calibration import Calibration, ErrorSample
@@ -44,6 +44,7 @@ MOST_JUDGED = 2**22  # errors of each row and stage that objections look at
 RIVALS = {
     **dict.fromkeys(("ridge", "auto_ets", "auto_arima", "theta", "mstl", "sarimax"), "ahead"),
     **dict.fromkeys(("nearest_neighbour", "dtw"), "sequence"),
+    "symbol_back": "next",
 }
 LAST = "checkpoints/last.ckpt"  # in a run directory, to go on from
 
@@ -57,7 +58,7 @@ def fit_closed_parts(model: AbstractForecaster, data: WindowDataModule) -> None:
 
 def monitors() -> list[str]:
     """Metrics that can decide which weights are the best: logged at every validation, and the smaller the better."""
-    every = {**MEASURES, **CLASS_MEASURES}.items()
+    every = {**MEASURES, **CLASS_MEASURES, **STEP_MEASURES}.items()
     measures = [name for name, one in every if one.smaller_is_better and not (one.needs_naive or one.needs_bands)]
     return [*(f"validation/{name}" for name in measures), "loss/validation"]
 
@@ -85,7 +86,7 @@ class Plan:
     ckpt_path: str | None = None
     forecast: bool = True
     resume_schedule: str | None = None
-    rivals: Sequence[str] | str | None = ("ridge", "nearest_neighbour", "dtw")
+    rivals: Sequence[str] | str | None = ("ridge", "nearest_neighbour", "dtw", "symbol_back")
     ensemble: int | Sequence[int] = 1
     combine: str = "mean"
 

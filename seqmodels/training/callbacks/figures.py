@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from datamodules.base import WindowDataModule
 from datamodules.series import STAGES, SeriesSet
-from seqmodels.class_metrics import ClassTable
+from seqmodels.class_metrics import ClassTable, StepTable
 from seqmodels.inference.monte_carlo import monte_carlo
 from seqmodels.metrics import MODEL, ErrorTable, naive_row
 from seqmodels.report.label_plots import Case, Confusion, plot_cases, plot_confusion, plot_numbers
@@ -22,7 +23,7 @@ from seqmodels.report.output import format_number, format_time, shorten
 from seqmodels.report.plotting import Panel, plot_errors, plot_forecasts, render, save_figure
 from seqmodels.training.callbacks.scalars import tensorboard_loggers
 from seqmodels.training.module import ForecastModule
-from seqmodels.window import Window
+from seqmodels.window import Window, measured
 
 MAX_TIME_SHARE = 0.01  # of the time of training; with short epochs, figures are drawn less often
 MIN_PAST_STEPS = 56  # steps shown before the origin, if the window has as many
@@ -147,12 +148,12 @@ def drawn_channels(channels: Sequence[str]) -> list[int]:
 
 
 def predict(module: ForecastModule, row: str, window: Window) -> np.ndarray:
-    """Forecasts of a row of the result table from the last origin, (B, H, C); draws no random number."""
+    """Forecasts of a row of the result table that are measured, (B, H, C); draws no random number."""
     model = module.rows[row]
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        values = model.head.mean(model.forecast_windows(window).forecast)[:, -1]
+        values, _, _ = measured(model.head.mean(model.forecast_windows(window).forecast), window, module.spec)
     model.train(was_training)
     return values.float().cpu().numpy()
 
@@ -240,13 +241,16 @@ def draw_labels(
 ) -> Figure:
     """The confusion matrix of the last evaluation of a stage, or predicted against true numbers."""
     table, spec = module.results[stage][MODEL], module.spec
-    if isinstance(table, ClassTable):
-        parts = zip(spec.labels, spec.classes, table.labels(), strict=True)
+    if isinstance(table, (ClassTable, StepTable)):
+        labels: Sequence[Any] = table.labels()
+        parts = zip(spec.labels, spec.classes, labels, strict=True)
         matrices = [Confusion(label, classes, one.confusion().numpy()) for label, classes, one in parts]
         return plot_confusion(matrices, heading)
     window = move_data_to_device(next(iter(data.loaders[stage])), module.device)
-    truth = to_numpy(window.targets.target, window.targets.observed)[:, 0]
-    return plot_numbers(truth, predict(module, MODEL, window)[:, 0], spec.labels, heading)
+    given = predict(module, MODEL, window)[:, 0]
+    targets = measured(window.targets.target.unsqueeze(2), window, spec)[2]
+    truth = to_numpy(targets.target, targets.observed)[:, 0]
+    return plot_numbers(truth, given, spec.labels, heading)
 
 
 def draw_mistakes(module: ForecastModule, data: WindowDataModule, stage: str) -> Figure:
@@ -288,6 +292,22 @@ def draw_final_labels(
     return {**first, **{f"mistakes_{one}": draw_mistakes(module, data, one) for one in measured}}
 
 
+def draw_final_steps(
+    module: ForecastModule, data: WindowDataModule, stages: Sequence[str], windows: int, dropout_passes: int
+) -> dict[str, Figure]:
+    """Confusion matrix of each stage, by the names of their files."""
+    return {
+        f"labels_{one}": draw_labels(module, data, one, windows, f"{one.capitalize()} steps")
+        for one in stages
+        if one in module.results
+    }
+
+
 # By ``WindowSpec.kind``: the figure of a validation with its name, and those of a finished run
-FIRST = {"ahead": ("forecast", draw_forecasts), "sequence": ("labels", draw_labels)}
-FINAL = {"ahead": draw_final_forecasts, "sequence": draw_final_labels}
+FIRST = {"ahead": ("forecast", draw_forecasts), **dict.fromkeys(("sequence", "step", "next"), ("labels", draw_labels))}
+FINAL = {
+    "ahead": draw_final_forecasts,
+    "sequence": draw_final_labels,
+    "step": draw_final_steps,
+    "next": draw_final_steps,
+}
