@@ -78,7 +78,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
 
     ``lanes``: None, or the number of lanes for training with a state: every batch has one window of each lane, which
     continues the window of the batch before, without overlap; see ``datamodules.windows.consecutive``. Batches are the
-    same in every epoch whatever ``batch_size`` and ``shuffle``, and evaluation goes through each series in time order
+    same in every epoch for any ``batch_size`` and ``shuffle``, and evaluation goes through each series in time order
     too.
 
     ``short_series``: rule for a series with fewer than T + H rows in its first part, usually the training part. "pad"
@@ -157,7 +157,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         """Read all series, with the covariates of the source."""
 
     def training_sampler(self, windows: int) -> Sampler:
-        """Sampler of the training windows, each once per epoch; data read from a disk override it."""
+        """Sampler of the training windows, each once per epoch; data modules of data on a disk override it."""
         return build_sampler(windows, self.seed, self.shuffle)
 
     def setup(self, stage: str | None = None) -> None:

@@ -133,7 +133,7 @@ class RowEncoder:
         """Series that each end in their future, and the first future row of each, (series,) int64.
 
         The future has whole horizons of the model, ``horizon`` rows at least. Up to ``origin`` if that is given, else
-        up to its last target, a series is the past. Raises InputError where a known covariate lacks in the first
+        up to its last target, a series is the past. Raises InputError if a known covariate is missing in the first
         ``horizon`` future rows, and for past covariates if there are several horizons, as these are unknown then.
         """
         blocks = -(-horizon // self.spec.horizon)
@@ -186,7 +186,7 @@ class RowEncoder:
     def _check_known(self, series: SeriesSet, stop: np.ndarray, horizon: int) -> None:
         """Raise InputError for a known covariate of the table without a value in the first ``horizon`` future steps.
 
-        Unless values were missing in training too, where the model has seen what is put in their place.
+        Columns with missing values in training may lack them: the model has seen their replacement.
         """
         if series.known_covariates is None:
             return

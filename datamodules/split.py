@@ -30,7 +30,7 @@ def split_spans(series: SeriesSet, split: Split, by: str, fold: int = 0, min_row
     back by k times the length of the test part, or of the validation part if there is no test part. Borders given as
     times move together in all series, by the longest part of any series. Rows after the last border are not used.
 
-    Raises InputError if the setting is none of these, asks for more than there is, or if no series of the fold has
+    Raises InputError if the setting is none of these, asks for more than there is, or leaves no series of the fold with
     ``min_rows`` training rows.
     """
     if by not in ("time", "series"):

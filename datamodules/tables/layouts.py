@@ -71,9 +71,9 @@ MONTH = "jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|(sep
 
 
 def _find_steps(part: Source, roles: Roles, reader: ColumnReader) -> Roles:
-    """Resolve the roles; a target ``*`` loses columns such as a sum, whose name does not go on with those of the steps.
+    """Resolve the roles; a target ``*`` leaves out columns such as a sum, whose names do not continue those of the steps.
 
-    Raises ``InputError`` if the names of steps go on in two ways.
+    Raises ``InputError`` for two kinds of step names.
     """
     found = roles.resolve(part)
     if not roles.has_patterns:
@@ -109,7 +109,7 @@ def _split_steps(part: Source, columns: tuple[str, ...]) -> tuple[tuple[str, ...
 
 
 def _pattern(name: str) -> str:
-    """The name with a sign for each number and month, "" if it has neither."""
+    """The name with 0 in place of each number and month, "" without any."""
     text = re.sub(
         r"\d+(?:st|nd|rd|th|\s?[ap]m)?(?![a-z])|\d+", "0", re.sub(rf"(?<![a-z])({MONTH})(?![a-z])", "0", name.lower())
     )

@@ -301,7 +301,7 @@ def _either_order(table: Source, cells: pl.Series, formats: Sequence[str]) -> In
 
 
 def _parse_format(table: Source, cells: pl.Series, time_format: str) -> tuple[pl.Series, list[str]]:
-    """Read the cells in the given format; what it cannot say is read too: intervals, 24:00 and a missing midnight."""
+    """Read the cells in the given format, and forms that no format describes: intervals, 24:00, a missing midnight."""
     parsed, notes = _try_format(cells, time_format), []
     for words, change in _REPAIRS.items():
         rows = parsed.is_null().arg_true()
@@ -404,7 +404,7 @@ def _add_counted(
     table: Source, column: str, dates: Timestamps, since: np.ndarray, zone: str | None, codes: np.ndarray | None,
     most: int, note: str,
 ) -> Timestamps:  # fmt: skip
-    """Times since midnight, which are those of the clock if there are 24 and all exist in the zone, else durations."""
+    """Times since midnight: clock times if there are 24 that all exist in the zone, else durations."""
     local, notes = dates.time + since, [*dates.notes, note]
     if zone is None:
         return Timestamps(local, "", notes)

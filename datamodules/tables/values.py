@@ -56,7 +56,7 @@ def to_covariate(table: Source, cells: pl.Series, most: float = math.inf) -> Cov
     """Numbers stay, the texts true and false become 1 and 0, other texts become categories.
 
     A text column is numeric if more than half of its distinct texts are numbers, but never if its type is categorical.
-    Raises ``InputError`` for ambiguous decimal marks, and for texts that nearly all differ, as categories do not:
+    Raises ``InputError`` for ambiguous decimal marks, and for texts that nearly all differ, unlike categories:
     more than ``most`` times the number of rows.
     """
     if not _is_text(cells):

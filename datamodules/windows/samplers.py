@@ -139,7 +139,7 @@ class BucketSampler(Sampler):
     """Random permutation in which sequences of similar length share a batch, new every epoch.
 
     ``lengths`` (n,). POOL batches at a time are sorted by length; then the order of all whole batches is drawn, and
-    what is left over comes last.
+    an incomplete batch comes last.
     """
 
     POOL = 50
