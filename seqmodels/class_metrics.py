@@ -89,7 +89,7 @@ CLASS_MEASURES: dict[str, Measure] = {
 
 
 class ClassTable(NamedTuple):
-    """Probabilities of the classes of all sequences of a stage, and the truth; one label after the other."""
+    """Probabilities of the classes of all sequences of a stage, and the truth, for each label."""
 
     probabilities: Tensor  # (N, L, K)
     truth: Tensor  # (N, L) int64, number of the class from 1 on; 0 where it does not count
@@ -123,11 +123,11 @@ class ClassTable(NamedTuple):
         return {name: average([measure.compute(one) for one in labels]) for name, measure in CLASS_MEASURES.items()}
 
     def mean(self, dim: int | None = None) -> list[Any]:
-        """Nothing: a label has no lead."""
+        """An empty list: a label has no lead."""
         return []
 
     def channel(self, index: int) -> "ClassTable":
-        """The same for one label."""
+        """The table of one label."""
         part = slice(index, index + 1)
         return ClassTable(self.probabilities[:, part], self.truth[:, part], self.series, self.sizes[part], self.certain)
 

@@ -12,7 +12,7 @@ from seqmodels.window import Inputs, Origins, WindowSpec
 
 
 class Reference(nn.Module):
-    """The forecast that stands behind an output of 0: of the kind that ``readout.corrects`` names.
+    """The forecast that an output of 0 stands for, of the kind that ``readout.corrects`` names.
 
     "naive": the last value. "seasonal": the last season. "linear": ``Ridge`` on the newest values of the window, fitted
     in closed form before the first step and kept in the checkpoint; with a forecast from every step it reads half a

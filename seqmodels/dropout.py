@@ -29,7 +29,7 @@ class VariationalDropout(nn.Module):
 
 
 class SequenceDropout(nn.Dropout):
-    """Dropout of (B, T, size) that draws the same random numbers however the batch lies in memory: time first."""
+    """Dropout of (B, T, size) that draws the same random numbers for any memory layout of the batch: time first."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not (self.training and self.p and input.is_cpu and input.dim() == 3):

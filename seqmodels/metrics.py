@@ -107,12 +107,12 @@ class ErrorTable(NamedTuple):
         return bool(self.quantile.isfinite().any())
 
     def channel(self, index: int) -> "ErrorTable":
-        """The same for one channel, (H, 1)."""
+        """The table of one channel, (H, 1)."""
         return type(self)(*(values[:, index : index + 1] for values in self))
 
 
 class LabelErrorTable(ErrorTable):
-    """The same for numbers that label whole sequences, which have no seasonal error."""
+    """Error table of numbers that label whole sequences, which have no seasonal error."""
 
     @property
     def measures(self) -> dict[str, Measure]:
@@ -155,7 +155,7 @@ class ForecastErrors(Metric):
 
     @property
     def measures(self) -> dict[str, Measure]:
-        """By which the table is summarised."""
+        """Measures of the table."""
         return MEASURES if self.table is ErrorTable else LABEL_MEASURES
 
     def update(self, forecast: Tensor, inputs: Inputs, targets: Targets, quantile: Tensor | None = None) -> None:

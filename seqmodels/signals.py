@@ -22,7 +22,7 @@ class Interrupted(BaseException):
 
 
 def raise_at_once(number: int, frame: Any = None) -> None:
-    """Handler of a signal that nothing must be finished for."""
+    """Signal handler that raises ``Interrupted`` immediately."""
     raise Interrupted(number)
 
 

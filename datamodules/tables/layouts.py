@@ -71,7 +71,7 @@ MONTH = "jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|(sep
 
 
 def _find_steps(part: Source, roles: Roles, reader: ColumnReader) -> Roles:
-    """Resolve the roles; a target ``*`` leaves out columns such as a sum, whose names do not continue those of the steps.
+    """Resolve the roles; a target ``*`` leaves out columns such as a sum, named otherwise than the steps.
 
     Raises ``InputError`` for two kinds of step names.
     """

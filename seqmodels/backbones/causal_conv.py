@@ -54,7 +54,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "relu
 
 
 class Convolve(Protocol):
-    """Computes a layer of a network and its activation, one of ACTIVATIONS, however the sequences lie in memory."""
+    """Computes a layer of a network and its activation, one of ACTIVATIONS, for any memory layout of the sequences."""
 
     def __call__(self, layer: CausalConv | nn.Linear, x: Tensor, activation: str = "none") -> Tensor: ...
 

@@ -47,7 +47,7 @@ class Linear(Backbone):
         return features, LinearState(past, features[:, -1])
 
     def step(self, x: Tensor, state: LinearState) -> tuple[Tensor, LinearState]:
-        """As in ``Backbone``; zeros before step lags - 1."""
+        """One step, see ``Backbone``; zeros before step lags - 1."""
         _, state = self.unroll(x[:, None], state)
         return state.latest, state
 
@@ -88,6 +88,6 @@ class Mlp(Backbone):
         return self.layers(values), state
 
     def step(self, x: Tensor, state: LinearState) -> tuple[Tensor, LinearState]:
-        """As in ``Backbone``; zeros before step lags - 1."""
+        """One step, see ``Backbone``; zeros before step lags - 1."""
         features, state = self.unroll(x[:, None], state)
         return features[:, -1] if features.shape[1] else x.new_zeros(x.shape[0], self.size), state

@@ -58,7 +58,7 @@ class LabelRule(AbstractForecaster):
 
 
 class Prior(LabelRule):
-    """The same for each sequence: the shares of the classes in training, or the mean of a number."""
+    """The same prediction for each sequence: the shares of the classes in training, or the mean of a number."""
 
     label: Tensor
 
@@ -136,7 +136,7 @@ class NearestNeighbour(Prior):
         return CERTAIN * nn.functional.one_hot(labels.long() - 1, self.head.parameters_per_value).float()
 
     def _complete(self, inputs: Inputs) -> Tensor:
-        """Values (B, T, C) in deviations, a missing one as the one before."""
+        """Values (B, T, C) in deviations; a missing value repeats the one before."""
         steps = torch.arange(inputs.past_target.shape[1], device=inputs.past_target.device)[None, :, None]
         last = torch.where(inputs.past_observed, steps, 0).cummax(dim=1).values
         return torch.gather(inputs.past_target, 1, last) / self.scale

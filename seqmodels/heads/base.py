@@ -1,4 +1,4 @@
-"""Contract of heads: what a forecast is, how many numbers describe one value, and what they cost."""
+"""Contract of heads: the parameters that describe a forecast value, their loss, and statistics computed from them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

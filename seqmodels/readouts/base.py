@@ -1,4 +1,4 @@
-"""Contract of readouts: which forecasts are read from which features, and how a forecast of several steps is made."""
+"""Contract of readouts: from the features of a backbone to forecasts of one or several steps."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

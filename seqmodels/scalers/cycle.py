@@ -1,4 +1,4 @@
-"""A learned cycle as a scaler: what each phase of the season adds is subtracted before, and added back after."""
+"""A learned cycle as a scaler: the effect of each phase of the season is subtracted before the model, added back after."""
 
 from collections.abc import Callable, Sequence
 

@@ -67,5 +67,5 @@ class LabelScaler(Scaler):
 
 
 def with_labels(past: Scaler, spec: WindowSpec) -> Scaler:
-    """The scaler of windows: itself, or beside one for the labels of sequences."""
+    """The scaler, in a ``LabelScaler`` if sequences have labels."""
     return LabelScaler(past, spec) if spec.labels else past
