@@ -3,7 +3,7 @@
 Legend, one for the whole project: B windows in a batch, T past steps, H horizon, C target channels,
 U covariates known only up to now, K covariates known ahead, V static numbers, F encoded input
 features, D backbone width, S origins that carry a forecast, P numbers per predicted value.
-Layout is batch, time, channel everywhere. This file knows torch and nothing else of the project.
+Layout is batch, time, channel everywhere. This file depends on torch and ``seqmodels.errors`` only.
 """
 
 from abc import ABC, abstractmethod
@@ -58,16 +58,14 @@ class Category(NamedTuple):
 class WindowSpec(NamedTuple):
     """Description of the data that a model is built from, before it sees a window; primitives only.
 
-    ``season`` is the seasonal period in steps (1 = no season); ``missing`` says whether any value
-    of the target may be unobserved, in which case models get the mask as further input features. ``stateful`` says
-    whether training windows continue one another where ``Inputs.reset`` is False; evaluation then gives
-    ``ConsecutiveWindows``.
-    ``sizes_differ`` says whether the seasonal errors of the series lie more than tenfold apart. ``levels`` says whether
-    ``Inputs.level`` may differ from 0.
-    ``kind`` says where the targets lie, see ``ALIGNED``. ``labels`` are what is to be predicted if it is not "ahead",
+    ``season``: the seasonal period in steps (1 = no season). ``missing``: True if values of the target may be
+    unobserved; models then get the mask as further input features. ``stateful``: True if training windows continue one
+    another where ``Inputs.reset`` is False; evaluation then gives ``ConsecutiveWindows``. ``sizes_differ``: True if the
+    seasonal errors of the series lie more than tenfold apart. ``levels``: True if ``Inputs.level`` may differ from 0.
+    ``kind``: position of the targets, see ``ALIGNED``. ``labels``: names of the predicted values if it is not "ahead",
     numbers, or the number of a category, from 1 on: one value of each for a whole "sequence", or for each "step"; if it
-    is "next", the value of the channels of the same names one step later. ``ragged`` says whether sequences of
-    different length share a batch, padded on the right with unobserved steps; each ends with its last observed step.
+    is "next", the value of the channels of the same names one step later. ``ragged``: True if sequences of different
+    length share a batch, padded on the right with unobserved steps; each ends with its last observed step.
     A channel in ``categories`` holds symbols: the number of a category, from 1 on, 0 where unknown.
     ``season_error`` and ``mean_error`` are mean absolute errors in the training rows, in units of the error of the last
     value: of the last season over the horizon, of the mean over a window; 0 = not measured, as by earlier versions.
@@ -255,8 +253,8 @@ class Rows(NamedTuple):
 class ConsecutiveWindows(NamedTuple):
     """Evaluation with a carried state: consecutive origins of each series, in blocks that continue one another.
 
-    The last n past steps are the origins. Before them stand what the state has not read yet, in the first block of a
-    series, or else the T - 1 steps that complete the window of the first origin, which the state has read.
+    The last n past steps are the origins. Before them come, in the first block of a series, the steps that the state
+    has not read yet, in others the T - 1 steps that complete the window of the first origin, which the state has read.
     """
 
     inputs: Inputs  # past of any length P, the same for all series; reset is True in the first block
@@ -301,7 +299,7 @@ class AbstractForecaster(nn.Module, ABC):
     head: Any  # a ``seqmodels.heads.base.Head``: ``model.head.mean(output.forecast)`` gives (B, S, H, C)
     progress: float = 0.0  # share of the training that is done, set before each step
     rows: Rows | None = None  # what the windows of ``forecast_windows`` and a fit in closed form are cut from
-    notes: tuple[str, ...] = ()  # what a user should know of the forecasts so far
+    notes: tuple[str, ...] = ()  # remarks for the user on the forecasts so far
     origins: Origins  # the past steps that carry a forecast; the last one is always the last past step
     why_stateless: str = "it reads each window by itself"  # why no state can be carried; "" if one can
 

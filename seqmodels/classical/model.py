@@ -4,8 +4,8 @@ A model is fitted once, to the training rows. Later rows update its states up to
 parameters stay: the same windows and the same information as for every other model. Rows that do not begin with those
 of training, and series that were not in it, are fitted again, to the rows before their first forecast.
 
-Each channel is fitted by itself. Where a fit fails or takes too long, the forecast is the seasonal naive one, which
-``notes`` says.
+Each channel is fitted by itself. Where a fit fails or takes too long, the forecast is the seasonal naive one, as
+``notes`` report.
 """
 
 import json

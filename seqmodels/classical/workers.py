@@ -106,7 +106,7 @@ def serve() -> None:
 
 
 def attempt(job: Job) -> Outcome:
-    """Do a job here, without the warnings of the libraries: what matters is said of the fit."""
+    """Do a job here, without the warnings of the libraries; notes on the fit replace them."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -18,7 +18,7 @@ AUTO = f"{choose_scaler.__module__}.{choose_scaler.__qualname__}"
 
 
 def settle(config: DictConfig, data: WindowDataModule, model: AbstractForecaster) -> Table:
-    """Write what ``auto`` stands for into the config, and return a line for each choice; empty if nothing was left.
+    """Replace ``auto`` in the config by the chosen values, and return a line for each choice.
 
     ``model=auto`` thus leaves an ordinary config in the run directory. Only a model whose patches are chosen also gets
     its scaler written out; others keep ``choose_scaler``, as before.

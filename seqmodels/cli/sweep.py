@@ -245,7 +245,7 @@ def print_ranking(jobs: list[SweepJob], root: Path) -> None:
 
 
 def print_objections(jobs: list[SweepJob]) -> None:
-    """Print what the values give reason to doubt, see ``docs/objections.md``."""
+    """Print objections to the values, see ``docs/objections.md``."""
     from seqmodels.report.comparison import seeds_differ_more  # imports torch
 
     finite = [job for job in jobs if not job.error and math.isfinite(job.value)]
@@ -260,7 +260,7 @@ def print_objections(jobs: list[SweepJob]) -> None:
 def edges_of_range(jobs: list[SweepJob]) -> "list[Objection]":
     """An objection for each key of at least three numbers, if the best configuration has the first or last of them.
 
-    No number lies below 0, or below a whole 1, that could be tried.
+    The smallest value is accepted if it is 0 or the integer 1: no smaller one could be tried.
     """
     from seqmodels.report.objections import Objection  # imports torch
 
@@ -291,7 +291,7 @@ def _without(overrides: dict[str, str], *keys: str) -> dict[str, str]:
 
 
 def _numbers(text: str) -> list[float]:
-    """The number that a text is, if it is a finite one."""
+    """The number that a text stands for, if it is finite."""
     try:
         return [float(text)] if math.isfinite(float(text)) else []
     except ValueError:

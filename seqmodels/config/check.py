@@ -256,7 +256,7 @@ class NodeCheck:
             self._check_value(given[argument], f"{key}.{argument}", one.annotation)
 
     def _check_partial(self, node: Mapping[Any, Any], place: Place, key: str) -> None:
-        """The arguments of a factory are completed by the code, those of an object are not."""
+        """Check ``_partial_``: the code completes the arguments of a factory, not those of an object."""
         if node.get("_partial_", False) is not place.deferred:
             raise InputError(
                 f"{key}._partial_ must be {str(place.deferred).lower()}: the {place.name} is built"

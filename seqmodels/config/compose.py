@@ -1,6 +1,6 @@
 """Composition of configs by Hydra, without changes to its global state, and with checks of what a user writes.
 
-What Hydra would obey without a question is checked here: YAML files, and the keys of Hydra itself. Importing this
+YAML files and Hydra's own keys, which Hydra would follow without question, are checked here. Importing this
 module makes Hydra use these checks, since it offers no other way: ``hydra.main`` makes its own loader.
 """
 

@@ -138,7 +138,7 @@ def place_of(annotation: Any) -> Place | None:
 def allowed_packages(allow: str | Sequence[str] | None) -> tuple[str, ...]:
     """The packages that ``allow`` names.
 
-    Packages in the current directory are found whatever program runs; it comes last on the path, so that its files hide
+    Packages in the current directory are found by every program; it comes last on the path, so that its files hide
     no other module. Raises InputError for a name that is none, or that is not found.
     """
     names = (allow,) if isinstance(allow, str) else tuple(allow or ())

@@ -62,7 +62,7 @@ def format_value(value: int | str) -> str:
 def write(description: Description, directory: Path, most: int, command: str, warning: str) -> list[Path]:
     """Write description.html, figures with at most ``most`` panels and metrics.json; return the paths.
 
-    ``command`` trains with the suggested settings; ``warning`` is "" or why training refuses the given ones.
+    ``command`` trains with the suggested settings; ``warning`` is "" or the reason for refusing the given ones.
     """
     pictures = [(chart, png(chart.draw(LIGHT)), png(chart.draw(DARK))) for chart in charts(description, most)]
     contents = {"description.html": page(description, pictures, command, warning).encode()}

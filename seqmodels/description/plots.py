@@ -42,7 +42,7 @@ class Chart(NamedTuple):
 
 
 def charts(description: Description, most: int) -> Iterator[Chart]:
-    """All figures that the data have something to show in, with at most ``most`` panels each."""
+    """All figures for which there are data, with at most ``most`` panels each."""
     yield _series(description, most)
     channels = [one for one in description.channels if one.values][:most]
     if channels:

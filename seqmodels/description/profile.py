@@ -73,12 +73,12 @@ class Description(NamedTuple):
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """One sentence for each thing that could not be found out, with the reason."""
+        """One sentence for each missing part of the description, with the reason."""
         return tuple(_list_left_out(self))
 
 
 def set_up_data(node: DictConfig) -> tuple[WindowDataModule, str]:
-    """The DataModule, set up, and why training would refuse its settings, or "".
+    """The DataModule, set up, and the reason for which training would refuse its settings, or "".
 
     If they are refused, its windows have one past step and one step ahead. Raises InputError if the data cannot be
     read or split.

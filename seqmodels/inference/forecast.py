@@ -141,7 +141,7 @@ class TrainedModel:
         ``horizon``: by default the one trained; of a longer one, forecasts are fed back, and there are no bands
         beyond the trained steps. ``levels``: of the quantiles.
 
-        Raises InputError for rows that the model cannot read and for covariates that lack.
+        Raises InputError for rows that the model cannot read and for missing covariates.
         """
         series = self._encoder.read(rows, future)
         return self.forecast_series(series, origin=origin, horizon=horizon, levels=levels)
@@ -171,8 +171,8 @@ class TrainedModel:
     def evaluate(self, rows: Any = None, **settings: Any) -> Evaluation:
         """Measure the model and the naive forecasts at many origins, and the coverage of the bands.
 
-        ``rows``: a path or data frame with the columns of the training table, of which the rows after those that
-        training used are forecast, and all of a series that it has not seen; by default the test part of the run.
+        ``rows``: a path or data frame with the columns of the training table; the rows after those used in
+        training are forecast, and all rows of a new series; by default the test part of the run.
         ``settings``: those of ``evaluate_series``.
 
         Raises InputError for rows that the model cannot read, and if there is nothing to evaluate.
@@ -303,8 +303,8 @@ def write_forecast(forecast: Forecast, table: Path, picture: Path) -> None:
 def load(path: str | PathLike[str], allow: str | Sequence[str] = ()) -> TrainedModel:
     """Load the trained model of a checkpoint or of a run directory, with all that it needs to forecast.
 
-    Nothing is unpickled but tensors and primitives. ``path`` may be "latest", see ``find_checkpoint``; ``allow``: see
-    ``seqmodels.checkpoint.load``, which also says what is refused.
+    Nothing is unpickled but tensors and primitives. ``path`` may be "latest", see ``find_checkpoint``; ``allow`` and
+    errors: see ``seqmodels.checkpoint.load``.
     """
     file = find_checkpoint(path)
     saved = checkpoint.read(file)
@@ -319,7 +319,7 @@ def load(path: str | PathLike[str], allow: str | Sequence[str] = ()) -> TrainedM
 
 
 def find_checkpoint(path: str | PathLike[str]) -> Path:
-    """The checkpoint file that is meant: itself, the best (or last) one of a run directory, or that of ``latest``.
+    """The checkpoint file of a path: itself, the best (or last) one of a run directory, or that of ``latest``.
 
     ``latest`` is the newest run below the directory ``runs``. Raises InputError if there is none.
     """

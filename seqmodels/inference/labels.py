@@ -33,7 +33,7 @@ class Prediction:
     """Predicted labels of each sequence.
 
     ``values`` (series, L, P): probabilities of the classes of each label, or numbers, P = 1. ``truth`` (series, L):
-    what the rows say, the number of the class from 1 on or 0, or a number or NaN; None if they have no labels.
+    known labels, the number of the class from 1 on or 0, or a number or NaN; None if the rows have no labels.
     ``results``: tables of errors by row, the model and a naive rule, None without truth.
     """
 

@@ -31,8 +31,8 @@ KEYS = {
 class Perturber:
     """The data as read, and DataModules made from them after some rows have been perturbed.
 
-    ``make`` builds a DataModule. It must keep the rows that its ``read`` returns, however it changes values and
-    whatever columns it adds. All series are held in memory two or three times.
+    ``make`` builds a DataModule. It must keep the rows that its ``read`` returns; it may change values and add
+    columns. All series are held in memory two or three times.
     """
 
     def __init__(self, make: Callable[[], WindowDataModule], seed: int = 0):

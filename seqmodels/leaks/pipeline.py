@@ -50,8 +50,8 @@ def check_statistics_and_features(perturber: Perturber, after: Window, new_spec:
 
     ``after`` and ``new_spec``: see ``perturb_behind_training``.
 
-    What is fitted on all rows changes even the first half of the training span; a column that looks ahead changes only
-    near a perturbed row. That its statistics change too is not reported as a second leak.
+    Statistics fitted on all rows change even the first half of the training span, a column that looks ahead only values
+    near a perturbed row. The change of its statistics is not reported as a second leak.
     """
     before, spec = perturber.windows["train"], perturber.data.spec
     start, stop = perturber.stage_bounds("train")
@@ -84,7 +84,7 @@ def perturb_after_origin(perturber: Perturber, stage: str) -> tuple[Any, int, li
     """Perturb rows after the middle origin of a stage, in all series, and compare the inputs up to it.
 
     Return the time of that origin, the number of windows compared, and the differences. Rows of the training span keep
-    their values, as what is fitted there may change every window; so do columns known ahead, as they are known.
+    their values, since statistics fitted there may change every window; so do columns known ahead.
     """
     time, rows = _row_times(perturber), np.arange(len(perturber.raw.values))
     start, stop = perturber.stage_bounds("train")

@@ -81,7 +81,7 @@ def measure(name: str, sums: np.ndarray) -> np.ndarray:
 
 
 def group_windows(windows: Windows) -> tuple[np.ndarray, str]:
-    """Unit of each window, (windows,) int64 from 0 on, and what a unit is: a series, or a block of time.
+    """Unit of each window, (windows,) int64 from 0 on, and the kind of unit: a series, or a block of time.
 
     Blocks are as long as the horizon or the root of the number of origins, so that few errors reach into the next.
     """

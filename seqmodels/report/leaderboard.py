@@ -44,7 +44,7 @@ class Failure(NamedTuple):
 
 
 class Board(NamedTuple):
-    """A comparison with what it takes to repeat each row.
+    """A comparison with everything needed to repeat each row.
 
     ``origins`` has, by the name of a contestant, the columns of the CSV file that say where its runs come from, and
     ``runs`` one record for each run, failed ones too.

@@ -1,4 +1,4 @@
-"""A learned cycle as a scaler: the effect of each phase of the season is subtracted before the model, added back after."""
+"""A learned cycle as a scaler: the effect of each phase of the season is subtracted, and added back."""
 
 from collections.abc import Callable, Sequence
 

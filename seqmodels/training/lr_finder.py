@@ -71,7 +71,7 @@ def no_suggestion(curve: LossCurve) -> str:
 
 
 def explain(curve: LossCurve, found: SuggestedRate) -> str:
-    """One or two sentences on what the suggestion follows from."""
+    """One or two sentences with the reasons for the suggestion."""
     text = f"The loss falls fastest at {found.steepest:.2g} and is lowest at {found.lowest:.2g}."
     if found.lowest >= curve.rates[-1]:
         text += " That is the end of the sweep: with a higher rates.highest it may fall further."

@@ -127,7 +127,7 @@ class ForecastModule(pl.LightningModule):
             errors.seasonal_errors = denominators
 
     def restore_types(self) -> None:
-        """Undo what ``trainer.precision=64-true`` made of the model, so that it reads windows as they are."""
+        """Restore the types of a model trained with ``trainer.precision=64-true``, which windows do not have."""
         for name, tensor in tensors_of(self.forecaster):
             tensor.data = tensor.to(self.types[name])
 
@@ -329,7 +329,7 @@ class ForecastModule(pl.LightningModule):
         return int(steps)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what the model is built from; raises InputError, before a file is touched, for weights not finite."""
+        """Add the description of the model; raises InputError, before a file is touched, for weights not finite."""
         trained = {name: checkpoint["state_dict"].get(name) for name, _ in self.named_parameters()}
         bad = [name for name, weight in trained.items() if weight is not None and not weight.isfinite().all()]
         if bad:
