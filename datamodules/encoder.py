@@ -12,7 +12,8 @@ from torch import Tensor
 from datamodules.covariates.lags import VALUE, within_series
 from datamodules.covariates.prepare import apply_preparation, build_transforms
 from datamodules.frequency import Frequency, from_dict, to_dict
-from datamodules.series import SeriesSet, Span
+from datamodules.series import SeriesSet, Span, cut_rows
+from datamodules.split import Split, counts_rows, search_rows, split_spans
 from datamodules.tables.reader import read_table
 from datamodules.timezones import format_time, local_to_utc, utc_to_local
 from datamodules.windows.consecutive import ConsecutiveLoader
@@ -438,6 +439,28 @@ def _rows_up_to(series: SeriesSet, times: np.ndarray) -> np.ndarray:
         for start, length, time in zip(begin, lengths, times, strict=True)
     ]
     return begin + np.array(counts, np.int64)
+
+
+def fold_ends(series: SeriesSet, start: np.ndarray, firsts: np.ndarray, steps: int) -> Iterator[np.ndarray]:
+    """First row (series,) of each fold, ``steps`` apart, of the ``firsts[i]`` rows from ``start[i]`` on."""
+    begin, end = series.offsets[:-1], series.offsets[1:]
+    if series.time is None or counts_rows(series):
+        for done in range(0, int(firsts.max()), steps):
+            yield start + np.minimum(done, firsts)
+    else:
+        which = np.repeat(start - np.cumsum(firsts) + firsts, firsts) + np.arange(firsts.sum())
+        for moment in np.unique(series.time[which])[::steps]:
+            yield search_rows(series.time, begin, end, moment)
+
+
+def rows_before(series: SeriesSet, end: np.ndarray, split: Split, fold: int) -> tuple[SeriesSet, int]:
+    """The rows before ``end`` (series,) of each series, from where training with this split begins, to train on.
+
+    With them comes the number of steps of the validation part of the split.
+    """
+    parts = split_spans(series, split, "time", fold)
+    rows = Span(np.minimum(parts["train"].start, end), end)
+    return cut_rows(series, rows), int(parts["validation"].lengths.max())
 
 
 def parse_origin(text: str, series: SeriesSet) -> np.datetime64 | int:

@@ -1,9 +1,9 @@
 """The contract of time series that the whole project shares: series, shards of series, and spans of rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -123,6 +123,25 @@ class Span(NamedTuple):
     def rows(self) -> int:
         """Rows of all series together."""
         return int(self.lengths.sum())
+
+
+def cut_rows(series: SeriesSet, rows: Span) -> SeriesSet:
+    """The series with these of their rows only; those without any are left out."""
+    kept = np.flatnonzero(rows.lengths > 0)
+    lengths = rows.lengths[kept]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    source = np.repeat(rows.start[kept] - offsets[:-1], lengths) + np.arange(offsets[-1])
+    by_row = ("values", "observed", "time", "past_covariates", "known_covariates")
+    by_series = ("static", "labels")
+    parts: dict[str, Any] = {name: (getattr(series, name), source) for name in by_row}
+    parts |= {name: (getattr(series, name), kept) for name in by_series}
+    chosen: dict[str, Any] = {name: None if cells is None else cells[index] for name, (cells, index) in parts.items()}
+    return replace(
+        series,
+        **chosen,
+        offsets=offsets,
+        names=tuple(series.names[index] for index in kept) if series.names else (),
+    )
 
 
 def training_frequency(series: SeriesSet) -> Frequency | None:

@@ -139,7 +139,7 @@ def _search_border(series: SeriesSet, count: int) -> np.ndarray:
     last = int(series.time[high[filled] - 1].max().astype(np.int64)) + 1
     while first <= last:
         middle = (first + last) // 2
-        rows = _search_rows(series.time, low, high, series.time.dtype.type(middle, *unit))
+        rows = search_rows(series.time, low, high, series.time.dtype.type(middle, *unit))
         if (rows - begin).sum() <= count:
             low, first = rows, middle + 1
         else:
@@ -204,7 +204,7 @@ def _time_borders(series: SeriesSet, split: Split, by: str) -> np.ndarray:
     if any(later <= earlier for earlier, later in zip(times, times[1:], strict=False)):
         raise InputError(f"data.split is {list(split)}; the dates must ascend.")
     begin, end = series.offsets[:-1], series.offsets[1:]
-    rows = [_search_rows(series.time, begin, end, time) for time in times]
+    rows = [search_rows(series.time, begin, end, time) for time in times]
     return np.stack(rows if len(rows) == 4 else [begin, *rows, end], axis=1)
 
 
@@ -228,7 +228,7 @@ def _parse_time(part: int | float | str, series: SeriesSet) -> np.datetime64 | i
     return utc
 
 
-def _search_rows(
+def search_rows(
     time: np.ndarray, begin: np.ndarray, end: np.ndarray, border: np.datetime64 | np.integer | int
 ) -> np.ndarray:
     """First row at or after ``border`` in each series, (series,): a binary search of all series at once."""
@@ -275,7 +275,7 @@ def _shift_times(series: SeriesSet, borders: np.ndarray, split: Split, fold: int
             if frequency.advance(times[:1], np.array([-back * length]))[0] <= needed:
                 raise _fold_error(split, fold, back - 1, min_rows)
     shifted = frequency.advance(times, np.full(len(times), -fold * length))
-    rows = [_search_rows(series.time, begin, end, time) for time in shifted]
+    rows = [search_rows(series.time, begin, end, time) for time in shifted]
     return np.maximum(borders[:, :1], np.stack([borders[:, 0], *rows], axis=1))
 
 

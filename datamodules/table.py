@@ -15,6 +15,8 @@ from datamodules.tables.values import MissingValues
 class Table(WindowDataModule):
     """Windows from a file, several files, a directory of files or, from Python, a polars or pandas data frame.
 
+    ``path`` may also be series that ``read_table`` has read with the same arguments.
+
     The arguments up to ``duplicates`` are those of ``read_table``, where ``id`` is called ``series_id``:
     ``Table(frame, target="rides", time="date", past_steps=56, horizon=14)``.
     """
@@ -55,11 +57,11 @@ class Table(WindowDataModule):
         }
 
     def read(self) -> SeriesSet:
-        return read_table(self.path, **self.columns)
+        return self.path if isinstance(self.path, SeriesSet) else read_table(self.path, **self.columns)
 
     def files(self) -> list[Path]:
         """Files of the table, none for a data frame."""
-        return paths_of(open_source(self.path))
+        return [] if isinstance(self.path, SeriesSet) else paths_of(open_source(self.path))
 
     def shards(self, folder: Path, rows: int, done: int) -> Iterator[Shard]:
         """Read the table some series at a time, see ``datamodules.tables.shards``."""

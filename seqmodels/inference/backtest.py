@@ -1,8 +1,8 @@
 """Evaluation of a trained model at many origins of a table: errors, coverage of its bands, and all its forecasts."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +14,7 @@ from polars.io.plugins import register_io_source
 from rich.console import RenderableType
 from torch import Tensor
 
-from datamodules.encoder import EncodedRows, RowEncoder, fill_targets
+from datamodules.encoder import EncodedRows, RowEncoder, fill_targets, fold_ends
 from datamodules.series import SeriesSet
 from seqmodels.baselines.rules import Naive, SeasonalNaive
 from seqmodels.errors import InputError, require_choice
@@ -45,6 +45,39 @@ PERIODS = {"1h": 3600, "6h": 21_600, "1d": 86_400, "1w": 604_800, "1mo": 2_629_7
 WEEKDAYS, MONTHS = "Mon Tue Wed Thu Fri Sat Sun".split(), "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
+class Fold(NamedTuple):
+    """Targets ``start[i]:stop[i]`` of series i, forecast by a model that was trained on the rows before ``end[i]``."""
+
+    number: int
+    start: np.ndarray
+    stop: np.ndarray
+    end: np.ndarray
+
+
+Trained = tuple[AbstractForecaster, RowEncoder, Calibration | None]
+
+
+class Refit(NamedTuple):
+    """Training anew after every ``every`` origins; ``train`` sees the rows before the ends of the fold, which it cuts.
+
+    ``only``: the number of a fold, to evaluate no other.
+    """
+
+    every: int
+    train: Callable[[SeriesSet, Fold], Trained]
+    only: int | None = None
+
+
+class Encoded(NamedTuple):
+    """Rows as a model reads them, see ``Backtest``; perhaps fewer targets than were asked for."""
+
+    rows: EncodedRows
+    start: np.ndarray
+    stop: np.ndarray
+    carried: bool
+    observed: Tensor | None
+
+
 class Forecasts(NamedTuple):
     """Forecasts of a batch of windows, in the order of time within each series."""
 
@@ -65,16 +98,46 @@ class Backtest:
     encoded: EncodedRows
     start: np.ndarray
     stop: np.ndarray
-    stride: int
     carried: bool
-    calibration: Calibration | None
     observed: Tensor | None
+    series: SeriesSet
+    stride: int
+    state: str
+    calibration: Calibration | None
     kinds: tuple[str, ...]  # of bands whose coverage is measured
     kept: str  # kind of those of the forecasts that are written
-    adaptive: str = "aci"  # method of the adaptive bands
+    adaptive: str  # method of the adaptive bands
+    folds: tuple[Fold, ...] = ()  # one after the other, each with a model of its own in place of this one
+    refit: Refit | None = None
 
     def forecasts(self, levels: Sequence[float]) -> Iterator[Forecasts]:
         """Forecasts batch by batch, with quantiles at ``levels`` if they are known."""
+        return self._refitted(levels) if self.refit else self._forecasts(levels)
+
+    def _refitted(self, levels: Sequence[float]) -> Iterator[Forecasts]:
+        assert self.refit is not None
+        for fold in self.folds:
+            model, encoder, calibration = self.refit.train(self.series, fold)
+            if self.calibration is not None and calibration is None:
+                raise InputError(f"fold {fold.number} has too few validation windows for bands; take fewer origins.")
+            rows, *targets = encode(model, encoder, self.series, fold.start, fold.stop, self.state)
+            changed: dict[str, Any] = dict(zip(("start", "stop", "carried", "observed"), targets, strict=True))
+            calibration = self.calibration and calibration  # no bands where the run has none
+            fresh = replace(self, model=model, encoded=rows, calibration=calibration, **changed)
+            yield from fresh._forecasts(levels)
+
+    @cached_property
+    def fold_numbers(self) -> np.ndarray:
+        """Number of the fold of each row, as an origin, (rows,) int64."""
+        rows = np.arange(len(self.series.values))
+        numbers = np.zeros(len(rows), np.int64)
+        for fold in self.folds:
+            numbers[
+                rows >= np.repeat(np.where(fold.stop > fold.start, fold.start - 1, len(rows)), self.series.lengths)
+            ] = fold.number
+        return numbers
+
+    def _forecasts(self, levels: Sequence[float]) -> Iterator[Forecasts]:
         adaptive = None
         if self.calibration is not None and ADAPTIVE in self.kinds:
             adaptive = METHODS[self.adaptive](self.calibration, levels, self.stride)
@@ -249,10 +312,10 @@ class Totals:
 class Evaluation:
     """Errors of a model called ``name`` and of the naive forecasts at the same origins, in the data's own units.
 
-    ``by_lead``, ``by_origin`` (over time), ``by_series`` (if there are several) and ``by_target`` (by hour, weekday or
-    month of the target, None without dates) hold the measures of the model, the MAE of the naive forecast and the
-    number of values. ``by_lead`` also has the coverage of the bands if there are any. ``notes``: one line per repair
-    of the rows. ``output``: the file with all forecasts.
+    ``by_lead``, ``by_origin`` (over time), ``by_series`` (if there are several), ``by_target`` (by hour, weekday or
+    month of the target, None without dates) and ``by_fold`` (if the model was trained anew) hold the measures of the
+    model, the MAE of the naive forecast and the number of values. ``by_lead`` also has the coverage of the bands if
+    there are any. ``notes``: one line per repair of the rows. ``output``: the file with all forecasts.
     """
 
     name: str
@@ -264,6 +327,7 @@ class Evaluation:
     by_origin: pl.DataFrame
     by_series: pl.DataFrame | None
     by_target: pl.DataFrame | None
+    by_fold: pl.DataFrame | None
     backtest: Backtest
     levels: tuple[float, ...]
     notes: tuple[str, ...] = ()
@@ -316,13 +380,15 @@ def evaluate(
     state: str = "auto",
     bands: str = SPLIT,
     adaptive: str = "aci",
+    refit: Refit | None = None,
     output: Path | None = None,
 ) -> Evaluation:
     """Evaluate a model on series that its encoder has read, see ``seqmodels.TrainedModel.evaluate``.
 
-    ``own``: the series are those of training, and their test part is evaluated.
+    ``own``: the series are those of training, and their test part is evaluated. With ``refit``, ``model`` only says
+    what is to be forecast, and other models forecast it.
     """
-    backtest, notes = prepare(model, encoder, calibration, series, own, origins, last, state, bands, adaptive)
+    backtest, notes = prepare(model, encoder, calibration, series, own, origins, last, state, bands, adaptive, refit)
     totals = Totals(backtest, groupings(backtest))
     made = _watch(totals, backtest.forecasts((*SCORED, *levels)))
     if output is None:
@@ -341,6 +407,7 @@ def evaluate(
         by_origin=groups["origin"],
         by_series=groups.get("series"),
         by_target=next((groups[unit] for unit in ("hour", "weekday", "month") if unit in groups), None),
+        by_fold=groups.get("fold"),
         backtest=backtest,
         levels=tuple(levels),
         notes=(*notes, *model.notes),
@@ -365,6 +432,7 @@ def prepare(
     state: str,
     bands: str,
     adaptive: str,
+    refit: Refit | None,
 ) -> tuple[Backtest, tuple[str, ...]]:
     """What is to be forecast, checked, and notes about it."""
     stride, spec = parse_origins(origins), model.spec
@@ -376,7 +444,38 @@ def prepare(
             "bands=adaptive needs a calibration to begin with, and the run had too few validation windows for one."
         )
     start, stop, used = choose_targets(encoder, series, own, last)
-    begin, end = series.offsets[:-1], series.offsets[1:]
+    folds = () if refit is None else make_folds(series, start, stop, stride, spec.horizon, refit)
+    encoded = encode(model, encoder, series, start, stop, state)
+    index = encoded.rows.index_windows(encoded.start, encoded.stop, stride)
+    if not len(index):
+        why = f"no series has {spec.horizon} rows to forecast after those that training used"
+        if own and last is None:
+            why = "the run has no test part (data.split)"
+        raise InputError(f"{series.source}: {why}; name the rows to evaluate with last=2000.")
+    notes = list(encoded.rows.series.notes)
+    seen = np.minimum(used, encoded.stop) - encoded.start
+    if (seen > 0).any() and refit is None:
+        rows = pluralise(int(seen.clip(min=0).sum()), "row")
+        notes.append(f"{rows} of the targets belong to the training or validation part of the run.")
+    if encoded.carried and not spec.stateful and state == "carried":
+        notes.append("the state of the model was carried through each series, so that it saw more than past_steps.")
+    most = int(index.counts.max())
+    turns = len(index) // max(1, min(1024 // most, int((index.counts > 0).sum())))
+    kinds = KINDS if bands == ADAPTIVE or turns <= MOST_TURNS else (SPLIT,)
+    if calibration is not None and ADAPTIVE not in kinds:
+        notes.append(
+            f"the coverage of adaptive bands at {len(index):,} origins takes long: bands=adaptive measures it."
+        )
+    kept = SPLIT if calibration is None else bands
+    made = Backtest(model, *encoded, series, stride, state, calibration, kinds, kept, adaptive, folds, refit)
+    return made, tuple(notes)
+
+
+def encode(
+    model: AbstractForecaster, encoder: RowEncoder, series: SeriesSet, start: np.ndarray, stop: np.ndarray, state: str
+) -> Encoded:
+    """Inputs of a model for the targets ``start[i]:stop[i]`` of series i."""
+    spec, begin, end = model.spec, series.offsets[:-1], series.offsets[1:]
     carried = is_carried(model, state, start, begin)
     if carried:  # a pass knows no padding
         start = np.minimum(stop, np.maximum(start, begin + spec.past_steps))
@@ -387,31 +486,34 @@ def prepare(
     first = np.where(
         start > begin, start, begin + np.where(stop - begin < spec.past_steps + spec.horizon, 1, spec.past_steps)
     )
-    encoded = encoder.encode(series, end, np.minimum(first, end))
-    model.rows = encoded.rows
-    index = encoded.index_windows(start, stop, stride)
-    if not len(index):
-        why = f"no series has {spec.horizon} rows to forecast after those that training used"
-        if own and last is None:
-            why = "the run has no test part (data.split)"
-        raise InputError(f"{series.source}: {why}; name the rows to evaluate with last=2000.")
-    notes = list(encoded.series.notes)
-    seen = np.minimum(used, stop) - start
-    if (seen > 0).any():
-        rows = pluralise(int(seen.clip(min=0).sum()), "row")
-        notes.append(f"{rows} of the targets belong to the training or validation part of the run.")
-    if carried and not spec.stateful and state == "carried":
-        notes.append("the state of the model was carried through each series, so that it saw more than past_steps.")
-    most = int(index.counts.max())
-    turns = len(index) // max(1, min(1024 // most, int((index.counts > 0).sum())))
-    kinds = KINDS if bands == ADAPTIVE or turns <= MOST_TURNS else (SPLIT,)
-    if calibration is not None and ADAPTIVE not in kinds:
-        notes.append(
-            f"the coverage of adaptive bands at {len(index):,} origins takes long: bands=adaptive measures it."
+    rows = encoder.encode(series, end, np.minimum(first, end))
+    model.rows = rows.rows
+    return Encoded(rows, start, stop, carried, observed)
+
+
+def make_folds(
+    series: SeriesSet, start: np.ndarray, stop: np.ndarray, stride: int, horizon: int, refit: Refit
+) -> tuple[Fold, ...]:
+    """Folds of ``refit.every`` origins; with a time column they begin at the same times in all series.
+
+    Raises InputError for numbers that are none, and for a fold that does not exist.
+    """
+    for name, value, least in (("refit", refit.every, 1), ("fold", refit.only, 0)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}.")
+    firsts = np.maximum(stop - horizon + 1 - start, 0)  # rows that are the first target of a window
+    ends = list(fold_ends(series, start, firsts, refit.every * stride))
+    later = [*ends[1:], stop]
+    folds = []
+    for number, (end, after) in enumerate(zip(ends, later, strict=True)):
+        until = np.where(after < stop, np.minimum(stop, np.maximum(end, after) - 1 + horizon), stop)
+        begin = np.minimum(np.maximum(start, end), until)
+        folds.append(Fold(number, begin, until, end))
+    if refit.only is not None and refit.only >= len(folds):
+        raise InputError(
+            f"fold is {refit.only}, but refit={refit.every} makes {pluralise(len(folds), 'fold')}, from 0."
         )
-    kept = SPLIT if calibration is None else bands
-    made = Backtest(model, encoded, start, stop, stride, carried, calibration, observed, kinds, kept, adaptive)
-    return made, tuple(notes)
+    return tuple(folds) if refit.only is None else (folds[refit.only],)
 
 
 def parse_origins(origins: str | int) -> int:
@@ -489,6 +591,9 @@ def groupings(backtest: Backtest) -> list[Grouping]:
     used = (rows >= backtest.start[which] - 1) & (rows < backtest.stop[which])
     times = row_times(series)
     made = [group_by_period(times, used)]
+    if backtest.folds:
+        labels = range(backtest.folds[-1].number + 1)
+        made.append(Grouping("fold", backtest.fold_numbers, labels))
     if len(series) > 1:
         made.append(Grouping("series", which, [series.name(index) for index in range(len(series))]))
     if times.dtype.is_temporal():
@@ -534,10 +639,11 @@ def group_by_season(times: pl.Series, seconds: float) -> list[Grouping]:
 
 
 def frames(backtest: Backtest, made: Iterable[Forecasts], levels: Sequence[float]) -> Iterator[pl.DataFrame]:
-    """The forecasts of each batch as rows: id, origin, lead, channel, truth, mean, quantiles."""
+    """The forecasts of each batch as rows: id, fold, origin, lead, channel, truth, mean, quantiles."""
     spec, series = backtest.model.spec, backtest.encoded.series
     times, number = row_times(series), pl.Float64 if spec.levels else pl.Float32
     names = pl.Series("id", series.names, pl.Enum(series.names)) if series.names else None
+    numbers = pl.Series("fold", backtest.fold_numbers, pl.Int32) if backtest.folds else None
     channels = pl.Series("channel", spec.channels, pl.Enum(spec.channels))
     leads, per_window = np.arange(1, spec.horizon + 1, dtype=np.int32), spec.horizon * len(spec.channels)
     for window, mean, quantiles in made:
@@ -545,6 +651,7 @@ def frames(backtest: Backtest, made: Iterable[Forecasts], levels: Sequence[float
         truth = (target.double() + level).masked_fill(~observed, torch.nan)
         columns = [
             *([] if names is None else [names.gather(window.inputs.series.numpy().repeat(per_window))]),
+            *([] if numbers is None else [numbers.gather(window.origin.numpy().repeat(per_window))]),
             times.gather(window.origin.numpy()).alias("origin").gather(np.arange(count).repeat(per_window)),
             pl.Series("lead", np.tile(leads, count * len(spec.channels))),
             channels.gather(np.tile(np.arange(len(spec.channels)).repeat(spec.horizon), count)),
@@ -582,7 +689,7 @@ def write_parquet(path: Path, made: Iterator[pl.DataFrame]) -> None:
 def write_evaluation(evaluation: Evaluation, directory: Path) -> None:
     """Write the tables as metrics.json and CSV files, and the picture."""
     write_results(directory, {"model": evaluation.name}, evaluation.rows)
-    for name in ("by_lead", "by_origin", "by_series", "by_target"):
+    for name in ("by_lead", "by_origin", "by_series", "by_target", "by_fold"):
         frame = getattr(evaluation, name)
         if frame is not None:
             write_csv(directory / f"{name}.csv", [frame.columns, *frame.fill_nan(None).iter_rows()])

@@ -20,7 +20,7 @@ from datamodules.labelled import SequenceEncoder
 from datamodules.series import SeriesSet
 from seqmodels import checkpoint
 from seqmodels.errors import InputError
-from seqmodels.inference.backtest import Evaluation, evaluate
+from seqmodels.inference.backtest import Evaluation, Refit, evaluate
 from seqmodels.inference.calibration import Calibration
 from seqmodels.inference.labels import Prediction, predict_labels
 from seqmodels.inference.prediction import clip, predict
@@ -190,6 +190,7 @@ class TrainedModel:
         state: str = "auto",
         bands: str = "split",
         adaptive: str = "aci",
+        refit: Refit | None = None,
         output: str | PathLike[str] | None = None,
     ) -> Evaluation:
         """Like ``evaluate``, of series that are read already; ``own``: those of training, whose test part is meant.
@@ -199,13 +200,21 @@ class TrainedModel:
         through each series, with all of its past; "auto" does so where the forecasts are the same, or training did.
         ``bands``: whose quantiles these are, "split" conformal bands, or "adaptive" ones that learn from the errors
         known at each origin, by the method ``adaptive``: "aci", "pid" or "acmcp".
+        ``refit``: trains anew after some origins, in place of this model.
         ``output``: a Parquet file for all forecasts, written batch by batch.
         """
         file = None if output is None else Path(output).expanduser()
         if file is not None and file.suffix != ".parquet":
             raise InputError(f"output={output} must end in .parquet.")
         settings: dict[str, Any] = {"origins": origins, "last": last, "levels": levels, "output": file}
-        settings |= {"state": state, "bands": bands, "adaptive": adaptive, "name": self.name, "own": own}
+        settings |= {
+            "state": state,
+            "bands": bands,
+            "adaptive": adaptive,
+            "refit": refit,
+            "name": self.name,
+            "own": own,
+        }
         return evaluate(self.model, self._encoder, self.calibration, series, **settings)
 
     @property

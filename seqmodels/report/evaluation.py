@@ -55,6 +55,8 @@ class Evaluated(Protocol):
     def by_series(self) -> pl.DataFrame | None: ...
     @property
     def by_target(self) -> pl.DataFrame | None: ...
+    @property
+    def by_fold(self) -> pl.DataFrame | None: ...
 
 
 def evaluation_tables(one: Evaluated) -> RenderableType:
@@ -71,6 +73,8 @@ def evaluation_tables(one: Evaluated) -> RenderableType:
         parts += [_table("by series, the best", order.tail(best))] if best > 0 else []
     if one.by_target is not None:
         parts.append(_table(f"by {one.by_target.columns[0]} of the target", one.by_target))
+    if one.by_fold is not None:
+        parts.append(_table("by fold, each trained anew", one.by_fold))
     parts.append(_table("by time of the origin", spread(one.by_origin, SHOWN_PERIODS)))
     return Group(*parts)
 

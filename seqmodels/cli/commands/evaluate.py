@@ -5,7 +5,9 @@ from omegaconf import DictConfig
 from seqmodels.cli import environment
 from seqmodels.cli.assemble import to_plain
 from seqmodels.cli.launch import Job
-from seqmodels.inference.backtest import write_evaluation
+from seqmodels.cli.refit import trainer_of
+from seqmodels.errors import InputError
+from seqmodels.inference.backtest import Refit, write_evaluation
 from seqmodels.inference.forecast import load
 from seqmodels.report.output import echo, show, write_file
 from seqmodels.training.run import relative_to_here
@@ -16,6 +18,11 @@ def evaluate(config: DictConfig, job: Job) -> None:
     environment.silence_libraries()
     model = load(config.run, to_plain(config.allow))
     echo(f"Model: {relative_to_here(model.checkpoint.absolute()) if model.checkpoint else config.run}")
+    refit = None
+    if config.refit is not None:
+        refit = Refit(config.refit, trainer_of(model, job.directory, job.command()), config.fold)
+    elif config.fold is not None:
+        raise InputError(f"fold={config.fold} chooses one fold of refit; give refit=, the number of origins of each.")
     made = model.evaluate(
         to_plain(config.data.path),
         origins=config.origins,
@@ -24,6 +31,7 @@ def evaluate(config: DictConfig, job: Job) -> None:
         state=config.state,
         bands=config.bands,
         adaptive=config.adaptive,
+        refit=refit,
         output=config.output,
     )
     for note in made.notes:
