@@ -77,7 +77,7 @@ def test_a_checkpoint_of_another_model_is_an_error_and_its_run_stays_unchanged(p
     assert_refused(forked(place, *resume, "model=lstm"), "ckpt_path=run/checkpoints/last.ckpt", "model.backbone was")
     wider = forked(place, *resume, "model.backbone.filters=21")
     assert_refused(wider, "model.backbone.filters was 20 in the checkpoint and is 21 here")
-    assert_refused(forked(place, *SMALL, "hydra.run.dir=run"), "run holds a run already", "ckpt_path=run")
+    assert_refused(forked(place, *SMALL, "hydra.run.dir=run"), "run already holds a run", "ckpt_path=run")
     assert {name: (place / name).read_bytes() for name in files_in(place)} == before
 
 

@@ -96,7 +96,7 @@ def test_times_a_little_off_are_rounded(step: int, present: np.ndarray, seed: in
 
 def test_dates_are_never_rounded() -> None:
     message = error_of(make_rows(range(7), hours(*(24 * day for day in (0, 14, 28, 43, 56, 70, 84)))))
-    assert "2020-02-13" in message and "mend the times" in message
+    assert "2020-02-13" in message and "correct the times" in message
 
 
 def test_irregular_timestamps_are_counted_and_located() -> None:
@@ -104,14 +104,14 @@ def test_irregular_timestamps_are_counted_and_located() -> None:
     assert message == (
         "data.csv, line 4: time 2020-01-01 02:30 is not a whole number of steps (hour, the most common one) after"
         " 2020-01-01 01:00: rows must be regularly spaced in time; 4 rows are not (also line 5, line 8, line 9);"
-        " mend the times, or set data.time=none to take the rows in file order as the steps."
+        " correct the times, or set data.time=none to take the rows in file order as the steps."
     )
     many = error_of(make_rows(range(60), hours(*range(40), *(np.arange(40, 60) + np.linspace(0.1, 0.9, 20)))))
     assert (
         "line 42" in many and "; 20 rows are not (also line 43, line 44, line 45, line 46, line 47 and 14 more)" in many
     )
     only = error_of(make_rows(range(4), np.array([0, 5, 10, 12])))
-    assert "12 is not a whole number of steps (step 5, " in only and "spaced in time; mend the times" in only
+    assert "12 is not a whole number of steps (step 5, " in only and "spaced in time; correct the times" in only
 
 
 @pytest.mark.parametrize("first", ["fine", "coarse"])

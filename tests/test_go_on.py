@@ -201,7 +201,7 @@ def test_a_run_that_goes_on_elsewhere_takes_its_best_along(run: Path) -> None:
 def test_the_directory_of_another_run_is_not_overwritten(run: Path, changes: dict) -> None:
     shutil.copy(run / "checkpoints/last.ckpt", "alone.ckpt")
     before = contents(run)
-    with pytest.raises(InputError, match=r"^run holds a run already .*go on with it by ckpt_path=run,"):
+    with pytest.raises(InputError, match=r"^run already holds a run .*continue it with ckpt_path=run,"):
         fit(3, directory="run", **changes)
     assert contents(run) == before
 

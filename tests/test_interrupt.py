@@ -146,7 +146,7 @@ def test_the_printed_command_goes_on_with_the_run(tmp_path: Path) -> None:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 143 and err.count("\n") == 1
     assert err.startswith("terminated in epoch ") and "; best validation/mase " in err
-    command = shlex.split(err.partition("go on with: ")[2])
+    command = shlex.split(err.partition("continue with: ")[2])
     assert command[:2] == ["seqmodels", "train"] and not (place / "a=b/metrics.json").exists()
     assert forked(place, *command[2:]).code == 0
     assert metrics(place / "a=b")["epochs"] == 9

@@ -299,13 +299,13 @@ def test_an_interruption_ends_the_sweep_with_a_summary(command, folder: Path, ac
     code, out, err = command("-m", f"act=none,fault,{act},none", "hydra.sweep.dir=out/first")
     assert code == expected and not (folder / "out/first/3").exists()
     assert "1 of 3 jobs failed" in out and "1 of 3 jobs not finished: out/first/2\n" in out
-    assert f"To go on: python train.py -m act=none,fault,{act},none hydra.sweep.dir=out/first\n" in out
+    assert f"To continue: python train.py -m act=none,fault,{act},none hydra.sweep.dir=out/first\n" in out
     assert not (folder / "out/first/2/error.txt").exists() and "SystemExit" not in caplog.text
 
 
 def test_an_error_before_the_first_job_has_no_summary(command) -> None:
     assert command("-m", "act=none", "mdel=lstm")[1] == ""
-    assert "To go on" not in command("act=interrupt")[1]
+    assert "To continue" not in command("act=interrupt")[1]
 
 
 def test_a_job_can_be_gone_on_with_by_its_own_command() -> None:

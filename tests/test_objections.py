@@ -99,7 +99,7 @@ FAULTS = {
     ),
     "bands-cover-too-little": ({"bands": Bands(0.61, 2.5, 3.0)}, "holds 80% .* holds 61% of those of the test"),
     "bands-wider-than-naive": ({"bands": Bands(0.8, 3.5, 3.0)}, "3.5 against 3 in units of the seasonal error"),
-    "few-windows": ({"windows": {"validation": 200, "test": 12}}, "only 12 test windows are behind"),
+    "few-windows": ({"windows": {"validation": 200, "test": 12}}, "from only 12 test windows"),
     "best-epoch-first": ({"best_epoch": 1}, "the first of 10 epochs was the best one"),
     "best-epoch-last": (
         {"best_epoch": 10, "validations": [1.0, 0.9, 0.8]},

@@ -182,7 +182,7 @@ def _refuse_irregular(table: Source, rows: Rows, frequency: Frequency, gaps: Gap
     raise InputError(
         f"{table.place(rows.source_row(row))}: time {rows.label(row)} is not a whole number of steps ({step}, the most"
         f" common one) after {rows.label(row - 1)}: rows must be regularly spaced in time{more};"
-        f" mend the times{_zone_hint(rows, frequency)}, or set {NO_TIME}."
+        f" correct the times{_zone_hint(rows, frequency)}, or set {NO_TIME}."
     )
 
 

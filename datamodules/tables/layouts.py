@@ -83,7 +83,7 @@ def _find_steps(part: Source, roles: Roles, reader: ColumnReader) -> Roles:
     note = f"{part.name}: {plural(len(steps), 'step')}, {steps[0]!r} ... {steps[-1]!r}{order}"
     if left:
         more = f" and {len(left) - 5:,} more" if len(left) > 5 else ""
-        note += f"; left out, as the names do not go on with these: {', '.join(map(repr, left[:5]))}{more}"
+        note += f"; left out, whose names differ from these: {', '.join(map(repr, left[:5]))}{more}"
         note += """ ('data.target=["**"]' takes all)"""
     reader.notes.append(f"{note}.")
     return replace(found, target=steps)

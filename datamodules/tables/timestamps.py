@@ -210,7 +210,7 @@ def _parse_numbers(table: Source, cells: pl.Series, time_format: str | None) -> 
         _refuse_null(table, cells, numbers, "within the range of 64-bit integers")
         reading = read_integers(numbers, table.where)
         if reading is not None:
-            _refuse_null(table, cells, reading.time, f"a time as the others are ({'; '.join(reading.remarks)})")
+            _refuse_null(table, cells, reading.time, f"a time like the others ({'; '.join(reading.remarks)})")
     return (numbers, []) if reading is None else (reading.time, [_detected(table, *reading.remarks)])
 
 
@@ -333,7 +333,7 @@ def _missing_midnight(cells: pl.Series, time_format: str) -> pl.Series | None:
 _REPAIRS: dict[str, Callable[[pl.Series, str], pl.Series | None]] = {
     "without a time of day read as midnight": _missing_midnight,
     "of 24:00 read as midnight at the end of the day": _end_of_day,
-    "are intervals, of which the start is taken": _start_of_interval,
+    "are intervals, read as their start": _start_of_interval,
 }
 
 

@@ -104,7 +104,9 @@ def read_row(place: str, line: str, header: Header) -> tuple[list[list[float | N
     channels = [[_number(place, cell) for cell in part.split(",")] for part in parts]
     lengths = {len(channel) for channel in channels}
     if len(lengths) > 1:
-        raise InputError(f"{place}: its channels have {min(lengths)} to {max(lengths)} values; all must have as many.")
+        raise InputError(
+            f"{place}: its channels have {min(lengths)} to {max(lengths)} values; all must have equally many."
+        )
     label = label.strip()
     if header.classes and label not in (*header.classes, "?"):
         raise InputError(f"{place}: the label {label!r} is not one of @classLabel, {', '.join(header.classes)}.")

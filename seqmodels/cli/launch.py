@@ -61,7 +61,7 @@ def refuse_used(folder: Path, ckpt_path: str | None) -> None:
         return
     place = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     raise InputError(
-        f"{place} holds a run already ({used[0]}), which would be overwritten; go on with it by ckpt_path={place},"
+        f"{place} already holds a run ({used[0]}), which would be overwritten; continue it with ckpt_path={place},"
         " choose another directory, or remove this one."
     )
 
@@ -241,7 +241,7 @@ def _end_sweep(program: str, arguments: Sequence[str]) -> None:
     sweep = sys.modules.get("seqmodels.cli.sweep")  # imported by Hydra when a sweep begins
     if sweep is not None and (root := sweep.SweepSummary.end()) is not None:
         given = [argument for argument in arguments if not argument.startswith("hydra.sweep.dir=")]
-        print(f"To go on: {shell_line(program, [*given, f'hydra.sweep.dir={root}'])}")
+        print(f"To continue: {shell_line(program, [*given, f'hydra.sweep.dir={root}'])}")
 
 
 def _exit_code(error: SystemExit) -> int:

@@ -114,7 +114,7 @@ def fit(
     or that of ``ckpt_path``.
 
     Raises InputError, with a message of one sentence, for every mistake that the user can correct. On Ctrl-C, which
-    raises KeyboardInterrupt, the current step is finished and a checkpoint written: ``ckpt_path`` goes on from it.
+    raises KeyboardInterrupt, the current step is finished and a checkpoint written: ``ckpt_path`` continues from it.
     """
     given = {"target": target, "horizon": horizon, **overrides} | ({} if time == "auto" else {"time": time})
     settings = {key: _plain(value) for key, value in given.items() if value is not None or key in ("time", *overrides)}

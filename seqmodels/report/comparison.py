@@ -272,7 +272,7 @@ class Comparison:
         count = len(self.windows.series)
         if count >= FEWEST_WINDOWS:
             return None
-        return Objection("few-windows", f"only {pluralise(count, 'test window')} are behind these figures.")
+        return Objection("few-windows", f"these figures come from only {pluralise(count, 'test window')}.")
 
 
 def format_chance(chance: float) -> str:

@@ -231,7 +231,7 @@ def few_windows(evidence: Evidence) -> str | None:
     if not few:
         return None
     counts = " and ".join(pluralise(count, f"{stage} window") for stage, count in few.items())
-    return f"only {counts} are behind these figures; give that part more rows in data.split."
+    return f"these figures come from only {counts}; give that part more rows in data.split."
 
 
 def best_epoch_first(evidence: Evidence) -> str | None:

@@ -388,7 +388,7 @@ CASES |= {
     ),
     "two digits of a year, in a number": Repaired(days("%y%m%d"), TIMED, "%y%m%d"),
     "no day, in a number": Refused(
-        days("%Y%m%d", {9: "20200132,1"}), TIMED, r"line 9: 20200132 in column 't' is not a time as the others are"
+        days("%Y%m%d", {9: "20200132,1"}), TIMED, r"line 9: 20200132 in column 't' is not a time like the others"
     ),
     "years from one to the next": Refused(
         numbered(lambda row: f"{1990 + row}/{(91 + row) % 100:02}"), TIMED, "'1990/91' .* is a year that ends"
@@ -442,7 +442,7 @@ CASES |= {
     ),
     "days with offsets in a zone": Repaired(berlin("%Y-%m-%dT%H:%M%z"), ZONE, ""),
     "days in UTC of an unknown zone": Refused(
-        numbered(utc_days), TIMED, "mend the times, set data.time_zone to the zone of these days, or set data.time=none"
+        numbered(utc_days), TIMED, "correct the times, set data.time_zone to the zone of these days, or set data.time="
     ),
     "days in UTC of a zone": Repaired(numbered(utc_days), ZONE, ""),
     "sensor early or late": Repaired(
@@ -455,5 +455,5 @@ CASES |= {
         "".join(line + "\n" for number, line in enumerate(jittered(0.9).splitlines()) if number not in (9, 10)),
         TIMED, "2 absent steps of 20 minutes", missing=2,
     ),
-    "sensor far too early": Refused(jittered(400), TIMED, r"number of steps .*mend the times, or set data.time=none"),
+    "sensor far too early": Refused(jittered(400), TIMED, r"steps .*correct the times, or set data.time=none"),
 }  # fmt: skip

@@ -51,5 +51,5 @@ def run_training(
         return run, run.complete(chosen)
     except Interrupted as stop:
         saved = run.last_checkpoint
-        further = f"go on with: {resume(saved)}" if saved else "no checkpoint was written yet"
+        further = f"continue with: {resume(saved)}" if saved else "no checkpoint was written yet"
         raise Interrupted(stop.number, f" {run.progress}; {further}") from stop

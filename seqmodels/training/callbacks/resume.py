@@ -166,7 +166,9 @@ class WholeFiles(TorchCheckpointIO):
         try:
             write(Path(path), checkpoint)
         except OSError as error:
-            kept = f"; the one before it is kept, and ckpt_path={path} goes on from it" if Path(path).is_file() else ""
+            kept = (
+                f"; the one before it is kept, and ckpt_path={path} continues from it" if Path(path).is_file() else ""
+            )
             raise InputError(f"{path}: the checkpoint cannot be written ({error.strerror}){kept}.") from error
 
 
