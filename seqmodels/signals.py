@@ -18,7 +18,10 @@ class Interrupted(BaseException):
 
     def __init__(self, number: int, report: str = ""):
         super().__init__(f"{WORDS.get(number, f'ended by signal {number}')}{report}")
-        self.number, self.exit_code = number, 128 + number
+        self.number, self.report, self.exit_code = number, report, 128 + number
+
+    def __reduce__(self) -> Any:
+        return Interrupted, (self.number, self.report)
 
 
 def raise_at_once(number: int, frame: Any = None) -> None:

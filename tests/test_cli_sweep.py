@@ -1,10 +1,22 @@
 """Sweeps from the command line: check before the first job, failed jobs, and ranking."""
 
 import csv
+import math
+import os
+import signal
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from command_line import files_in, forked, metrics
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
+
+from seqmodels.cli import side_by_side
+from seqmodels.cli.side_by_side import run_side_by_side
+from seqmodels.signals import Interrupted
 
 SMALL = ("data.series=200", "data.past_steps=20", "trainer.max_epochs=1")
 
@@ -86,3 +98,79 @@ def test_a_sweep_goes_on_where_it_was_interrupted(place: Path) -> None:
     assert {name: metrics(place / "sweep" / name) for name in before} == before
     changed = forked(place, *sweep, "seed=0", "data.horizon=2")
     assert changed.code == 0 and "Skipped" not in changed.out
+
+
+def test_jobs_side_by_side_give_what_they_give_one_after_the_other(place: Path) -> None:
+    sweep = ("-m", "model=gru", "model.backbone.dropout=0,0.2", "seed=0,1", *SMALL, "logger=none")
+    found = []
+    for processes in (1, 3):
+        ended = forked(place, *sweep, f"processes={processes}", f"hydra.sweep.dir=by_{processes}")
+        assert ended.code == 0 and ("4 jobs, 3 at a time" in ended.out) == (processes == 3)
+        folders = sorted((place / f"by_{processes}").glob("*/"))
+        assert [folder.name[0] for folder in folders] == list("0123")
+        assert all(
+            ended.out.count(f"Everything about this run is in {one.relative_to(place)}\n") == 1 for one in folders
+        )
+        found.append([(load_weights(folder), metrics(folder)["rows"]) for folder in folders])
+    for (weights, rows), (others, same) in zip(*found, strict=True):
+        assert rows == same and all(torch.equal(weights[name], others[name]) for name in weights)
+    assert found[0][0][1] != found[0][1][1]
+
+
+def load_weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize("given", ["0", "many", "true", "1.5"])
+def test_a_number_of_processes_that_cannot_be_is_refused(place: Path, given: str) -> None:
+    ended = forked(place, "-m", "model=naive", "seed=0,1", *SMALL, f"processes={given}")
+    assert ended.code == 2 and ended.err.startswith("error: processes is ") and ended.err.count("\n") == 1
+    assert "'auto' or a number of at least 1" in ended.err
+
+
+def test_a_job_whose_process_dies_does_not_stop_the_others(capfd: pytest.CaptureFixture[str]) -> None:
+    def run(number: int) -> JobReturn:
+        print(f"here is {number}")
+        if number == 1:
+            os._exit(9)
+        return JobReturn(_return_value=float(number), status=JobStatus.COMPLETED)
+
+    values = [job.return_value for job in run_side_by_side(run, 4, 2)]
+    assert values == [0.0, math.inf, 2.0, 3.0]
+    printed = capfd.readouterr().out
+    assert [f"here is {number}" in printed for number in range(4)] == [True, False, True, True]
+
+
+def test_a_signal_reaches_every_process_and_no_further_job_begins(tmp_path: Path) -> None:
+    def run(number: int) -> JobReturn:
+        (tmp_path / f"{number}.began").touch()
+        try:
+            while number == 0 and not (tmp_path / "1.began").exists():
+                time.sleep(0.01)
+            if number == 0:
+                os.kill(os.getppid(), signal.SIGTERM)
+            time.sleep(60)
+        except Interrupted as stop:
+            (tmp_path / f"{number}.ended").touch()
+            raise Interrupted(stop.number, f" in job {number}") from None
+        raise AssertionError
+
+    with pytest.raises(Interrupted, match="terminated in job [01]"):
+        run_side_by_side(run, 3, 2)
+    assert {one.name for one in tmp_path.iterdir()} == {"0.began", "1.began", "0.ended", "1.ended"}
+
+
+def test_the_number_of_processes_follows_cores_threads_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def count(**given: Any) -> int:
+        plain = {"processes": "auto", "threads": "auto", "trainer": {"accelerator": "auto"}}
+        return side_by_side.count_processes(OmegaConf.create(plain | given))
+
+    monkeypatch.setattr("seqmodels.cli.environment.count_cores", lambda: 8)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(side_by_side, "available_memory", lambda: 100 << 30)
+    assert [count(), count(threads=3), count(threads=99), count(processes=5)] == [8, 2, 1, 5]
+    assert count(trainer={"accelerator": "gpu"}) == 1
+    monkeypatch.setattr(side_by_side, "available_memory", lambda: 7 << 30)
+    assert [count(), count(processes=5)] == [3, 5]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert [count(), count(trainer={"accelerator": "cpu"})] == [1, 1]

@@ -24,6 +24,7 @@ from seqmodels.report.output import echo
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "numpy", "polars")
 FULL = 32  # windows in the batch with which NARROW was measured
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+processes = 1  # jobs of a sweep that run at the same time
 NARROW = 64  # up to this width a second thread gains little, and costs much if other processes run: see benchmarks
 
 
@@ -46,7 +47,8 @@ def set_threads(threads: int | str, model: nn.Module, batch: int = FULL) -> int:
     """Set and return the number of CPU threads; "auto" means 1 for a narrow model, else all cores.
 
     Threads share the work of matrix products, so the width of a model is that of its widest product. Batches of fewer
-    than 32 windows count in proportion: a width of 128 with 8 windows counts as 32.
+    than 32 windows count in proportion: a width of 128 with 8 windows counts as 32. Jobs of a sweep that run at the
+    same time share the cores.
 
     Also keeps freed memory, and flushes denormal numbers to zero: they can slow a recurrent layer down twentyfold.
 
@@ -58,7 +60,7 @@ def set_threads(threads: int | str, model: nn.Module, batch: int = FULL) -> int:
     keep_freed_memory()
     width = max((min(weight.shape) for weight in model.parameters() if weight.dim() == 2), default=0)
     narrow = width * min(batch, FULL) <= NARROW * FULL
-    count = (1 if narrow else count_cores()) if threads == "auto" else int(threads)
+    count = (1 if narrow else max(1, count_cores() // processes)) if threads == "auto" else int(threads)
     torch.set_num_threads(count)
     return count
 

@@ -142,6 +142,9 @@ class SweepSummary(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Remember the start, to leave out jobs of an earlier sweep in the same directory."""
+        from seqmodels.cli.side_by_side import install  # not before a sweep begins
+
+        install()
         SweepSummary.running, SweepSummary.start = Path(config.hydra.sweep.dir), time.time() - CLOCK_SLACK
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
