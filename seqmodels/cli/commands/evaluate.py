@@ -2,22 +2,17 @@
 
 from omegaconf import DictConfig
 
-from seqmodels.cli import environment
 from seqmodels.cli.assemble import to_plain
 from seqmodels.cli.launch import Job
 from seqmodels.cli.refit import trainer_of
+from seqmodels.cli.trained import load_model, report_files, show_result
 from seqmodels.errors import InputError
 from seqmodels.inference.backtest import Refit, write_evaluation
-from seqmodels.inference.forecast import load
-from seqmodels.report.output import echo, show, write_file
-from seqmodels.training.run import relative_to_here
 
 
 def evaluate(config: DictConfig, job: Job) -> None:
     """Evaluate, print notes and tables, and write them with a picture, and all forecasts if ``output`` is given."""
-    environment.silence_libraries()
-    model = load(config.run, to_plain(config.allow))
-    echo(f"Model: {relative_to_here(model.checkpoint.absolute()) if model.checkpoint else config.run}")
+    model = load_model(config)
     refit = None
     if config.refit is not None:
         refit = Refit(config.refit, trainer_of(model, job.directory, job.command()), config.fold)
@@ -34,10 +29,6 @@ def evaluate(config: DictConfig, job: Job) -> None:
         refit=refit,
         output=config.output,
     )
-    for note in made.notes:
-        echo(f"note: {note}", style="dim")
-    show(made)
+    show_result(made)
     write_evaluation(made, job.directory)
-    write_file(job.directory / "command.txt", f"{job.command()}\n".encode())
-    forecasts = f" and {relative_to_here(made.output.absolute())}" if made.output else ""
-    echo(f"Written: {relative_to_here(job.directory)}{forecasts}")
+    report_files(job, job.directory, *([made.output] if made.output else []))

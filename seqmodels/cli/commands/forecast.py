@@ -1,39 +1,23 @@
 """``seqmodels forecast``: forecast the steps after the last row of a table with a trained model."""
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 
-from seqmodels.cli import environment
 from seqmodels.cli.assemble import to_plain
 from seqmodels.cli.launch import Job
-from seqmodels.errors import InputError
-from seqmodels.inference.forecast import load, write_forecast
-from seqmodels.report.output import echo, show, write_file
-from seqmodels.training.run import relative_to_here
-
-SUFFIXES = (".csv", ".parquet")
+from seqmodels.cli.trained import load_model, report_files, show_result, table_path
+from seqmodels.inference.forecast import write_forecast
 
 
 def forecast(config: DictConfig, job: Job) -> None:
     """Forecast, print notes and table, and write ``forecast.csv`` (or ``output``) and ``forecast.png``."""
-    environment.silence_libraries()
-    table = Path(config.output or job.directory / "forecast.csv").expanduser()
-    if table.suffix not in SUFFIXES:
-        raise InputError(f"output={config.output} must end in {' or '.join(SUFFIXES)}.")
-    model = load(config.run, to_plain(config.allow))
-    echo(f"Model: {relative_to_here(model.checkpoint.absolute()) if model.checkpoint else config.run}")
-    made = model.forecast(
+    table, picture = table_path(config, job.directory / "forecast.csv"), job.directory / "forecast.png"
+    made = load_model(config).forecast(
         to_plain(config.data.path),
         future=to_plain(config.future),
         origin=config.origin,
         horizon=config.horizon,
         levels=to_plain(config.levels),
     )
-    for note in made.notes:
-        echo(f"note: {note}", style="dim")
-    show(made)
-    picture = job.directory / "forecast.png"
+    show_result(made)
     write_forecast(made, table, picture)
-    write_file(job.directory / "command.txt", f"{job.command()}\n".encode())
-    echo(f"Written: {relative_to_here(table.absolute())} and {relative_to_here(picture.absolute())}")
+    report_files(job, table, picture)
