@@ -368,7 +368,11 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         return notes
 
     def _build_tensors(self, seasonal_error: Tensor) -> SeriesTensors:
-        return self.tensors(self.series, self.spec, seasonal_error, number_rows(self.series, self.frequency))
+        return self.tensors(self._gathered(), self.spec, seasonal_error, number_rows(self.series, self.frequency))
+
+    def _gathered(self) -> SeriesSet:
+        """The series whose values windows hold."""
+        return self.series
 
     def _build_loaders(self, tensors: SeriesTensors) -> dict[str, Loader]:
         loaders: dict[str, Loader] = {"train": self._build_training_loader(tensors)}
@@ -406,6 +410,6 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     def _set_device(self, device: torch.device) -> None:
         tensors = self.loaders["train"].tensors
         if tensors.device != device:
-            moved = self.tensors(self.series, self.spec, tensors.seasonal_error, tensors.clock, device=device)
+            moved = self.tensors(self._gathered(), self.spec, tensors.seasonal_error, tensors.clock, device=device)
             for loader in self.loaders.values():
                 loader.tensors = moved

@@ -121,7 +121,7 @@ class RowEncoder:
             series, self.spec, self.means, self.indicators, build_transforms(**self.transforms)
         )
         spec = self.spec._replace(series=len(series))
-        enough = _pad_rows(prepared, spec.past_steps + spec.horizon)
+        enough = pad_rows(prepared, spec.past_steps + spec.horizon)
         units, denominators = self._seasonal_errors(series, stop if history is None else history)
         fitted, places = Span(series.offsets[:-1], stop if history is None else history), self._places(series)
         clock, rows = number_rows(enough, self.frequency), whole_rows(prepared, fitted, places)
@@ -396,7 +396,7 @@ def fill_targets(series: SeriesSet, stop: np.ndarray, steps: int) -> SeriesSet:
     return replace(series, values=values, observed=series.observed | holes, notes=(*series.notes, note))
 
 
-def _pad_rows(series: SeriesSet, least: int) -> SeriesSet:
+def pad_rows(series: SeriesSet, least: int) -> SeriesSet:
     """Add rows behind the last series if there are fewer than ``least``, as windows are views of that many rows."""
     absent = least - len(series.values)
     if absent <= 0:

@@ -1,8 +1,12 @@
 """Simple forecasts that a network corrects: the last value, the last season, or a linear regression on the window."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from seqmodels.baselines.interpolation import Interpolation, Kriging, Seasonal
 from seqmodels.baselines.ridge import Ridge
 from seqmodels.errors import InputError
 from seqmodels.naive import observed_by, seasonal_naive
@@ -70,8 +74,43 @@ class Reference(nn.Module):
         return ridge.predict(windows_at(inputs, origins, ridge.lags, self.horizon))[:, 0].unflatten(0, (batch, -1))
 
 
+INTERPOLATIONS: dict[str, type[Interpolation]] = {"naive": Interpolation, "seasonal": Seasonal, "linear": Kriging}
+
+
+class Filled(nn.Module):
+    """The estimate that a network corrects, of the kind that ``readout.corrects`` names."""
+
+    season = steps = 0
+
+    def __init__(self, spec: WindowSpec, readout: Readout, scaler: Scaler):
+        super().__init__()
+        self.kind = readout.corrects
+        self.rule = INTERPOLATIONS[self.kind](spec)
+
+    def extra_repr(self) -> str:
+        return self.kind
+
+    def forward(self, inputs: Inputs, origins: Origins) -> Tensor:
+        """(B, 1, T, C) in raw units."""
+        with torch.no_grad():
+            return self.rule.predict(inputs)
+
+
+# What ``readout.corrects`` is about, by ``WindowSpec.kind``
+REFERENCES: dict[str, Callable[[WindowSpec, Readout, Scaler], Any]] = {"ahead": Reference, "past": Filled}
+
+
 def suitable_reference(spec: WindowSpec, readout: Readout) -> tuple[str, str]:
     """Choice of ``corrects="auto"``, with the reason."""
+    if spec.kind == "past":
+        if spec.past_steps <= Kriging.MOST_STEPS:
+            return (
+                "linear",
+                "training begins with the best linear estimate from the window (kriging), fitted by likelihood",
+            )
+        return "seasonal", f"kriging takes long for windows of more than {Kriging.MOST_STEPS} steps"
+    if spec.labels:
+        return "none", "labels are no values of the window"
     if spec.stateful:
         return "none", "a state is kept from window to window"
     if readout.recursive:

@@ -24,10 +24,15 @@ class FeatureEncoder(nn.Module):
         self.known_columns = ColumnEncoder(spec.known_covariates, spec.known_statistics, spec.categories)
         self.static_columns = ColumnEncoder(spec.statics, spec.static_statistics, spec.categories)
 
-    def forward(self, inputs: Inputs, scaled: Tensor, known: Tensor) -> Tensor:
-        """Features (B, T, F), from the scaled target (B, T, C) and the output of ``encode_known``."""
+    def forward(self, inputs: Inputs, scaled: Tensor, known: Tensor, estimate: Tensor | None = None) -> Tensor:
+        """Features (B, T, F), from the scaled target (B, T, C) and the output of ``encode_known``.
+
+        ``estimate`` (B, T, C): what stands in place of values not observed; None: 0.
+        """
         steps = scaled.shape[1]
         parts = [scaled * inputs.past_observed if self.spec.missing else scaled]
+        if estimate is not None:
+            parts = [torch.where(inputs.past_observed, scaled, estimate)]
         if self.symbols is not None:
             raw = torch.tensor(self.spec.symbols, device=scaled.device)
             parts = [self.symbols(torch.where(raw, inputs.past_target, parts[0]))]

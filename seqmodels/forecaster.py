@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from seqmodels.backbones.base import Backbone, detach, initial_state, reset_where
-from seqmodels.correction import Reference, suitable_reference
+from seqmodels.correction import REFERENCES, suitable_reference
 from seqmodels.errors import InputError, require_choice
 from seqmodels.features import FeatureEncoder
 from seqmodels.heads.base import Head
@@ -18,7 +18,7 @@ from seqmodels.naive import observed_by, sequence_lengths
 from seqmodels.readouts.base import EncodedWindow, Readout
 from seqmodels.scalers.base import Scaler, Scaling
 from seqmodels.scalers.labels import with_labels
-from seqmodels.window import AbstractForecaster, Inputs, Origins, Output, Statistics, Targets, WindowSpec
+from seqmodels.window import ALIGNED, AbstractForecaster, Inputs, Origins, Output, Statistics, Targets, WindowSpec
 
 Read = Callable[[Tensor], Tensor]  # parameters of a head (..., P) -> values (...)
 CHANNELS = ("joint", "independent")
@@ -118,6 +118,7 @@ class Forecaster(AbstractForecaster):
     Raises InputError for parts that do not fit together: see ``refuse_what_does_not_fit``.
     """
 
+    kinds = tuple(ALIGNED)
     target_deviation: Tensor
 
     def __init__(
@@ -156,11 +157,11 @@ class Forecaster(AbstractForecaster):
             head.mirror(torch.zeros(1, parameters))  # raises for a head without a mirror image
         head.expect(self.readout.leads)
         if self.readout.corrects == "auto":
-            self.readout.corrects = suitable_reference(spec, self.readout)[0] if spec.ahead else "none"
-        corrects = self.readout.corrects != "none" and spec.ahead
+            self.readout.corrects = suitable_reference(spec, self.readout)[0]
+        corrects = self.readout.corrects != "none" and not spec.labels
         own = {"corrected": corrects} if "corrected" in signature(scaler).parameters else {}
         self.scaler = with_labels(scaler(spec=spec._replace(missing=spec.missing or spec.ragged), **own), spec)
-        self.reference = Reference(spec, self.readout, self.scaler) if corrects else None
+        self.reference = REFERENCES[spec.kind](spec, self.readout, self.scaler) if corrects else None
         self.burn_in = self.scaler.burn_in(spec)
         self.available = feature_origins(self.backbone)
         warm_up = self.reference.steps if self.reference is not None else 0
@@ -344,7 +345,9 @@ class Forecaster(AbstractForecaster):
         scaled, known = fold.split(scaling.transform(inputs.past_target)), self.describe.encode_known(rows)
         lengths = sequence_lengths(rows.past_observed) if self.spec.ragged else None
         carries = carries or state is not None or lengths is not None or self.readout.continues
-        features, after = self._read(self.describe(rows, scaled, known), rows.reset, state, lengths, carries)
+        estimate = fold.split(self._estimate(scaling)) if self.reference is not None and self.readout.in_place else None
+        x = self.describe(rows, scaled, known, estimate)
+        features, after = self._read(x, rows.reset, state, lengths, carries)
         exists = self._existing(features, lengths)
         first = (self.supervised.first - self.available.first) // self.available.stride
         chosen = features[:, first:] if self.readout.every_step else newest(features, exists)
@@ -368,6 +371,12 @@ class Forecaster(AbstractForecaster):
             ),
             identity=rows.identity,
             progress=self.progress,
+        )
+
+    def _estimate(self, scaling: Scaling) -> Tensor:
+        """The values that the network corrects on the scale of the past, (B, T, C): those behind an output of 0."""
+        return scaling.transform(
+            scaling.inverse_transform(scaling.unit.new_zeros(1, 1, 1, 1, 1), Point())[:, 0, ..., 0]
         )
 
     def _read(self, x: Tensor, reset: Tensor, state: Any, lengths: Tensor | None, carries: bool) -> tuple[Tensor, Any]:
@@ -454,7 +463,7 @@ class Forecaster(AbstractForecaster):
         if not self.head.relative:
             return None
         target = self.spec.aligned(inputs.past_target, targets.target, self._supervised_in(inputs))
-        if self.spec.levels and self.spec.ahead:
+        if self.spec.levels and not self.spec.labels:
             target = (target + inputs.level[:, None, None]).to(target.dtype)
         return (target / scaling.unit).abs()[:, :, : self.readout.leads]
 
@@ -513,6 +522,12 @@ def refuse_what_does_not_fit(
     """Raise InputError for two parts that do not fit together."""
     if spec.labels:
         refuse_for_labels(spec, scaler, backbone, readout)
+    if spec.kind == "past" and not readout.in_place:
+        raise InputError("data=gaps asks for values of the window, and model.readout forecasts; use model=fill.")
+    if spec.kind == "past" and not (scaler.centres and getattr(scaler, "centre", "") != "season"):
+        raise InputError(
+            "model.scaler is about forecasts, and data=gaps asks for values of the window; use model/scaler=window."
+        )
     negative = [name for name, least in zip(spec.channels, spec.nonnegative, strict=False) if not least]
     if head.in_data_units and negative:
         raise InputError(

@@ -12,9 +12,16 @@ from seqmodels.window import Inputs, Targets, WindowSpec
 
 MODEL, NAIVE, SEASONAL_NAIVE = "model", "naive", "seasonal naive"  # rows of the result table
 SINGLE_MEMBER = "single member"  # row of an ensemble: the mean error of its members, each by itself
+LAST, LINEAR, SEASON_AGO, SEASONAL, SPLINE = (
+    "last value",
+    "linear",
+    "season ago",
+    "seasonal",
+    "spline",
+)  # of hidden values
 MAJORITY, MEAN = "majority", "mean"  # the same for labels: the most frequent class, the mean of a number
 REPEATED = "last repeated"  # the same for the next value of a sequence, beside the most frequent one
-REFERENCES = (SEASONAL_NAIVE, NAIVE, MAJORITY, MEAN)  # the first one there is compared with
+REFERENCES = (SEASONAL_NAIVE, NAIVE, LINEAR, MAJORITY, MEAN)  # the first one there is compared with
 
 
 class MeanErrors(NamedTuple):
@@ -119,6 +126,13 @@ class LabelErrorTable(ErrorTable):
         return LABEL_MEASURES
 
 
+class GapErrorTable(LabelErrorTable):
+    """The same for hidden values of the windows."""
+
+
+TABLES = {"ahead": ErrorTable, "past": GapErrorTable}  # by ``WindowSpec.kind``, of all others LabelErrorTable
+
+
 def mean_of_means(values: Tensor, counts: Tensor, dim: int | None) -> Tensor:
     """Mean of means weighted by the number of values behind each; NaN without any values, or if one of them is NaN."""
     weight = counts / counts.sum(dim, keepdim=True)
@@ -146,7 +160,7 @@ class ForecastErrors(Metric):
     def __init__(self, spec: WindowSpec, seasonal_errors: Tensor | None = None):
         super().__init__()
         self.channels = spec.predicted
-        self.table = ErrorTable if spec.ahead else LabelErrorTable
+        self.table = TABLES.get(spec.kind, LabelErrorTable)
         self.register_buffer("seasonal_errors", seasonal_errors, persistent=False)
         zeros = torch.zeros(spec.horizon, len(spec.predicted), dtype=torch.float64)
         for name in ErrorTable._fields:

@@ -64,7 +64,8 @@ class WindowSpec(NamedTuple):
     seasonal errors of the series lie more than tenfold apart. ``levels``: True if ``Inputs.level`` may differ from 0.
     ``kind``: position of the targets, see ``ALIGNED``. ``labels``: names of the predicted values if it is not "ahead",
     numbers, or the number of a category, from 1 on: one value of each for a whole "sequence", or for each "step"; if it
-    is "next", the value of the channels of the same names one step later. ``ragged``: True if sequences of different
+    is "next", the value of the channels of the same names one step later. If it is "past", targets are hidden values of
+    the window itself, H = T, and all covariates are ``past_covariates``. ``ragged``: True if sequences of different
     length share a batch, padded on the right with unobserved steps; each ends with its last observed step.
     A channel in ``categories`` holds symbols: the number of a category, from 1 on, 0 where unknown.
     ``season_error`` and ``mean_error`` are mean absolute errors in the training rows, in units of the error of the last
@@ -301,6 +302,7 @@ class AbstractForecaster(nn.Module, ABC):
     rows: Rows | None = None  # what the windows of ``forecast_windows`` and a fit in closed form are cut from
     notes: tuple[str, ...] = ()  # remarks for the user on the forecasts so far
     origins: Origins  # the past steps that carry a forecast; the last one is always the last past step
+    kinds: tuple[str, ...] = ("ahead",)  # of targets, see ``ALIGNED``
     why_stateless: str = "it reads each window by itself"  # why no state can be carried; "" if one can
 
     @property
@@ -356,8 +358,8 @@ def every_step(past: Tensor, future: Tensor, origins: Origins) -> Tensor:
     return windows[:, origins.first + 1 :: origins.stride].transpose(2, 3)
 
 
-def label_of_each(past: Tensor, targets: Tensor, origins: Origins) -> Tensor:
-    """The labels of whole sequences, (B, 1, L), beside the only origin: (B, 1, 1, L)."""
+def in_place(past: Tensor, targets: Tensor, origins: Origins) -> Tensor:
+    """Labels of whole sequences (B, 1, L), or the window itself (B, T, C), beside the only origin: (B, 1, H, ...)."""
     return targets.unsqueeze(1)
 
 
@@ -369,7 +371,8 @@ def labels_of_steps(past: Tensor, targets: Tensor, origins: Origins) -> Tensor:
 # Where the targets lie, by ``WindowSpec.kind``: (past, targets, origins) -> (B, S, H, predicted)
 ALIGNED: dict[str, Callable[[Tensor, Tensor, Origins], Tensor]] = {
     "ahead": every_step,
-    "sequence": label_of_each,
+    "sequence": in_place,
+    "past": in_place,
     "step": labels_of_steps,
     "next": labels_of_steps,
 }

@@ -26,7 +26,8 @@ NOUNS = ("seqmodels.backbones", "seqmodels.readouts", "seqmodels.heads", "seqmod
 CONCRETE = ("datamodules", *NOUNS, "seqmodels.baselines", "seqmodels.classical",
             "seqmodels.forecaster", "seqmodels.ensemble", "seqmodels.features")  # fmt: skip
 # The contract of series, the DataModule for annotations, and the encoder of new rows
-SERIES = {"datamodules.series", "datamodules.base", "datamodules.encoder", "datamodules.labelled"}
+SERIES = {"datamodules.series", "datamodules.base", "datamodules.encoder", "datamodules.labelled",
+          "datamodules.hidden"}  # fmt: skip
 UPPER = tuple(f"seqmodels.{wing}" for wing in ("training", "inference", "report", "description", "leaks", "cli"))
 LIGHTNING = ("lightning", "pytorch_lightning", "lightning_fabric")
 LIGHTNING_USERS = ("seqmodels.training", "seqmodels.cli.assemble", "datamodules.base")

@@ -24,13 +24,15 @@ from seqmodels.errors import InputError
 CONF = Path(__file__).parent.parent / "conf"
 FILES = {path.relative_to(CONF).with_suffix("").as_posix(): path for path in sorted(CONF.rglob("*.yaml"))}
 EXPERIMENTS = [name for name in FILES if name.startswith("experiment/")]
-COMMANDS = ("train", "find_lr", "describe", "check", "convert", "forecast", "evaluate", "predict", "compare")
+COMMANDS = ("train", "find_lr", "describe", "check", "convert", "forecast", "evaluate", "predict", "compare", "fill")
 BASES = ["windows"]  # what the options of a group share, no option itself
 OPTIONS = [name for name in FILES if name not in (*COMMANDS, *BASES, *EXPERIMENTS)]
+GAPS = {"fill", "kriging", "kalman"}  # fill the gaps of a table
 LABELS = {"nearest_neighbour", "dtw", "prior"}  # of sequences
 SYMBOLS = {"symbols", "symbol_back"}  # of steps
 CLASSICAL = {"auto_arima", "auto_ets", "mstl", "theta"}  # need an extra
 MANDATORY = {
+    "data/gaps": ["data.path=a.csv", "data.target=[y]"],
     "data/csv": ["data.path=a.csv", "data.target=[y]"],
     "data/parquet": ["data.path=a", "data.target=[y]"],
     "data/sequences": ["data.path=a.ts"],
@@ -69,6 +71,7 @@ DIFFERENT = {
         ("data/trend_season_week_2", key): "the series of the exercise"
         for key in ("steps", "data_seed", "slope", "noise", "knee", "frequency", "decay", "tail", "split")
     },
+    ("model/backbone/both_directions", "every_step"): "the purpose of this variant",
     ("model/dtw", "distance"): "the purpose of this variant",
     ("model/backbone/newest", "lags"): "the purpose of this variant",
     ("model/backbone/layer_norm_rnn", "layer_norm"): "the purpose of this variant",
@@ -256,7 +259,7 @@ def test_model_presets_only_select_parts_and_can_be_built(composed, preset: str)
         parts["readout"]["corrects"] = "auto"
     assert config == content | parts
     labelled = selected.get("head") == "classes" or preset in LABELS
-    spec = zoo.SYMBOLS if preset in SYMBOLS else zoo.LABELLED if labelled else zoo.SPEC
+    spec = zoo.SYMBOLS if preset in SYMBOLS else zoo.LABELLED if labelled else zoo.GAPS if preset in GAPS else zoo.SPEC
     assert build(config, "model", spec=spec)(zoo.window(spec, batch=2).inputs).forecast.shape[0] == 2
 
 
@@ -295,6 +298,8 @@ def build_and_forecast(model: dict[str, Any]) -> None:
     readout, reason = model["readout"]["_target_"].rpartition(".")[2], ""
     if readout in ("SeqToSeq", "Iterated") and not backbone.causal:
         reason = "sees the future"
+    elif readout == "InPlace":
+        reason = "estimates hidden values"
     elif readout == "Pooled" and len(range(backbone.offset, zoo.SPEC.past_steps, backbone.stride)) == 1:
         reason = "gives only those of the last step"
     elif readout == "Iterated" and backbone.stride > 1:

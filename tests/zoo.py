@@ -249,6 +249,9 @@ SYMBOLS = WindowSpec(
     target_statistics=Statistics((0.0, 0.0), (1.0, 1.0)),
     label_statistics=Statistics((0.0, 0.0), (1.0, 1.0)),
 )
+GAPS = SPEC._replace(
+    horizon=20, kind="past", missing=True, past_covariates=("wind",), past_statistics=Statistics((1.0,), (2.0,))
+)
 SPECS = {"plain": SPEC, "rich": RICH, "ahead": AHEAD, "panel": PANEL, "panel_ahead": KNOWN_AHEAD}
 # Not the full product: these pairs of scaler and spec reach every scaler, with and without missing values.
 MANY = {

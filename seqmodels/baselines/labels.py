@@ -25,6 +25,8 @@ class LabelRule(AbstractForecaster):
 
     certain = False  # True if it chooses a class, which gives no probabilities
 
+    kinds = ("sequence", "step", "next")
+
     def __init__(self, spec: WindowSpec):
         super().__init__()
         self.spec, self.origins = spec, Origins(0 if spec.per_step else spec.past_steps - 1, 1)

@@ -79,6 +79,7 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
     monitor = choose_monitor(plan.monitor, datamodule)
     node = partial(model_node, ensemble=plan.ensemble, seed=plan.seed, combine=plan.combine)
     forecaster = build(node(to_plain(config.model)), "model", config.allow, spec=datamodule.spec)
+    refuse_kind(name, forecaster.singles[0], datamodule.spec)
     chosen = settle(config, datamodule, forecaster.singles[0] if isinstance(plan.ensemble, int) else forecaster)
     module = ForecastModule(
         forecaster=forecaster,
@@ -99,6 +100,17 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
     choose_kernels(plan.kernels)
     environment.set_threads(plan.threads, module.forecaster, datamodule.train_dataloader().batch_size)
     return datamodule, module
+
+
+FITTING = {"ahead": ("data=csv", "auto"), "past": ("data=gaps", "fill")}  # data and the usual model, by kind of target
+LABELLING = ("data=sequences", "classifier")
+
+
+def refuse_kind(name: str, model: AbstractForecaster, spec: WindowSpec) -> None:
+    """Raise InputError for a model that does not predict what the data ask for."""
+    if spec.kind not in model.kinds:
+        (data, usual), (own, _) = (FITTING.get(kind, LABELLING) for kind in (spec.kind, model.kinds[0]))
+        raise InputError(f"model={name} is for {own}, and not for {data}, which needs one such as model={usual}.")
 
 
 def choose_monitor(monitor: str, data: WindowDataModule) -> str:

@@ -41,6 +41,7 @@ COMMANDS = {
     "predict": Command(
         "predict:predict", "predict", "label whole sequences, with a trained classifier or regressor", positional="run"
     ),
+    "fill": Command("fill:fill", "fill", "fill the gaps of a table, with a model of model=fill", positional="run"),
     "describe": Command("describe:describe", "describe", "look at data before training, and get a window suggested"),
     "check": Command("check:check", "check", "prove that nothing of the future leaks into training or inputs"),
     "find-lr": Command("find_lr:find_lr", "find_lr", "suggest a learning rate by training with rising ones"),

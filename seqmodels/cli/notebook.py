@@ -29,6 +29,7 @@ from seqmodels.config.compose import packaged_folder, private_hydra
 from seqmodels.config.targets import nearest
 from seqmodels.errors import InputError
 from seqmodels.inference.backtest import Evaluation
+from seqmodels.inference.filling import Filled
 from seqmodels.inference.forecast import Forecast, TrainedModel
 from seqmodels.kernels import build
 from seqmodels.report.objections import Objection
@@ -37,7 +38,9 @@ from seqmodels.signals import Interrupted, handled_by, raise_at_once
 from seqmodels.training.callbacks.figures import draw_forecasts
 from seqmodels.training.run import Run
 
-DATA, SEQUENCES = "csv", "sequences"  # options of the group data: to forecast a table, to label its sequences
+# Options of the group data: to forecast a table, to label its sequences, to fill its gaps
+DATA, SEQUENCES, GAPS = "csv", "sequences", "gaps"
+FILL = "fill"  # the model that fills gaps
 GROUPS = ("model", "optimizer", "scheduler", "trainer", "callbacks", "logger", "experiment", "debug")
 
 
@@ -70,6 +73,10 @@ class TrainedRun(TrainedModel):
         """Forecast the steps after the last row, by default of the training data; see ``TrainedModel.forecast``."""
         return super().forecast(self.run.data.path if rows is None else rows, **settings)
 
+    def fill(self, rows: Any = None, **settings: Any) -> Filled:
+        """Fill the gaps of a table, by default of the training data; see ``TrainedModel.fill``."""
+        return super().fill(self.run.data.path if rows is None else rows, **settings)
+
     def evaluate(self, rows: Any = None, **settings: Any) -> Evaluation:
         """Measure the model at many origins, by default of the test part; see ``TrainedModel.evaluate``."""
         if rows is not None:
@@ -100,7 +107,8 @@ def fit(
     list of files, a directory. ``model`` and every other group take the name of an option, such as ``optimizer="sgd"``.
 
     ``target``: the columns to forecast. With ``label``, whole sequences are labelled instead, as by data=sequences;
-    ``target`` then names their channels, by default all other columns, and the default model is "classifier".
+    ``target`` then names their channels, by default all other columns, and the default model is "classifier". With
+    model="fill", the model learns to fill gaps, as by data=gaps.
 
     ``overrides`` are all other settings of the command line: arguments of the data by their own names
     (``past_steps=56``, ``id="shop"``), top-level keys (``seed=1``), a mapping for the keys of a group
@@ -119,8 +127,8 @@ def fit(
     given = {"target": target, "horizon": horizon, **overrides} | ({} if time == "auto" else {"time": time})
     settings = {key: _plain(value) for key, value in given.items() if value is not None or key in ("time", *overrides)}
     labels = "label" in overrides or str(data).lower().endswith(".ts")
-    kind = SEQUENCES if labels else DATA
-    model = model or ("classifier" if labels else "auto")
+    kind = SEQUENCES if labels else GAPS if model == FILL or "hide" in overrides else DATA
+    model = model or {SEQUENCES: "classifier", GAPS: FILL, DATA: "auto"}[kind]
     if target is None and not labels:
         raise InputError("fit needs target=, the column or columns to forecast, or label=, that of whole sequences.")
     frame = not isinstance(data, (str, PathLike, list, tuple))

@@ -82,10 +82,12 @@ class Calibration(NamedTuple):
 class ErrorSample:
     """Errors of the forecasts on windows that the weights were not fitted to, gathered batch by batch.
 
-    ``windows`` is their number; of very many, evenly spread ones are kept, with at most ``most`` values.
+    ``windows`` is their number; of very many, evenly spread ones are kept, with at most ``most`` values. ``pooled``:
+    True if the errors of all leads of a channel are calibrated together.
     """
 
-    def __init__(self, windows: int, horizon: int, channels: int, most: int = MOST_VALUES):
+    def __init__(self, windows: int, horizon: int, channels: int, most: int = MOST_VALUES, pooled: bool = False):
+        self.pooled = pooled
         self.every = max(1, math.ceil(windows * horizon * channels / most))
         self.seen, self.errors = 0, [torch.empty(0, horizon, channels)]
         self.units = torch.zeros((), dtype=torch.float64)  # sum over windows, relative to the seasonal errors
@@ -110,6 +112,7 @@ class ErrorSample:
     def calibrate(self) -> Calibration | None:
         """Quantiles of the errors; None unless every lead and channel has ``FEWEST_ERRORS`` of them."""
         errors = torch.cat(self.errors)
+        errors = errors.flatten(0, 1).unsqueeze(1) if self.pooled else errors
         counts = (~errors.isnan()).sum(dim=0)
         if int(counts.min()) < FEWEST_ERRORS:
             return None

@@ -16,12 +16,14 @@ from rich.console import RenderableType
 from torch import Tensor
 
 from datamodules.encoder import EncodedRows, RowEncoder, parse_origin
+from datamodules.hidden import GapEncoder
 from datamodules.labelled import SequenceEncoder
 from datamodules.series import SeriesSet
 from seqmodels import checkpoint
 from seqmodels.errors import InputError
 from seqmodels.inference.backtest import Evaluation, Refit, evaluate
 from seqmodels.inference.calibration import Calibration
+from seqmodels.inference.filling import BAND, Filled, fill_gaps
 from seqmodels.inference.labels import Prediction, predict_labels
 from seqmodels.inference.prediction import clip, predict
 from seqmodels.metrics import MODEL
@@ -36,7 +38,14 @@ if TYPE_CHECKING:
 ENCODERS: dict[str, type[RowEncoder] | type[SequenceEncoder]] = {
     "ahead": RowEncoder,
     **dict.fromkeys(("sequence", "step", "next"), SequenceEncoder),
+    "past": GapEncoder,
 }
+USE = {
+    "ahead": "forecasts steps; use forecast",
+    **dict.fromkeys(("sequence", "step", "next"), "labels whole sequences; use predict"),
+    "past": "fills gaps; use fill",
+}
+TARGETS = "data.target=[...]"
 LEVELS = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
 
 
@@ -153,9 +162,33 @@ class TrainedModel:
                 f"{self.checkpoint or 'the model'} does not hold what is needed to read new rows, as an earlier"
                 " version wrote it: train the model again."
             )
-        if not isinstance(self.encoder, RowEncoder):
-            raise InputError("the model labels whole sequences and forecasts no step; use predict.")
+        self._expect("ahead", "forecasts no step")
+        assert isinstance(self.encoder, RowEncoder)
         return self.encoder
+
+    def _expect(self, kind: str, lacks: str, way_out: str = "") -> None:
+        """Raise InputError unless the targets of the model are of this kind."""
+        if self.spec.kind != kind:
+            raise InputError(f"the model {lacks}, it {USE[self.spec.kind]}{way_out}.")
+
+    def fill(self, rows: Any = None, *, levels: Sequence[float] = BAND) -> Filled:
+        """Fill the gaps of a table; what is measured stays as it is.
+
+        ``rows``: a path or data frame with the columns of the training table, by default that table; its series need
+        not be those of training. ``levels``: of the quantiles.
+
+        Raises InputError for rows that the model cannot read, and for a model that was not trained to fill gaps.
+        """
+        self._expect(
+            "past", "fills no gaps", f"; train one with seqmodels train model=fill data=gaps data.path=... {TARGETS}"
+        )
+        assert isinstance(self.encoder, GapEncoder)
+        return self.fill_series(self.encoder.read(rows), levels=levels)
+
+    def fill_series(self, series: SeriesSet, *, levels: Sequence[float] = BAND) -> Filled:
+        """Like ``fill``, of series that are read already."""
+        assert isinstance(self.encoder, GapEncoder)
+        return fill_gaps(self.model, self.encoder, self.calibration, series, levels)
 
     def predict(self, rows: Any = None) -> Prediction:
         """Label sequences: classes with their probabilities, or numbers; with errors, if the rows hold the labels.
@@ -164,8 +197,8 @@ class TrainedModel:
 
         Raises InputError for rows that the model cannot read, and for a model of forecasts.
         """
-        if not isinstance(self.encoder, SequenceEncoder):
-            raise InputError("the model forecasts steps and labels no sequence; use forecast.")
+        self._expect("sequence", "labels no sequence")
+        assert isinstance(self.encoder, SequenceEncoder)
         return predict_labels(self.model, self.encoder, self.encoder.read(rows))
 
     def evaluate(self, rows: Any = None, **settings: Any) -> Evaluation:
@@ -298,7 +331,7 @@ def feed_back(series: SeriesSet, start: np.ndarray, forecast: np.ndarray) -> Ser
     return replace(series, values=values, observed=observed)
 
 
-def write_forecast(forecast: Forecast, table: Path, picture: Path) -> None:
+def write_forecast(forecast: Forecast | Filled, table: Path, picture: Path) -> None:
     """Write the table as CSV or Parquet, by its suffix, and the picture as PNG."""
     content = io.BytesIO()
     if table.suffix == ".parquet":

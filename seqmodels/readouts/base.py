@@ -47,6 +47,7 @@ class Readout(nn.Module, ABC):
     attends: bool = False  # True if it looks back at all features of the backbone
     continues: bool = True  # False if it leaves the state of the backbone alone
     teacher_forced: bool = False  # True if it is shown the truth in training
+    in_place: bool = False  # True if it estimates the values of the window itself
     recursive: bool = False  # True if forecasts are fed back, step by step through the backbone
 
     def __init__(self, spec: WindowSpec, size: int, parameters: int, corrects: str = "none"):

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seqmodels.class_metrics import ClassTable, StepTable
-from seqmodels.metrics import MEASURES, MODEL, ErrorTable, LabelErrorTable, Measure, naive_row
+from seqmodels.metrics import LINEAR, MEASURES, MODEL, ErrorTable, GapErrorTable, LabelErrorTable, Measure, naive_row
 from seqmodels.report.output import format_number, shorten, to_primitives, write_csv, write_json
 
 NAME_LENGTH = 20  # characters of the name of a channel: more would push the figures out of the table
@@ -64,6 +64,12 @@ def caption(results: Results, windows: Mapping[str, int], stateful: bool = False
             f" Of {counts} steps with a label, the same for each row; perplexity = exp(log loss).\n"
             " - where a rule gives no probabilities."
         )
+    if isinstance(first, GapErrorTable):
+        tables = {stage: rows[MODEL] for stage, rows in results.items()}
+        hidden = " and ".join(
+            f"{int(table.observed.sum()):,} {stage}" for stage, table in tables.items() if isinstance(table, ErrorTable)
+        )
+        return f" Of {hidden} values that were hidden, the same for each row.\n skill = 1 - MAE / MAE of {LINEAR}."
     if isinstance(first, LabelErrorTable):
         naive = naive_row(next(iter(results.values()), {}))
         return f" Of {counts} sequences, the same for each row.\n skill = 1 - MAE / MAE of the training {naive}."

@@ -36,9 +36,9 @@ def summarise_data(data: WindowDataModule) -> RenderableType:
         lines.add_row(stage, Text(f"{pluralise(windows, 'window')}{drawn}, {format_span(data, stage)}"))
     if spec.ahead:
         lines.add_row("context", CONTEXTS[data.context])
-    if series.missing:
-        share = series.missing / series.values.size
-        lines.add_row("missing", f"{pluralise(series.missing, 'target value')} ({share:.2%}), not in loss or errors")
+    if missing := data.source_series.missing:
+        share = missing / series.values.size
+        lines.add_row("missing", f"{pluralise(missing, 'target value')} ({share:.2%}), not in loss or errors")
     for number, note in enumerate(series.notes):
         lines.add_row("" if number else "notes", Text(note))
     warnings = [season_warning(data), overlap_warning(data)]
@@ -47,6 +47,8 @@ def summarise_data(data: WindowDataModule) -> RenderableType:
 
 def describe_window(spec: WindowSpec) -> str:
     """Contents of a window, and the values predicted from it."""
+    if spec.kind == "past":
+        return f"{pluralise(spec.past_steps, 'step')}, of which hidden values are estimated from the others"
     if not spec.ahead:
         parts = []
         for name, classes in zip(spec.labels, spec.classes, strict=True):

@@ -1,6 +1,6 @@
 """Scalers that shift and divide: by the training span, by nothing, or by the past of each window."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from seqmodels.errors import InputError, require_at_least, require_choice
 from seqmodels.naive import masked_mean, nearest_observed, observed_by, seasonal_naive
 from seqmodels.scalers.base import RescalingHead, Scaler, mean_tensor
-from seqmodels.window import Inputs, Origins, Targets, WindowSpec, every_step
+from seqmodels.window import ALIGNED, Inputs, Origins, Targets, WindowSpec, every_step
 
 
 class Cycle(NamedTuple):
@@ -25,6 +25,7 @@ class AffineScaling(NamedTuple):
     ``season``: forecasts are centred on the seasonal naive forecast. When they are fed back, the centre of a lead
     beyond the season is the forecast one season earlier (in training it was the true value). ``asinh``: also takes
     the inverse hyperbolic sine of the scaled value, which compresses large values. ``cycle``: part of ``centre`` too.
+    ``aligned``: where the targets lie, see ``seqmodels.window.ALIGNED``.
     """
 
     past_centre: Tensor  # (B or 1, 1, C)
@@ -35,6 +36,7 @@ class AffineScaling(NamedTuple):
     asinh: bool = False
     feedback_season: int = 0
     cycle: Cycle | None = None
+    aligned: Callable[[Tensor, Tensor, Origins], Tensor] = every_step
 
     def transform(self, past: Tensor) -> Tensor:
         return self._scale(past, None if self.cycle is None else self.cycle.past)
@@ -48,8 +50,8 @@ class AffineScaling(NamedTuple):
         if self.centre.shape[1:3] == (1, 1):  # one for all origins and leads: scale once, not S x H times
             centre, unit = self.centre[:, 0], self.unit[:, 0]
             past, future = (self._compress((part - centre) / unit) for part in (inputs.past_target, targets.target))
-            return every_step(past, future, origins)
-        target = every_step(inputs.past_target, targets.target, origins)
+            return self.aligned(past, future, origins)
+        target = self.aligned(inputs.past_target, targets.target, origins)
         return self._compress((target - self.centre) / self.unit)
 
     def inverse_transform(self, parameters: Tensor, head: RescalingHead) -> Tensor:
@@ -122,14 +124,14 @@ class StandardScaler(Scaler):
 
     def __init__(self, spec: WindowSpec):
         super().__init__()
-        self.levels = spec.levels
+        self.levels, self.aligned = spec.levels, ALIGNED[spec.kind]
         self.register_buffer("centre", mean_tensor(spec), persistent=False)
         scale = torch.tensor(spec.target_statistics.deviation).reshape(1, 1, -1)
         self.register_buffer("scale", scale, persistent=False)
 
     def forward(self, inputs: Inputs, origins: Origins) -> AffineScaling:
         centre = self.less_level(self.centre, inputs)
-        return AffineScaling(centre, self.scale, centre.unsqueeze(1), self.scale.unsqueeze(1))
+        return AffineScaling(centre, self.scale, centre.unsqueeze(1), self.scale.unsqueeze(1), aligned=self.aligned)
 
 
 class IdentityScaler(Scaler):
@@ -153,12 +155,13 @@ class IdentityScaler(Scaler):
                 "model/scaler=identity shows values to the model as they are, and float32 cannot hold the small changes"
                 " of these large ones; use model/scaler=standard, window or difference."
             )
-        self.output_scale = output_scale
+        self.output_scale, self.aligned = output_scale, ALIGNED[spec.kind]
         self.register_buffer("one", torch.ones(1, 1, len(spec.channels)), persistent=False)
 
     def forward(self, inputs: Inputs, origins: Origins) -> AffineScaling:
         centre = 0 * self.one
-        return AffineScaling(centre, self.one, centre.unsqueeze(1), self.output_scale * self.one.unsqueeze(1))
+        unit = self.output_scale * self.one.unsqueeze(1)
+        return AffineScaling(centre, self.one, centre.unsqueeze(1), unit, aligned=self.aligned)
 
 
 class WindowScaler(Scaler):
@@ -202,7 +205,7 @@ class WindowScaler(Scaler):
             require_at_least(1, "model.scaler", season=season)
         self.own_season = season is not None
         self.season, self.horizon, self.missing = season or spec.season, spec.horizon, spec.missing
-        self.levels = spec.levels
+        self.levels, self.aligned = spec.levels, ALIGNED[spec.kind]
         self.steps = self._default_steps(spec) if steps is None else steps
         seasonal = "season" in (centre, self.past_centre)
         fewest = self.season if seasonal else 1
@@ -228,7 +231,7 @@ class WindowScaler(Scaler):
         scale = self._scale(inputs, steps, past_centre)
         centre = self._forecast_centre(inputs, origins, steps, past_centre)
         season = self.season if self.centre == "season" else 0
-        return AffineScaling(past_centre, scale, centre, scale.unsqueeze(1), season, self.asinh)
+        return AffineScaling(past_centre, scale, centre, scale.unsqueeze(1), season, self.asinh, aligned=self.aligned)
 
     def _default_steps(self, spec: WindowSpec) -> int:
         """Number of steps for the statistics if ``steps`` is not given."""
@@ -316,6 +319,8 @@ def suitable_scaler(spec: WindowSpec, corrected: bool = False) -> ScalerChoice:
         return ScalerChoice(StandardScaler, {}, "a state is kept from window to window")
     if spec.labels:
         return ScalerChoice(StandardScaler, {}, "the level of a sequence may tell its label")
+    if spec.kind == "past":
+        return ScalerChoice(WindowScaler, {}, "a gap is filled from what is around it")
     if 1 < spec.season < spec.past_steps and spec.season_error < SEASONAL:
         reason = f"the last season forecasts with {spec.season_error:.2f} of the error of the last value"
         seasonal = {"centre": "season", "scale": "seasonal_error"}

@@ -13,23 +13,30 @@ from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
 from seqmodels.backbones.recurrent import FusedLstm, has_bfloat16_lstm
+from seqmodels.baselines.interpolation import Interpolation, LastValue, SeasonAgo, Seasonal
 from seqmodels.baselines.labels import Prior, SymbolBack
 from seqmodels.baselines.rules import Naive, SeasonalNaive
 from seqmodels.checkpoint import KEY, describe
 from seqmodels.class_metrics import ClassTable, StepTable, new_scores
+from seqmodels.classical.smoothing import Spline
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.inference.calibration import Calibration, ErrorSample, centre_and_unit
 from seqmodels.inference.prediction import predict
 from seqmodels.inference.scores import MOST_VALUES, SCORED, WindowScores, choose
 from seqmodels.metrics import (
+    LAST,
+    LINEAR,
     MAJORITY,
     MEAN,
     MODEL,
     NAIVE,
     REPEATED,
+    SEASON_AGO,
+    SEASONAL,
     SEASONAL_NAIVE,
     SINGLE_MEMBER,
+    SPLINE,
     ErrorTable,
     ForecastErrors,
 )
@@ -447,8 +454,21 @@ def naive_symbols(spec: WindowSpec) -> dict[str, AbstractForecaster]:
     return {**naive_labels(spec), REPEATED: SymbolBack(spec, 1)}
 
 
+def simple_estimates(spec: WindowSpec) -> dict[str, AbstractForecaster]:
+    """Rules that fill gaps, as rows of the result table; those with a season if a window holds one."""
+    rules: dict[str, AbstractForecaster] = {LAST: LastValue(spec), LINEAR: Interpolation(spec), SPLINE: Spline(spec)}
+    seasonal = 1 < spec.season <= spec.past_steps
+    return rules | ({SEASON_AGO: SeasonAgo(spec), SEASONAL: Seasonal(spec)} if seasonal else {})
+
+
 # By ``WindowSpec.kind``
-NAIVE_ROWS = {"ahead": naive_forecasts, "sequence": naive_labels, "step": naive_labels, "next": naive_symbols}
+NAIVE_ROWS = {
+    "ahead": naive_forecasts,
+    "past": simple_estimates,
+    "sequence": naive_labels,
+    "step": naive_labels,
+    "next": naive_symbols,
+}
 
 
 def tensors_of(model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:

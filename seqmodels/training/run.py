@@ -45,7 +45,10 @@ RIVALS = {
     **dict.fromkeys(("ridge", "auto_ets", "auto_arima", "theta", "mstl", "sarimax"), "ahead"),
     **dict.fromkeys(("nearest_neighbour", "dtw"), "sequence"),
     "symbol_back": "next",
+    **dict.fromkeys(("kriging", "kalman"), "past"),
 }
+# Table and picture at the end of a run, by the kind of target
+WRITTEN = {"ahead": ("forecast.csv", "forecast_future.png"), "past": ("filled.csv", "filled.png")}
 LAST = "checkpoints/last.ckpt"  # in a run directory, to go on from
 
 
@@ -86,7 +89,7 @@ class Plan:
     ckpt_path: str | None = None
     forecast: bool = True
     resume_schedule: str | None = None
-    rivals: Sequence[str] | str | None = ("ridge", "nearest_neighbour", "dtw", "symbol_back")
+    rivals: Sequence[str] | str | None = ("ridge", "nearest_neighbour", "dtw", "symbol_back", "kriging", "kalman")
     ensemble: int | Sequence[int] = 1
     combine: str = "mean"
 
@@ -154,7 +157,7 @@ class Run:
         folder, loggers = self.directory / "figures", self.trainer.loggers
         figures.save_final_figures(self.module, self.data, folder, dropout_passes=passes, loggers=loggers)
         self.keep_calibration()
-        if self.plan.forecast and self.data.columns is not None and self.data.spec.ahead:
+        if self.plan.forecast and self.data.columns is not None and not self.data.spec.labels:
             self.forecast()
         return self.write(chosen)
 
@@ -194,8 +197,13 @@ class Run:
             self._fit_rival(MODEL, model.to(device))
         elif self.module.trainable:
             for name, rival in self.rivals.items():
-                if getattr(rival, "affordable", True):
+                if not getattr(rival, "affordable", True):
+                    continue
+                try:
                     self._fit_rival(name, rival.to(device))
+                except InputError as reason:
+                    echo(f" no row {name}: {reason}")
+                else:
                     self.module.add_row(name, rival)
 
     def _fit_rival(self, name: str, model: AbstractForecaster) -> None:
@@ -272,12 +280,16 @@ class Run:
         """Measure the model and the naive forecasts on the validation and test windows, into ``module.results``."""
         module, spec = self.module, self.data.spec
         shape = spec.horizon, len(spec.predicted)
-        own = {stage: ErrorSample(self.data.windows[stage], *shape) for stage in ("validation", "test")}
+        own = {
+            stage: ErrorSample(self.data.windows[stage], *shape, pooled=not spec.ahead)
+            for stage in ("validation", "test")
+        }
         for stage in ("validation", "test"):
             windows = self.data.windows[stage]
             module.stage = stage
-            if spec.ahead:  # bands and objections are about the future
+            if not spec.labels:
                 module.sample = own[stage]
+            if spec.ahead:  # objections are about the future
                 module.samples = {row: ErrorSample(windows, *shape, MOST_JUDGED) for row in module.rows}
                 module.measure_in(self.data.denominators[stage])
             if spec.ahead and stage == "test" and windows:
@@ -331,14 +343,16 @@ class Run:
         return TrainedModel(model, self.data.encoder(), self.calibration, self.best_checkpoint)
 
     def forecast(self) -> None:
-        """Show the forecast of the steps after the last row, and write it as a table and a picture."""
+        """Show the forecast of the steps after the last row, or the filled gaps; write it as a table and a picture."""
+        trained, (table, picture) = self.trained(), WRITTEN[self.data.spec.kind]
+        make = trained.forecast_series if self.data.spec.ahead else trained.fill_series
         try:
-            forecast = self.trained().forecast_series(self.data.source_series)
+            made = make(self.data.source_series)
         except InputError as error:
-            echo(f"No forecast of the future: {error}")
+            echo(f"No {table}: {error}")
             return
-        show(forecast)
-        write_forecast(forecast, self.directory / "forecast.csv", self.directory / "figures" / "forecast_future.png")
+        show(made)
+        write_forecast(made, self.directory / table, self.directory / "figures" / picture)
 
     def result_table(self) -> RenderableType:
         """The errors of the model and of the naive forecasts, for the terminal."""

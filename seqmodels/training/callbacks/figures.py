@@ -18,6 +18,7 @@ from datamodules.series import STAGES, SeriesSet
 from seqmodels.class_metrics import ClassTable, StepTable
 from seqmodels.inference.monte_carlo import monte_carlo
 from seqmodels.metrics import MODEL, ErrorTable, naive_row
+from seqmodels.report.gap_plots import Gap, plot_gaps
 from seqmodels.report.label_plots import Case, Confusion, plot_cases, plot_confusion, plot_numbers
 from seqmodels.report.output import format_number, format_time, shorten
 from seqmodels.report.plotting import Panel, plot_errors, plot_forecasts, render, save_figure
@@ -30,9 +31,11 @@ MIN_PAST_STEPS = 56  # steps shown before the origin, if the window has as many
 MAX_CHANNELS, MAX_COLUMNS = 8, 3  # rows and columns of a figure of several channels
 MAX_NAME = 26  # characters of a series' name in the title of a panel
 FINAL_TAGS = {"forecast_test": "forecast/test", "error_by_step": "forecast/error_by_step",
-              "labels_test": "labels/test", "mistakes_validation": "labels/mistakes_validation",
+              "labels_test": "labels/test", "gaps_test": "gaps/test",
+              "mistakes_validation": "labels/mistakes_validation",
               "mistakes_test": "labels/mistakes_test"}  # fmt: skip
 MOST_MISTAKES = 9  # drawn
+MOST_EXAMPLES = 64  # windows from which those with the most hidden values are drawn
 
 
 class ForecastFigures(pl.Callback):
@@ -303,10 +306,42 @@ def draw_final_steps(
     }
 
 
+def draw_gaps(
+    module: ForecastModule, data: WindowDataModule, stage: str, windows: int, heading: str, dropout_passes: int = 0
+) -> Figure:
+    """Draw hidden values of a stage and their estimates, in the windows with the most of them."""
+    window = move_data_to_device(data.examples(stage, MOST_EXAMPLES), module.device)
+    given, panels = predict(module, MODEL, window), []
+    hidden = window.targets.observed
+    for place in hidden.sum(dim=1).flatten().argsort(descending=True, stable=True)[:windows].tolist():
+        index, channel = divmod(place, len(module.spec.channels))
+        mask, level = hidden[index, :, channel].cpu().numpy(), float(window.inputs.level[index, channel])
+        seen = to_numpy(window.inputs.past_target, window.inputs.past_observed)[index, :, channel]
+        truth = to_numpy(window.targets.target, hidden)[index, :, channel]
+        title = panel_title(data.series, int(window.inputs.series[index]), int(window.origin[index]))
+        curves = (seen, np.where(mask, given[index, :, channel], np.nan), truth)
+        panels.append(Gap(f"{module.spec.channels[channel]}, until {title}", *(curve + level for curve in curves)))
+    return plot_gaps(panels, heading)
+
+
+def draw_final_gaps(
+    module: ForecastModule, data: WindowDataModule, stages: Sequence[str], windows: int, dropout_passes: int
+) -> dict[str, Figure]:
+    """Hidden values of each stage, by the names of their files."""
+    return {
+        f"gaps_{one}": draw_gaps(module, data, one, windows, f"{one.capitalize()}: hidden values") for one in stages
+    }
+
+
 # By ``WindowSpec.kind``: the figure of a validation with its name, and those of a finished run
-FIRST = {"ahead": ("forecast", draw_forecasts), **dict.fromkeys(("sequence", "step", "next"), ("labels", draw_labels))}
+FIRST = {
+    "ahead": ("forecast", draw_forecasts),
+    "past": ("gaps", draw_gaps),
+    **dict.fromkeys(("sequence", "step", "next"), ("labels", draw_labels)),
+}
 FINAL = {
     "ahead": draw_final_forecasts,
+    "past": draw_final_gaps,
     "sequence": draw_final_labels,
     "step": draw_final_steps,
     "next": draw_final_steps,
