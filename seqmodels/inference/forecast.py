@@ -40,12 +40,12 @@ ENCODERS: dict[str, type[RowEncoder] | type[SequenceEncoder]] = {
     **dict.fromkeys(("sequence", "step", "next"), SequenceEncoder),
     "past": GapEncoder,
 }
+# What a model does and the command for it, by ``WindowSpec.kind``
 USE = {
-    "ahead": "forecasts steps; use forecast",
-    **dict.fromkeys(("sequence", "step", "next"), "labels whole sequences; use predict"),
-    "past": "fills gaps; use fill",
+    "ahead": ("forecasts steps", "forecast"),
+    "past": ("fills gaps", "fill"),
+    **dict.fromkeys(("sequence", "step", "next"), ("labels whole sequences", "predict")),
 }
-TARGETS = "data.target=[...]"
 LEVELS = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
 
 
@@ -162,14 +162,15 @@ class TrainedModel:
                 f"{self.checkpoint or 'the model'} does not hold what is needed to read new rows, as an earlier"
                 " version wrote it: train the model again."
             )
-        self._expect("ahead", "forecasts no step")
+        self._expect(["ahead"], "forecasts no step")
         assert isinstance(self.encoder, RowEncoder)
         return self.encoder
 
-    def _expect(self, kind: str, lacks: str, way_out: str = "") -> None:
-        """Raise InputError unless the targets of the model are of this kind."""
-        if self.spec.kind != kind:
-            raise InputError(f"the model {lacks}, it {USE[self.spec.kind]}{way_out}.")
+    def _expect(self, kinds: Sequence[str], lacks: str, way_out: str = "") -> None:
+        """Raise InputError unless the targets of the model are of one of these kinds."""
+        if self.spec.kind not in kinds:
+            does, command = USE[self.spec.kind]
+            raise InputError(f"the model {does} and {lacks}; use {command}{way_out}.")
 
     def fill(self, rows: Any = None, *, levels: Sequence[float] = BAND) -> Filled:
         """Fill the gaps of a table; what is measured stays as it is.
@@ -179,9 +180,8 @@ class TrainedModel:
 
         Raises InputError for rows that the model cannot read, and for a model that was not trained to fill gaps.
         """
-        self._expect(
-            "past", "fills no gaps", f"; train one with seqmodels train model=fill data=gaps data.path=... {TARGETS}"
-        )
+        way_out = ", or train one with seqmodels train model=fill data=gaps data.path=... data.target=[...]"
+        self._expect(["past"], "fills no gaps", way_out)
         assert isinstance(self.encoder, GapEncoder)
         return self.fill_series(self.encoder.read(rows), levels=levels)
 
@@ -197,7 +197,7 @@ class TrainedModel:
 
         Raises InputError for rows that the model cannot read, and for a model of forecasts.
         """
-        self._expect("sequence", "labels no sequence")
+        self._expect(["sequence", "step", "next"], "labels no sequence")
         assert isinstance(self.encoder, SequenceEncoder)
         return predict_labels(self.model, self.encoder, self.encoder.read(rows))
 
