@@ -25,6 +25,7 @@ CONF = Path(__file__).parent.parent / "conf"
 FILES = {path.relative_to(CONF).with_suffix("").as_posix(): path for path in sorted(CONF.rglob("*.yaml"))}
 EXPERIMENTS = [name for name in FILES if name.startswith("experiment/")]
 COMMANDS = ("train", "find_lr", "describe", "check", "convert", "forecast", "evaluate", "predict", "compare", "fill")
+COMMANDS += ("generate",)
 BASES = ["windows"]  # what the options of a group share, no option itself
 OPTIONS = [name for name in FILES if name not in (*COMMANDS, *BASES, *EXPERIMENTS)]
 GAPS = {"fill", "kriging", "kalman"}  # fill the gaps of a table

@@ -9,6 +9,7 @@ import torch
 import zoo
 from test_sequences import alone, readable
 
+import seqmodels as sm
 from datamodules.labelled import SequenceEncoder, read_sequences
 from datamodules.sequences import Sequences
 from seqmodels.baselines.labels import Prior, SymbolBack
@@ -17,6 +18,7 @@ from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
 from seqmodels.heads.classes import Classes
 from seqmodels.heads.point import Point
+from seqmodels.inference.generation import generate
 from seqmodels.readouts.direct import Iterated, SeqToSeq, SeqToVector
 from seqmodels.window import Category, Inputs, Statistics, Targets, Window, WindowSpec, check, measured
 
@@ -259,3 +261,108 @@ def test_symbols_that_training_has_not_seen_are_unknown():
 def test_symbols_that_cannot_be_learned_are_refused(frame, settings, message):
     with pytest.raises(InputError, match=message):
         Sequences(frame, **{"target": "letter", "id": "name", **settings}).setup()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("symbols") / "run"
+    settings = {"id": "name", "predict": "next", "optimizer_steps": 80, "logger": "none", "rivals": "symbol_back"}
+    return sm.fit(table(), target="letter", directory=folder, **settings)
+
+
+def test_symbols_are_learned_beside_simple_rows(trained):
+    rows = {row["row"]: row for row in trained.run.rows if row["stage"] == "test"}
+    assert set(rows) == {"symbols", "majority", "last repeated", "symbol_back"}
+    assert rows["symbols"]["accuracy"] == 1
+    assert rows["symbols"]["perplexity"] == pytest.approx(math.exp(rows["symbols"]["log_loss"]))
+    assert rows["last repeated"]["accuracy"] == 0 and math.isnan(rows["last repeated"]["log_loss"])
+    assert rows["symbol_back"]["accuracy"] < 1  # three steps before, of which the first ones have none
+    assert (trained.directory / "figures" / "labels_test.png").is_file()
+    assert sm.load(trained.directory).spec.kind == "next"
+
+
+def test_prediction_gives_each_step_the_next_symbol(trained):
+    made = sm.load(trained.directory).predict(table(5, 7))
+    found = made.table
+    assert found.columns == ["id", "step", "next letter", "p(a)", "p(b)", "p(c)", "true next letter"]
+    known = found.filter(pl.col("true next letter").is_not_null())
+    assert len(found) == len(table(5, 7)) == len(known) + 5
+    accuracy = (known["next letter"] == known["true next letter"]).mean()
+    assert made.results["model"].summary()["accuracy"] == pytest.approx(accuracy)
+    lone = table(5, 7).filter(pl.col("name") == "s03")
+    again = sm.load(trained.directory).predict(lone).table
+    np.testing.assert_allclose(again["p(a)"], found.filter(pl.col("id") == "s03")["p(a)"], atol=1e-6)
+
+
+def test_generated_symbols_do_not_depend_on_what_else_is_generated(trained):
+    model, frame = sm.load(trained.directory), table(4, 3)
+    settings = {"n": 3, "steps": 20, "temperature": 2.0, "seed": 5}
+    together = model.generate(frame, **settings).table
+    assert len(together) == 3 * (len(frame) + 4 * 20)
+    for name in ("s02", "s00"):
+        alone = model.generate(frame.filter(pl.col("name") == name), **settings).table
+        assert alone.equals(together.filter(pl.col("id") == name))
+    given = together.filter(pl.col("given") & (pl.col("sample") == 2))
+    assert given["letter"].to_list() == frame["letter"].to_list()
+    assert model.generate(frame, **settings).table.equals(together)
+    assert not model.generate(frame, **{**settings, "seed": 6}).table.equals(together)
+
+
+def test_generated_symbols_follow_the_probabilities(trained):
+    model = sm.load(trained.directory)
+    begin = pl.DataFrame({"name": ["x"] * 4, "letter": list("abca")})
+    expected = model.predict(begin).table.row(-1)[3:6]
+    for temperature in (1.0, 3.0):
+        drawn = model.generate(begin, n=4000, steps=1, temperature=temperature).table.filter(~pl.col("given"))
+        shares = np.array([(drawn["letter"] == letter).mean() for letter in "abc"])
+        powers = np.array(expected) ** (1 / temperature)
+        np.testing.assert_allclose(shares, powers / powers.sum(), atol=0.03)
+    free = model.generate(n=2000, steps=1).table["letter"].value_counts().sort("letter")
+    np.testing.assert_allclose(free["count"] / 2000, model.spec.categories[0].shares, atol=0.04)
+
+
+def test_the_most_probable_symbols_only(trained):
+    model, begin = sm.load(trained.directory), pl.DataFrame({"name": ["x"] * 3, "letter": list("abc")})
+    for settings in ({"temperature": 0.0}, {"top_k": 1}):
+        assert "".join(model.generate(begin, steps=9, **settings).table["letter"]) == "abcabcabcabc"
+    two = model.generate(begin, n=500, steps=1, temperature=50.0, top_k=2).table.filter(~pl.col("given"))["letter"]
+    assert two.n_unique() == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n": 0}, "n is 0; it must be at least 1"),
+        ({"steps": 0}, "steps is 0; it must be at least 1"),
+        ({"top_k": 0}, "top_k is 0; it must be at least 1"),
+        ({"temperature": -1.0}, "temperature is -1.0; it must be a number of at least 0"),
+        ({"temperature": math.nan}, "temperature is nan"),
+    ],
+)
+def test_settings_of_generation_are_checked(trained, settings, message):
+    with pytest.raises(InputError, match=message):
+        sm.load(trained.directory).generate(**settings)
+
+
+@pytest.mark.parametrize("backbone", CAUSAL)
+def test_generation_draws_from_the_probabilities_of_the_whole_sequence(backbone):
+    """Each symbol is the most probable one after all before it, read anew."""
+    model = build(backbone, NEXT._replace(ragged=False, past_steps=12))
+    encoder = SequenceEncoder(model.spec, {}, None, {}, ())
+    made = generate(model, encoder, None, n=3, steps=12, temperature=0.0).values
+    read = torch.from_numpy(np.stack(made)).float()
+    inputs = model.spec.zeros(3)._replace(past_target=read)
+    with torch.no_grad():
+        whole = model.head.mean(model(inputs).forecast)[:, :, 0]
+    torch.testing.assert_close(read[:, 1:], whole[:, :-1])
+
+
+def test_models_that_cannot_generate_are_refused():
+    encoder = SequenceEncoder(STEP, {}, None, {}, ())
+    with pytest.raises(InputError, match="generate draws the next symbol"):
+        generate(build("gru", STEP), encoder)
+    one = Statistics((0.0,), (1.0,))
+    with pytest.raises(InputError, match="knows no future values of wind"):
+        generate(build("gru", NEXT._replace(past_covariates=("wind",), past_statistics=one)), encoder)
+    with pytest.raises(InputError, match="the model reads age of each sequence"):
+        generate(build("gru", NEXT._replace(statics=("age",), static_statistics=one)), encoder)

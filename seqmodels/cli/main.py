@@ -4,7 +4,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 
@@ -39,7 +39,10 @@ COMMANDS = {
         sweeps=True,
     ),
     "predict": Command(
-        "predict:predict", "predict", "label whole sequences, with a trained classifier or regressor", positional="run"
+        "predict:predict", "predict", "label sequences, or each of their steps, with a trained model", positional="run"
+    ),
+    "generate": Command(
+        "generate:generate", "generate", "draw sequences of symbols from a trained model", positional="run"
     ),
     "fill": Command("fill:fill", "fill", "fill the gaps of a table, with a model of model=fill", positional="run"),
     "describe": Command("describe:describe", "describe", "look at data before training, and get a window suggested"),
@@ -107,14 +110,23 @@ def _has_key(argument: str) -> bool:
 def _choose_model(command: Command, arguments: Sequence[str]) -> Sequence[str]:
     """The arguments, with ``model=auto`` for a table of the user, unless they name a model.
 
-    Sequences with labels get ``model=classifier``.
+    Sequences get what ``sequence_model`` says.
     """
-    keys = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
+    values = dict(argument.lstrip("+~").partition("=")[::2] for argument in arguments)
+    keys = values.keys()
     given = [re.match(r"data=(csv|parquet|store|sequences)\b", argument) for argument in arguments]
     own = next((one[1] for one in given if one), "")
     if not own or command.config not in WITH_MODEL or keys & {"model", "experiment", "ckpt_path", "-sc", "-cn"}:
         return arguments
-    return [*arguments, "model=classifier" if own == "sequences" else "model=auto"]
+    data = {key.removeprefix("data."): value for key, value in values.items() if key.startswith("data.")}
+    return [*arguments, f"model={sequence_model(data) if own == 'sequences' else 'auto'}"]
+
+
+def sequence_model(data: Mapping[str, Any]) -> str:
+    """The model for sequences with these settings of the data: of whole ones, or of each of their steps."""
+    archive = str(data.get("path", "")).lower().endswith(".ts")
+    follows = data.get("predict", "auto") == "auto" and "target" in data and "label" not in data and not archive
+    return "symbols" if follows or data.get("predict") in ("step", "next") else "classifier"
 
 
 def package_version() -> str:

@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from seqmodels.cli import launch as launch  # registers the resolvers that configs use
 from seqmodels.cli.commands.train import run_training
+from seqmodels.cli.main import sequence_model
 from seqmodels.cli.messages import CommandLine, sentence
 from seqmodels.cli.secrets import is_secret, mask_secrets
 from seqmodels.config.check import check
@@ -108,7 +109,8 @@ def fit(
 
     ``target``: the columns to forecast. With ``label``, whole sequences are labelled instead, as by data=sequences;
     ``target`` then names their channels, by default all other columns, and the default model is "classifier". With
-    model="fill", the model learns to fill gaps, as by data=gaps.
+    model="fill", the model learns to fill gaps, as by data=gaps; with ``predict="next"`` it predicts the next symbol at
+    each step of sequences, with "step" the ``label`` of the step, and the default model is "symbols".
 
     ``overrides`` are all other settings of the command line: arguments of the data by their own names
     (``past_steps=56``, ``id="shop"``), top-level keys (``seed=1``), a mapping for the keys of a group
@@ -126,10 +128,10 @@ def fit(
     """
     given = {"target": target, "horizon": horizon, **overrides} | ({} if time == "auto" else {"time": time})
     settings = {key: _plain(value) for key, value in given.items() if value is not None or key in ("time", *overrides)}
-    labels = "label" in overrides or str(data).lower().endswith(".ts")
-    kind = SEQUENCES if labels else GAPS if model == FILL or "hide" in overrides else DATA
-    model = model or {SEQUENCES: "classifier", GAPS: FILL, DATA: "auto"}[kind]
-    if target is None and not labels:
+    sequences = bool(overrides.keys() & {"label", "predict"}) or str(data).lower().endswith(".ts")
+    kind = SEQUENCES if sequences else GAPS if model == FILL or "hide" in overrides else DATA
+    model = model or {SEQUENCES: sequence_model({**settings, "path": data}), GAPS: FILL, DATA: "auto"}[kind]
+    if target is None and not sequences:
         raise InputError("fit needs target=, the column or columns to forecast, or label=, that of whole sequences.")
     frame = not isinstance(data, (str, PathLike, list, tuple))
     resumed = launch.run_of(settings.get("ckpt_path"))

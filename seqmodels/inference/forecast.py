@@ -24,6 +24,7 @@ from seqmodels.errors import InputError
 from seqmodels.inference.backtest import Evaluation, Refit, evaluate
 from seqmodels.inference.calibration import Calibration
 from seqmodels.inference.filling import BAND, Filled, fill_gaps
+from seqmodels.inference.generation import Generated, generate
 from seqmodels.inference.labels import Prediction, predict_labels
 from seqmodels.inference.prediction import clip, predict
 from seqmodels.metrics import MODEL
@@ -191,7 +192,7 @@ class TrainedModel:
         return fill_gaps(self.model, self.encoder, self.calibration, series, levels)
 
     def predict(self, rows: Any = None) -> Prediction:
-        """Label sequences: classes with their probabilities, or numbers; with errors, if the rows hold the labels.
+        """Label sequences, or their steps: classes with probabilities, or numbers; with errors if truth is known.
 
         ``rows``: a path or data frame with the columns of the training table, by default that table.
 
@@ -200,6 +201,20 @@ class TrainedModel:
         self._expect(["sequence", "step", "next"], "labels no sequence")
         assert isinstance(self.encoder, SequenceEncoder)
         return predict_labels(self.model, self.encoder, self.encoder.read(rows))
+
+    def generate(self, beginnings: Any = None, **settings: Any) -> Generated:
+        """Draw sequences of symbols, each from what the model predicts after the ones before.
+
+        ``beginnings``: a path or data frame with the columns of the training table, whose sequences are continued;
+        None: the first symbol is drawn, too. ``settings``: see ``seqmodels.inference.generation.generate``.
+
+        Raises InputError for a model that predicts no next symbol.
+        """
+        way_out = ", or train one with seqmodels train data=sequences data.predict=next model=symbols"
+        self._expect(["next"], "draws no symbols", way_out)
+        assert isinstance(self.encoder, SequenceEncoder)
+        series = None if beginnings is None else self.encoder.read(beginnings)
+        return generate(self.model, self.encoder, series, **settings)
 
     def evaluate(self, rows: Any = None, **settings: Any) -> Evaluation:
         """Measure the model and the naive forecasts at many origins, and the coverage of the bands.

@@ -61,7 +61,7 @@ def caption(results: Results, windows: Mapping[str, int], stateful: bool = False
         )
     if isinstance(first, StepTable):
         return (
-            f" Of {counts} steps with a label, the same for each row; perplexity = exp(log loss).\n"
+            f" Steps with a label, the same for each row: {counts}; perplexity = exp(log loss).\n"
             " - where a rule gives no probabilities."
         )
     if isinstance(first, GapErrorTable):
