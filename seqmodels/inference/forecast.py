@@ -45,7 +45,9 @@ ENCODERS: dict[str, type[RowEncoder] | type[SequenceEncoder]] = {
 USE = {
     "ahead": ("forecasts steps", "forecast"),
     "past": ("fills gaps", "fill"),
-    **dict.fromkeys(("sequence", "step", "next"), ("labels whole sequences", "predict")),
+    "sequence": ("labels whole sequences", "predict"),
+    "step": ("labels steps of sequences", "predict"),
+    "next": ("predicts the next symbol of sequences", "predict or generate"),
 }
 LEVELS = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
 

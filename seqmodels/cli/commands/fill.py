@@ -6,8 +6,8 @@ from omegaconf import DictConfig
 
 from seqmodels.cli import environment
 from seqmodels.cli.assemble import to_plain
-from seqmodels.cli.commands.predict import SUFFIXES
 from seqmodels.cli.launch import Job
+from seqmodels.cli.trained import SUFFIXES
 from seqmodels.errors import InputError
 from seqmodels.inference.forecast import load, write_forecast
 from seqmodels.report.output import echo, show, write_file
