@@ -1,4 +1,4 @@
-"""A table whose gaps are to be filled: values that are hidden from a model teach it."""
+"""A table with gaps to fill: a model is trained on values that are hidden from it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -40,17 +40,17 @@ MOST_DRAWS = 100  # until a part has its share
 
 
 class Gaps(Table):
-    """A table whose gaps are to be filled: windows of which some values are hidden, to be estimated from the others.
+    """A table with gaps to fill: windows with some values hidden, to be estimated from the others.
 
-    ``hide``: what a hidden part looks like. "random": single values; "blocks": ``hide_steps`` steps at once, of one
-    channel or of all, by default of 1 to a third of a window; "gaps": like the gaps of the table; "auto": so, if it has
-    any, else blocks. ``hide_share``: share of a training window that is hidden, on average.
+    ``hide``: shape of the hidden parts. "random": single values; "blocks": ``hide_steps`` steps at once, of one channel
+    or of all, by default of 1 to a third of a window; "gaps": like the gaps of the table; "auto": "gaps" if it has any,
+    else "blocks". ``hide_share``: share of a training window that is hidden, on average.
 
     ``split`` divides the measured values, not time: some of this pattern, drawn by ``split_seed``, are hidden from
-    training for validation, and others for the test. ``truth``: a table with the true values of gaps, which then are
-    the test.
+    training for validation, and others for the test. ``truth``: a table with the true values of gaps, which are then
+    the test part.
 
-    All covariates are those of the same step. What else is not said here is as in ``Table``.
+    All covariates are those of the same step. All other arguments are those of ``Table``.
     """
 
     tensors = HiddenTensors
@@ -132,7 +132,7 @@ class Gaps(Table):
         return None
 
     def _split_series(self) -> tuple[dict[str, Span], np.ndarray]:
-        """All rows for each stage: it is values that are divided."""
+        """All rows for each stage, since values are divided instead of rows."""
         series = self.series
         observed = observed_of(series)
         check_channels(series, observed, self.past_steps)
@@ -160,7 +160,7 @@ class Gaps(Table):
         return dict.fromkeys(STAGES, whole), np.zeros(len(series), bool)
 
     def _pattern(self, observed: np.ndarray) -> tuple[Pattern, list[str]]:
-        """What is hidden, and notes on it."""
+        """Pattern of the hidden values, and notes on it."""
         channels, gaps, notes = observed.shape[1], find_gaps(observed), []
         if self.hide == "gaps" and not gaps:
             raise InputError(
@@ -262,7 +262,7 @@ def draw_part(roles: np.ndarray, share: float, pattern: Pattern, random: np.rand
 
 
 def aligned_covariates(series: SeriesSet) -> SeriesSet:
-    """Series with all covariates among the past ones, which stand beside the values of the same step."""
+    """Series with all covariates among the past ones, which belong to the values of the same step."""
     if series.known_covariates is None:
         return series
     given = [part for part in (series.past_covariates, series.known_covariates) if part is not None]

@@ -1,4 +1,4 @@
-"""Windows with hidden values, which a model estimates from all that is left, and the encoding of gaps in new rows."""
+"""Windows with hidden values, which a model estimates from the others, and the encoding of gaps in new rows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,7 +32,7 @@ class Pattern(NamedTuple):
 
     @classmethod
     def of(cls, gaps: Sequence[np.ndarray]) -> "Pattern":
-        """From masks (length, C) bool of gaps."""
+        """The pattern of gaps given by masks (length, C) bool."""
         cells = [np.nonzero(gap) for gap in gaps]
         steps, channels = (np.concatenate([one[axis] for one in cells]) for axis in (0, 1))
         sizes = np.array([len(one[0]) for one in cells])
@@ -55,7 +55,7 @@ class Pattern(NamedTuple):
 
 
 def find_gaps(observed: np.ndarray) -> list[np.ndarray]:
-    """Masks (length, C) of what is missing in each run of rows (rows, C) that lack a value in any channel."""
+    """Masks (length, C) of the missing values in each run of rows (rows, C) with a missing value in any channel."""
     lacking = ~observed
     borders = np.flatnonzero(np.diff(np.concatenate([[False], lacking.any(axis=1), [False]]).astype(np.int8)))
     runs = borders.reshape(-1, 2)[:: max(1, len(borders) // 2 // MOST_GAPS)]
@@ -107,8 +107,8 @@ class CoveringIndex(WindowIndex):
 class HiddenTensors(SeriesTensors):
     """The gather of windows whose targets are their own hidden values.
 
-    ``SeriesSet.observed`` holds the role of each value. Windows of training count all that they see, of which the
-    loader then hides a part.
+    ``SeriesSet.observed`` holds the role of each value. Windows of training count all values that they see; the loader
+    then hides a part of them.
     """
 
     def __init__(self, series: SeriesSet, spec: WindowSpec, *arguments: Any, **keywords: Any):
@@ -144,14 +144,14 @@ class HiddenTensors(SeriesTensors):
 
 
 def show(window: Window, seen: Tensor, counted: Tensor) -> Window:
-    """The window with the values ``seen``, and targets of which the ``counted`` ones count: (B, T, C) bool each."""
+    """The window with the values ``seen``, and targets that count where ``counted``: (B, T, C) bool each."""
     values = window.targets.target
     inputs = window.inputs._replace(past_target=values.masked_fill(~seen, 0), past_observed=seen)
     return window._replace(inputs=inputs, targets=Targets(values.masked_fill(~counted, 0), counted))
 
 
 class Hiding(Augmentation):
-    """Hides a part of each training window, drawn anew each time: a pure function of seed, epoch and position."""
+    """Hides a random part of each training window: a pure function of seed, epoch and position."""
 
     def __init__(self, pattern: Pattern, share: float, seed: int):
         super().__init__(0, 0, 0, seed)
@@ -172,7 +172,7 @@ class GapEncoder(RowEncoder):
     """Encodes rows of a table as windows that cover its gaps."""
 
     def windows(self, series: SeriesSet, batch_size: int = 1024) -> WindowLoader:
-        """Windows of which each owns some missing values; all that is measured is seen."""
+        """Windows that each own some missing values; all measured values are seen."""
         spec, observed = self.spec, observed_of(series)
         dtype = np.float64 if spec.levels else np.float32
         prepared = replace(series, values=series.values.astype(dtype, copy=False), observed=observed.astype(np.int8))

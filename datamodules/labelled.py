@@ -47,11 +47,11 @@ def read_sequences(
 
     One sequence is a series: the rows of one ``series_id``; or one row, where the targets are columns of lists, or the
     file is a .ts file, whose label is called "label". ``predict``: see ``find_kind``. ``label``: columns that are
-    constant within a sequence, unless each step has its own.
-    ``label_type``: "class", "number", or "auto": texts and few different whole numbers are classes. Without
-    ``needs_labels``, columns of labels may lack. Targets that are texts are symbols.
+    constant within a sequence, unless each step has its own. ``label_type``: "class", "number", or "auto": texts and
+    few different whole numbers are classes. Without ``needs_labels``, columns of labels may be absent. Targets that are
+    texts are symbols.
 
-    Steps at the end of a sequence at which nothing was observed do not belong to it.
+    Unobserved steps at the end of a sequence do not belong to it.
     """
     require_choice(LABEL_TYPES, "data", label_type=label_type)
     archive = isinstance(path, (str, PathLike)) and str(path).lower().endswith(".ts")
@@ -93,9 +93,9 @@ def read_sequences(
 def find_kind(
     path: Any, *, target: str | Sequence[str], label: str | Sequence[str] | None, predict: str, **others: Any
 ) -> str:
-    """What is to be predicted: a label of each "sequence", or of each "step", or the "next" value of the target.
+    """Kind of the predictions: a label of each "sequence", or of each "step", or the "next" value of the target.
 
-    "auto": "sequence" where there is a label, "next" where only the target is named.
+    "auto": "sequence" if a label is named, "next" if only the target is.
     """
     require_choice(("auto", *KINDS), "data", predict=predict)
     archive = isinstance(path, (str, PathLike)) and str(path).lower().endswith(".ts")
@@ -131,7 +131,7 @@ def _texts(source: Source, labels: tuple[str, ...]) -> list[str]:
 
 
 def _explode(source: Source, target: tuple[str, ...], past: tuple[str, ...]) -> tuple[Source, tuple[str, ...]]:
-    """One row per step instead of one row of lists per sequence, and the targets; none if these are no lists.
+    """One row per step instead of one row of lists per sequence, and the targets; unchanged if these are no lists.
 
     ``past``: further columns, which may be lists.
     """
@@ -172,7 +172,7 @@ def _explode(source: Source, target: tuple[str, ...], past: tuple[str, ...]) -> 
         row = int(uneven.arg_max() or 0)
         raise InputError(
             f"{source.name}, row {row + 1}: its lists have {min(lengths.row(row), key=lambda one: one or 0)} to"
-            f" {max(lengths.row(row), key=lambda one: one or 0)} values; all channels of a sequence need as many."
+            f" {max(lengths.row(row), key=lambda one: one or 0)} values; all channels of a sequence need equally many."
         )
     long = rows.with_row_index(SEQUENCE, offset=1).explode(chosen)
     return replace(open_frame(long), name=source.name), targets
@@ -354,7 +354,7 @@ def _recode(series: SeriesSet, categories: Mapping[str, tuple[str, ...]]) -> Ser
 
 
 def stratified_order(labels: np.ndarray, classes: bool, seed: int) -> np.ndarray:
-    """Order of the series (n,) of which every beginning holds the classes in proportion, and a short one all of them.
+    """Order of the series (n,) whose first part, of any length, holds the classes in proportion, all of them if short.
 
     Numbers are divided into ten classes of equal size.
     """
@@ -368,7 +368,7 @@ def stratified_order(labels: np.ndarray, classes: bool, seed: int) -> np.ndarray
 
 
 class SequenceIndex(WindowIndex):
-    """One window for each of some series, of which it holds all rows; ``chosen`` (n,), ``offsets`` (series + 1,)."""
+    """One window with all rows for each of some series; ``chosen`` (n,), ``offsets`` (series + 1,)."""
 
     def __init__(self, chosen: np.ndarray, offsets: np.ndarray):
         self.chosen, self.offsets = torch.from_numpy(chosen.astype(np.int64)), torch.from_numpy(offsets)

@@ -1,4 +1,4 @@
-"""Whole sequences, one window for each, whose labels, labels of each step or next symbols are predicted."""
+"""Whole sequences, one window each, to predict their labels, labels of each step, or next symbols."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,7 +37,7 @@ from seqmodels.window import Category, Statistics, WindowSpec
 
 
 class Sequences(WindowDataModule):
-    """Sequences of any length, each, or each of whose steps, has labels: classes, numbers, or what comes next.
+    """Sequences of any length with labels, of the whole or of each step: classes, numbers, or the next value.
 
     ``path``: one row per step, told apart by ``id``; or one row per sequence, whose ``target`` columns are lists; or a
     .ts file. ``target``: the channels. ``label``, ``label_type``, ``predict``: see ``read_sequences``, and for the
@@ -46,7 +46,7 @@ class Sequences(WindowDataModule):
     ``test_path``: the published test sequences; then ``split`` divides those of ``path`` into training and validation,
     by default 0.8 and 0.2; otherwise into three parts, by default 0.7, 0.15, 0.15: fractions or numbers of sequences,
     drawn by ``split_seed``, with the classes of the first label of sequences in the same proportions in each.
-    ``validation_path``: the published validation sequences; then nothing is divided.
+    ``validation_path``: the published validation sequences; then ``path`` is not divided.
 
     Batches are padded on the right to their longest sequence, and hold sequences of similar length.
     """
@@ -243,7 +243,7 @@ class Sequences(WindowDataModule):
         return replace(series, notes=(*series.notes, *notes)), spec, measure_units(series, spec)
 
     def _prepare_symbols(self) -> list[Category]:
-        """Number the symbols of the channels as those of training; what they are."""
+        """Number the symbols of the channels as those of training; return the symbols."""
         series, found, notes = self.series, list[Category](), list[str]()
         values = series.values.copy()
         for column, name in enumerate(series.channels):
@@ -310,7 +310,7 @@ class Sequences(WindowDataModule):
         return dict(loaders)
 
     def cut_epochs(self, windows: int) -> None:
-        """Keep whole epochs: sequences are few."""
+        """Keep whole epochs, since sequences are few."""
 
 
 def _refuse_one_class(category: Category, source: str, unit: str) -> None:

@@ -173,7 +173,7 @@ class StepTable(NamedTuple):
 
     @property
     def measures(self) -> dict[str, Measure]:
-        """What it is measured by."""
+        """Measures of labels at each step."""
         return STEP_MEASURES
 
     @property

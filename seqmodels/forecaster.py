@@ -337,7 +337,7 @@ class Forecaster(AbstractForecaster):
         return Origins(inputs.past_target.shape[1] - 1, self.supervised.stride)
 
     def _encode(self, inputs: Inputs, scaling: Scaling, state: Any = None, carries: bool = True) -> EncodedWindow:
-        """Everything that the readout may see; the backbone reads the past once.
+        """Inputs of the readout; the backbone reads the past once.
 
         ``carries``: if False, there may be no state after the past.
         """

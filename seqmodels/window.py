@@ -381,7 +381,8 @@ BEYOND = ("ahead", "next")  # kinds whose targets lie after their origin
 
 
 def measured(values: Tensor, window: Window, spec: WindowSpec) -> tuple[Tensor, Inputs, Targets]:
-    """What the measures compare: values (B, S, H, ...) of the last origin, (B, H, ...), and the truth of each window.
+    """Values and truth to be measured: (B, S, H, ...) -> (B, H, ...) of the last origin, and the targets of each
+    window.
 
     Where each step has targets, each labelled step counts as a window of its own, (N, 1, ...).
     """

@@ -1,4 +1,4 @@
-"""Estimates of hidden values of a window from those that it shows: by simple rules, and by the best linear one."""
+"""Estimates of hidden values of a window from the visible ones: by simple rules, and by kriging."""
 
 import math
 
@@ -14,7 +14,7 @@ from seqmodels.window import Inputs, Sample, WindowSpec
 def interpolate(values: Tensor, seen: Tensor, otherwise: Tensor) -> Tensor:
     """Straight lines between the values seen, the nearest one at the ends: (B, T, C) -> (B, T, C).
 
-    ``otherwise`` (1, 1, C) where a window holds none.
+    ``otherwise`` (1, 1, C) for a window without any.
     """
     before, after = (_nearest(values, seen, back) for back in (False, True))
     (low, left, has_left), (high, right, has_right) = before, after
@@ -55,7 +55,7 @@ def trend_of(values: Tensor, seen: Tensor) -> Tensor:
 
 
 class Interpolation(Baseline):
-    """Estimates of the values of each window from those that it shows: (B, 1, T, C)."""
+    """Estimates of all values of a window from the visible ones: (B, 1, T, C)."""
 
     kinds = ("past",)
     mean: Tensor
@@ -106,7 +106,7 @@ class SeasonAgo(Interpolation):
 
 
 class Seasonal(Interpolation):
-    """Linear interpolation of what is left without the season of the window, and the season again."""
+    """Linear interpolation of the values less the season of the window, plus the season."""
 
     def estimate(self, inputs: Inputs) -> Tensor:
         values, seen = inputs.past_target, inputs.past_observed
@@ -120,12 +120,12 @@ LEAST_NOISE = 1e-4
 
 
 class Kriging(Interpolation):
-    """The best linear estimate of a Gaussian process from all values that the window shows.
+    """Best linear estimate of a Gaussian process from all visible values of the window.
 
     The covariance of each channel, of values in deviations of the window: a smooth part (Matérn 3/2), a rough one
     (exponential), a season that changes slowly and need not be a sine, noise, and a level and slope of any size. Its
-    numbers are those of the greatest likelihood of training windows. The estimate equals that of Kalman smoothing with
-    the state-space model of this process.
+    parameters maximise the likelihood of training windows. The estimate equals that of Kalman smoothing with the
+    state-space model of this process.
 
     Source: Rasmussen and Williams, "Gaussian processes for machine learning", 2006, sections 2.2, 4.2 and 5.4.
     """
@@ -154,7 +154,7 @@ class Kriging(Interpolation):
 
     @torch.enable_grad()
     def fit_closed_form(self, sample: Sample) -> None:
-        """Maximise the likelihood of what training windows show."""
+        """Maximise the likelihood of the visible values of training windows."""
         steps, channels = self.spec.past_steps, len(self.spec.channels)
         most = int(min(64, max(4, MOST_PRODUCTS / (channels * steps**3))))
         parts = [self._standardise(window.inputs)[:2] for window in sample("train", most)]
@@ -194,6 +194,6 @@ class Kriging(Interpolation):
 
 
 def _masked(covariance: Tensor, noise: Tensor, seen: Tensor) -> Tensor:
-    """Covariance (B, C, T, T) of the values seen (B, C, T), which those that are not leave alone."""
+    """Covariance (B, C, T, T) of the values seen (B, C, T); the others are independent of them."""
     both = seen.unsqueeze(-1) & seen.unsqueeze(-2)
     return torch.where(both, covariance, 0) + torch.diag_embed(torch.where(seen, noise, 1.0))

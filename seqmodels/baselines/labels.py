@@ -181,7 +181,7 @@ class SymbolBack(Prior):
 
     @property
     def description(self) -> tuple[str, ...]:
-        """What was found."""
+        """The number of steps found, in words."""
         return (f"the value of {int(self.steps)} steps before",) if self.back == "auto" else ()
 
     def fit_closed_form(self, sample: Sample) -> None:

@@ -34,7 +34,8 @@ class Spline(Interpolation):
 class Kalman(Interpolation):
     """The smoothed states of an unobserved-components model, of the level with the lower AIC, fitted by likelihood.
 
-    Fitted to each channel of each series by itself, to all that training shows. Without a fit, linear interpolation.
+    Fitted to each channel of each series by itself, to all values visible in training. Without a fit, linear
+    interpolation.
 
     Source: Harvey 1989; ``UnobservedComponents`` of statsmodels; na_kalman of imputeTS in R is of this kind.
     """
@@ -86,7 +87,7 @@ class Kalman(Interpolation):
         return UnobservedComponents(values, level, **season)
 
     def forecast_windows(self, window: Window) -> Output:
-        """Smooth whole series, of which these windows may show more than training saw."""
+        """Smooth whole series; these windows may show more than training saw."""
         rows, inputs = self._rows, window.inputs
         steps = inputs.past_target.shape[1]
         places = window.origin[:, None].cpu() + torch.arange(1 - steps, 1)

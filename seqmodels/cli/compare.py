@@ -45,7 +45,7 @@ SHOWN_KEYS = 3  # in which runs of the same model differ, in a name or a message
 
 
 class RunFiles:
-    """What the files of a run directory say; ``error`` is why it has no figures, else ""."""
+    """Contents of a run directory; ``error`` is the reason for missing figures, else ""."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -130,7 +130,7 @@ class RunFiles:
 
 
 def find_runs(paths: Iterable[str]) -> list[RunFiles]:
-    """Runs in these directories and below them; raises InputError where there are none."""
+    """Runs in these directories and below them; raises InputError for a directory without any."""
     found: dict[Path, RunFiles] = {}
     for path in map(Path, paths):
         folders = sorted(_run_folders(path)) if path.is_dir() else []

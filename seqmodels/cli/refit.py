@@ -1,4 +1,4 @@
-"""The training of a run repeated on earlier or later rows, each time from nothing."""
+"""Repetitions of a training run on earlier or later rows, each with new weights."""
 
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -25,7 +25,7 @@ def trainer_of(model: TrainedModel, directory: Path, command: str) -> Callable[[
     """A function that trains the model of a run anew on the rows before a fold, in a run directory of its own.
 
     The settings are those in the run's ``config.yaml``. Of the rows before the fold, the last ones are the validation
-    part, as many as the run had. Parameters, statistics, calibration and random numbers begin anew.
+    part, as many as the run had. Parameters, statistics, calibration and random numbers are new.
 
     Raises InputError if the run has no such file, and if whole series were its parts.
     """
@@ -56,7 +56,7 @@ def trainer_of(model: TrainedModel, directory: Path, command: str) -> Callable[[
 
 
 def _repeat(config: DictConfig, folder: Path, steps: int) -> DictConfig:
-    """The settings of the run for rows that end with a validation part of so many steps."""
+    """The settings of the run, for rows that end with a validation part of ``steps``."""
     made = config.copy()
     with open_dict(made):
         for key, value in BARE.items():

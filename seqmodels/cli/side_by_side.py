@@ -30,11 +30,11 @@ log = logging.getLogger(__name__)
 class SideBySide(BasicLauncher):
     """Hydra's own launcher, with as many jobs at a time as ``processes`` says.
 
-    What a job prints then appears when it has ended.
+    The output of a job then appears when it has ended.
     """
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run all jobs; what Hydra is to get for each, in their order."""
+        """Run all jobs; return the results for Hydra, in their order."""
         assert self.config is not None and self.hydra_context is not None
         first = self.hydra_context.config_loader.load_sweep_config(self.config, list(job_overrides[0]))
         count = min(count_processes(first), len(job_overrides))
@@ -75,7 +75,7 @@ def count_processes(config: DictConfig) -> int:
 
 
 def available_memory() -> int:
-    """Bytes that processes can still get; without a limit where the system does not tell."""
+    """Bytes that processes can still get; infinite if the system does not tell."""
     with suppress(OSError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) << 10
@@ -83,7 +83,7 @@ def available_memory() -> int:
 
 
 def run_side_by_side(run: Run, jobs: int, count: int) -> list[JobReturn]:
-    """Call ``run`` for each job in a process of its own, ``count`` at a time; what it returns, in order.
+    """Call ``run`` for each job in a process of its own, ``count`` at a time; return the results in order.
 
     The job of a process that dies has no value, and the others still run. A signal is sent on to the processes, which
     end in order, and raised when they have.
@@ -114,7 +114,7 @@ def run_side_by_side(run: Run, jobs: int, count: int) -> list[JobReturn]:
 
 
 def start(run: Run, number: int, count: int) -> tuple[Any, connection.Connection]:
-    """Start the process of a job; it and the connection through which it answers."""
+    """Start the process of a job; return it with the connection through which it answers."""
     context = get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=serve, args=(theirs, run, number, count))
@@ -124,7 +124,7 @@ def start(run: Run, number: int, count: int) -> tuple[Any, connection.Connection
 
 
 def serve(answers: connection.Connection, run: Run, number: int, count: int) -> None:
-    """Run a job and send what it returns, or the signal that ended it, with what it printed."""
+    """Run a job and send its result, or the signal that ended it, with its output."""
     from seqmodels.cli import environment
 
     os.setpgrp()  # Ctrl-C is for the parent alone, which sends it on
@@ -139,7 +139,7 @@ def serve(answers: connection.Connection, run: Run, number: int, count: int) -> 
 
 
 def receive(process: Any, answers: connection.Connection, number: int) -> tuple[Any, str]:
-    """What a process sends; a job without a value if it died."""
+    """Outcome and output that a process sends; a job without a value if it died."""
     try:
         outcome = answers.recv()
     except EOFError:

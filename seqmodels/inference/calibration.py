@@ -22,7 +22,7 @@ MOST_VALUES = 2**24  # errors kept for the quantiles; of more windows, evenly sp
 
 
 def centre_and_unit(head: Any, forecast: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
-    """What errors of a forecast (B, H, C, P) are measured from, (B, H, C), and in which unit, (B, H or 1, C).
+    """Centre (B, H, C) and unit (B, H or 1, C) of the errors of a forecast (B, H, C, P).
 
     Of a distribution, the median and its own spread, so that bands are wide where the model is not sure; of a point
     forecast, the forecast and the seasonal error of the series.

@@ -1,4 +1,4 @@
-"""Filling of gaps: estimates of all missing values of a table, with bands, beside the values that were measured."""
+"""Estimates of all missing values of a table, with bands, beside the measured values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ SHOWN, DRAWN = 10, 6  # gaps in the terminal, and in the picture
 
 @dataclass(frozen=True, eq=False)
 class Filled:
-    """A table without gaps: what was measured as it was, and estimates of the rest.
+    """A table without gaps: measured values as they were, and estimates of the others.
 
     ``values`` (rows, C) float64; ``filled`` (rows, C) bool, True where they are estimates; ``quantiles``
     (rows, C, levels), NaN where they are not, and where there are no bands. A value that no window sees anything around

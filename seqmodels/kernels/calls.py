@@ -1,4 +1,4 @@
-"""Which tensors the compiled kernels take, and how their addresses are passed."""
+"""Calls of the compiled kernels: checks of the tensors, and their addresses."""
 
 import ctypes
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ PIECE = 16 << 20  # up to 32 MB, the C library of Linux gives out again what was
 
 
 class States(NamedTuple):
-    """What a layer begins with and how its state changes, each tensor contiguous, of the type of the input.
+    """Initial state and changes of the state of a layer, each tensor contiguous, of the type of the input.
 
     ``keep``: 1 where a unit keeps its previous value, by zoneout or because its step is padding.
     """
@@ -150,7 +150,7 @@ class _Recurrence(torch.autograd.Function):
 
 
 def run_module(module: nn.RNNBase, x: Tensor, hx: Any) -> tuple[Tensor, Any] | None:
-    """What torch's module returns for x and hx, batch first, by the compiled kernels; None if they cannot run."""
+    """Outputs of torch's module for x and hx, batch first, by the compiled kernels; None if they cannot run."""
     weights: Any = module._flat_weights  # layer by layer, and in each direction by direction
     given = () if hx is None else hx if isinstance(hx, tuple) else (hx,)
     if not module.batch_first or module.proj_size or not can_run(x, *given, *weights):

@@ -14,7 +14,7 @@ class InPlace(SeqToVector):
     """One linear layer estimates the values of each step from the features of this step: S = 1, H = T.
 
     ``corrects``: the estimate that the outputs are added to, see ``seqmodels.interpolation``: "naive" (linear
-    interpolation), "seasonal" (the same of what is left without the season), "linear" (kriging).
+    interpolation), "seasonal" (of the values less the season), "linear" (kriging).
     """
 
     attends = True

@@ -1,4 +1,4 @@
-"""Figures of gaps and what fills them."""
+"""Figures of gaps and of the values that fill them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -31,7 +31,7 @@ class Gap(NamedTuple):
 
 
 def plot_gaps(gaps: Sequence[Gap], heading: str) -> Figure:
-    """Plot a panel for each gap: what is measured, what fills it, and the truth or the band if it is known."""
+    """Plot a panel for each gap: measured values, estimates, and the truth or the band if known."""
     columns = 1 if len(gaps) == 1 else 2
     rows = max(1, -(-len(gaps) // columns))
     height = HEIGHT * max(0.7, rows / 2)

@@ -122,7 +122,7 @@ class Plan:
 
 @dataclass
 class Run:
-    """Everything that a training run needs, built: the data, set up, the module, the trainer and the plan.
+    """A training run: the data, set up, the module, the trainer and the plan.
 
     ``name`` is what the user calls the model, ``directory`` the run directory.
     """
@@ -207,7 +207,7 @@ class Run:
                     self.module.add_row(name, rival)
 
     def _fit_rival(self, name: str, model: AbstractForecaster) -> None:
-        """Fit in closed form, and say what was found."""
+        """Fit in closed form, and print the result."""
         started, model.rows = time.perf_counter(), self.data.rows()
         assert isinstance(model, ClosedForm)
         model.fit_closed_form(self.data.sample)
@@ -259,13 +259,13 @@ class Run:
 
     @property
     def last_checkpoint(self) -> Path | None:
-        """The checkpoint to go on from, as the user would type it, if one was written."""
+        """The checkpoint to continue from, as the user would type it, if one was written."""
         path = self.directory / LAST
         return relative_to_here(path) if path.is_file() else None
 
     @property
     def progress(self) -> str:
-        """How far training came, and the best epoch so far: "in epoch 3 of 20 after 57 steps; best ..."."""
+        """Progress of training and the best epoch so far: "in epoch 3 of 20 after 57 steps; best ..."."""
         trainer, keeper = self.trainer, self.trainer.checkpoint_callback
         last = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
         epoch = trainer.current_epoch + 1
@@ -361,7 +361,7 @@ class Run:
 
     @cached_property
     def objections(self) -> list[Objection]:
-        """What the figures of a fitted model give reason to doubt; empty before they are measured."""
+        """Reasons to doubt the figures of a fitted model; empty before they are measured."""
         module, data = self.module, self.data
         if (
             "test" not in self.samples
@@ -412,7 +412,7 @@ class Run:
 
     @property
     def measures(self) -> Mapping[str, Measure]:
-        """What predictions of this kind are measured by."""
+        """Measures of predictions of this kind."""
         return self.module.results["validation"][MODEL].measures
 
     def write(self, chosen: Mapping[str, Any]) -> float:
