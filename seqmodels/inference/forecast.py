@@ -1,6 +1,5 @@
 """Forecasts of the future: a trained model applied to the rows of a table."""
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from seqmodels.inference.labels import Prediction, predict_labels
 from seqmodels.inference.prediction import clip, predict
 from seqmodels.metrics import MODEL
 from seqmodels.report.future import future_table, plot_future, row_times
-from seqmodels.report.output import to_text, write_file
+from seqmodels.report.output import to_text, write_table
 from seqmodels.report.plotting import save_figure
 from seqmodels.window import AbstractForecaster, Inputs, Output, WindowSpec
 
@@ -350,12 +349,7 @@ def feed_back(series: SeriesSet, start: np.ndarray, forecast: np.ndarray) -> Ser
 
 def write_forecast(forecast: Forecast | Filled, table: Path, picture: Path) -> None:
     """Write the table as CSV or Parquet, by its suffix, and the picture as PNG."""
-    content = io.BytesIO()
-    if table.suffix == ".parquet":
-        forecast.table.write_parquet(content)
-    else:
-        forecast.table.write_csv(content)
-    write_file(table, content.getvalue())
+    write_table(table, forecast.table)
     save_figure(forecast.plot(), picture)
 
 

@@ -1,10 +1,8 @@
 """Labels of new sequences, or of their steps: classes with their probabilities, or numbers."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ from seqmodels.baselines.labels import Prior
 from seqmodels.class_metrics import new_scores
 from seqmodels.errors import InputError
 from seqmodels.metrics import MAJORITY, MEAN, MODEL
-from seqmodels.report.output import format_number, shorten, to_text, write_file
+from seqmodels.report.output import format_number, shorten, to_text
 from seqmodels.report.results import result_table
 from seqmodels.window import AbstractForecaster, WindowSpec, measured
 
@@ -165,13 +163,3 @@ def _find_rows(series: SeriesSet, spec: WindowSpec, places: Tensor) -> tuple[Ten
     lengths = torch.from_numpy(series.lengths)[places]
     batch, step = (torch.arange(int(lengths.max())) < lengths.unsqueeze(1)).nonzero(as_tuple=True)
     return torch.from_numpy(series.offsets)[places[batch]] + step, batch, step
-
-
-def write_table(table: pl.DataFrame, path: Path) -> None:
-    """Write a table as CSV or Parquet, by its suffix."""
-    content = io.BytesIO()
-    if path.suffix == ".parquet":
-        table.write_parquet(content)
-    else:
-        table.write_csv(content)
-    write_file(path, content.getvalue())

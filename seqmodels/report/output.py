@@ -8,10 +8,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console, RenderableType
+
+if TYPE_CHECKING:
+    import polars as pl
 
 WIDTH = 100  # columns
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how formulas begin in spreadsheets
@@ -65,6 +68,16 @@ def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     stream = io.StringIO(newline="")
     csv.writer(stream, lineterminator="\n").writerows(map(escape_formula, row) for row in rows)
     write_file(path, stream.getvalue().encode())
+
+
+def write_table(path: Path, table: "pl.DataFrame") -> None:
+    """Write a data frame as CSV or Parquet, by the suffix."""
+    content = io.BytesIO()
+    if path.suffix == ".parquet":
+        table.write_parquet(content)
+    else:
+        table.write_csv(content)
+    write_file(path, content.getvalue())
 
 
 def escape_formula(cell: Any) -> Any:

@@ -5,7 +5,7 @@ from omegaconf import DictConfig
 from seqmodels.cli.assemble import to_plain
 from seqmodels.cli.launch import Job
 from seqmodels.cli.trained import load_model, report_files, show_result, table_path
-from seqmodels.inference.labels import write_table
+from seqmodels.report.output import write_table
 
 SETTINGS = ("n", "steps", "temperature", "top_k", "seed")
 
@@ -15,5 +15,5 @@ def generate(config: DictConfig, job: Job) -> None:
     table = table_path(config, job.directory / "generated.csv")
     made = load_model(config).generate(to_plain(config.data.path), **{name: config[name] for name in SETTINGS})
     show_result(made)
-    write_table(made.table, table)
+    write_table(table, made.table)
     report_files(job, table)
