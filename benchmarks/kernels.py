@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from seqmodels.backbones.conv_front import Convolutional
+from seqmodels.backbones.linear_recurrent import Lru, MinGru
 from seqmodels.backbones.recurrent import Gru, Lstm, Rnn
 from seqmodels.backbones.tcn import Tcn
 from seqmodels.backbones.wavenet import WaveNet
@@ -113,6 +114,12 @@ LARGE: dict[str, Pair] = {  # batch 256, 168 steps, one forecast of 24 steps
     "layer_norm_rnn": (partial(StockLayerNormRnn, 64, 1), partial(Rnn, hidden=64, layers=1, layer_norm=True)),
     "tcn": (partial(StockTcn, 32, 3, TCN_DILATIONS), partial(Tcn, dilations=TCN_DILATIONS)),
 }
+STOCK_GRU = partial(StockRecurrent, nn.GRU, 64, 2)
+LONG: dict[str, Pair] = {  # batch 32, 1,024 steps, a forecast of 10 steps at every step
+    "long_gru": (STOCK_GRU, partial(Gru, hidden=64)),
+    "mingru": (STOCK_GRU, partial(MinGru, hidden=64)),
+    "lru": (STOCK_GRU, partial(Lru, hidden=64)),
+}
 
 
 class Model(nn.Module):
@@ -166,13 +173,17 @@ def compare(pair: Pair, batch: int, steps: int, horizon: int, last: bool) -> lis
 
 
 def main() -> None:
-    chosen = [argument for argument in sys.argv[1:] if argument in SMALL]
+    chosen = [argument for argument in sys.argv[1:] if argument in SMALL | LONG]
     torch.set_num_threads(2 if "threads=2" in sys.argv else 1)
     torch.set_flush_denormal(True)
     keep_freed_memory()
     print("| batch x steps | model | stock, ms | torch, ms | kernels, ms | kernels/stock | quartiles | kernels/torch |")
     print("|---|---|---|---|---|---|---|---|")
-    for cases, batch, steps, horizon, last in ((SMALL, 32, 50, 10, False), (LARGE, 256, 168, 24, True)):
+    for cases, batch, steps, horizon, last in (
+        (SMALL, 32, 50, 10, False),
+        (LARGE, 256, 168, 24, True),
+        (LONG, 32, 1024, 10, False),
+    ):
         for name in [name for name in cases if name in chosen or not chosen]:
             rounds = compare(cases[name], batch, steps, horizon, last)
             stock, plain, kernels = (1e3 * statistics.median(times) for times in zip(*rounds, strict=True))

@@ -20,6 +20,7 @@ GROUND = CONTRACT | {
     "seqmodels.kernels.calls",
     "seqmodels.kernels.convolution",
     "seqmodels.kernels.recurrent",
+    "seqmodels.kernels.scan",
     "seqmodels.naive",
 }
 NOUNS = ("seqmodels.backbones", "seqmodels.readouts", "seqmodels.heads", "seqmodels.scalers")

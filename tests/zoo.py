@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from seqmodels.backbones import bidirectional, conv_front, mlp, recurrent, tcn, wavenet
+from seqmodels.backbones import bidirectional, conv_front, linear_recurrent, mlp, recurrent, tcn, wavenet
 from seqmodels.baselines import ridge, rules
 from seqmodels.forecaster import Forecaster
 from seqmodels.heads import distributions, quantile
@@ -102,6 +102,8 @@ BACKBONES: dict[str, Callable[..., Any]] = {
     ),
     "tcn": partial(tcn.Tcn, filters=6, dilations=(1, 2)),
     "tcn_plain": partial(tcn.Tcn, filters=6, kernel=2, dilations=(1, 3), weight_norm=False),
+    "mingru": partial(linear_recurrent.MinGru, hidden=6),
+    "lru": partial(linear_recurrent.Lru, hidden=6),
     "wavenet": partial(wavenet.WaveNet, filters=6),
     "wavenet_kernel_1": partial(wavenet.WaveNet, filters=6, kernel=1),
     "wavenet_kernel_3": partial(wavenet.WaveNet, filters=6, kernel=3, dilations=(1, 2), stacks=1),
