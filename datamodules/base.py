@@ -19,7 +19,7 @@ from datamodules.series import STAGES, SeriesSet, Span, training_frequency
 from datamodules.split import Overlap, are_fractions, find_overlap, share_clock, split_spans
 from datamodules.statistics import check_winsorise, merge_ranges, seasonal_errors, winsorise_targets
 from datamodules.timezones import format_time
-from datamodules.windows.augment import Augmentation, check_augmentation
+from datamodules.windows.augment import Augmentation, check_augmentation, choose_jitter
 from datamodules.windows.checks import (
     SHORT_SERIES_RULES,
     check_lengths,
@@ -74,7 +74,8 @@ class WindowDataModule(pl.LightningDataModule, ABC):
     replacement, from all series equally often or in proportion to their training rows. ``epoch_windows`` is the number
     of windows per epoch, None for all there are; with "window" these are the first ones of the order. ``half_life``:
     None, or the number of steps after which a training window is drawn half as often as the newest one, with
-    replacement. ``mask``, ``jitter``, ``mix``: see ``datamodules.windows.augment.Augmentation``.
+    replacement. ``mask``, ``jitter``, ``mix``: see ``datamodules.windows.augment.Augmentation``; ``jitter="auto"``:
+    see ``choose_jitter`` there, 0 with ``lanes``.
 
     ``lanes``: None, or the number of lanes for training with a state: every batch has one window of each lane, which
     continues the window of the batch before, without overlap; see ``datamodules.windows.consecutive``. Batches are the
@@ -111,7 +112,7 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         epoch_windows: int | None = None,
         half_life: float | None = None,
         mask: float = 0.0,
-        jitter: float = 0.0,
+        jitter: float | Literal["auto"] = 0.0,
         mix: float = 0.0,
         fold: int = 0,
         calendar: str | Sequence[str] = (),
@@ -142,7 +143,8 @@ class WindowDataModule(pl.LightningDataModule, ABC):
         self.fold, self.winsorise = fold, winsorise
         self.short_series = "exclude" if short_series == "pad" and lanes is not None else short_series
         self.sampling, self.epoch_windows, self.half_life = sampling, epoch_windows, half_life
-        self.augmentation = Augmentation(mask, jitter, mix, seed)
+        self.jitter = jitter if lanes is None or jitter != "auto" else 0.0
+        self.augmentation = Augmentation(mask, 0.0 if self.jitter == "auto" else self.jitter, mix, seed)
         check_augmentation(self.augmentation, lanes)
         self.transforms = {"calendar": calendar, "holidays": holidays, "lags": lags, "rolling": rolling}
         self.covariate_transforms = build_transforms(**self.transforms)
@@ -399,6 +401,8 @@ class WindowDataModule(pl.LightningDataModule, ABC):
             weights = {"series": None, "length": self.spans["train"].lengths, "window": counts}[self.sampling]
             length = self.epoch_windows or len(index)
             sampler = WeightedSampler(counts, weights, length, self.seed, self.half_life)
+        if self.jitter == "auto":
+            self.augmentation.jitter = choose_jitter(self.spec.season_error)
         size = choose_batch_size(len(index)) if self.batch_size == "auto" else self.batch_size
         return WindowLoader(tensors, index, size, sampler, self.augmentation)
 

@@ -77,6 +77,18 @@ def test_mixing_adds_a_part_of_another_window_about_the_mean_of_both():
     assert 0 <= min(shares) and 0.05 < max(shares) <= 0.5 + 1e-4
 
 
+@pytest.mark.parametrize(("season", "jitter"), [(1, 0.3), (2, 0.25), (6, 0.15)])
+def test_automatic_jitter_follows_the_better_of_the_naive_forecasts(season: int, jitter: float):
+    """On a ramp the last value is 3 off at leads 1 to 5 in the mean, the last season of 2 or 6 steps 3.6 or 6."""
+    data = build_data(200, past_steps=20, horizon=5, season=season, jitter="auto")
+    expected = 0.3 / max(1, data.spec.season_error)
+    assert data.augmentation.jitter == pytest.approx(expected, abs=1e-3) == jitter
+
+
+def test_automatic_jitter_is_none_for_windows_that_continue_one_another():
+    assert build_data(90, jitter="auto", lanes=2).augmentation.jitter == 0
+
+
 @pytest.mark.parametrize("arguments", [{"mask": 0.3}, {"jitter": 0.1}, {"mix": 0.2}])
 def test_changes_are_drawn_anew_and_again_the_same_when_resumed(arguments):
     data, resumed = (build_data(*LENGTHS, split=SPLIT, batch_size=9, seed=2, **arguments) for _ in range(2))

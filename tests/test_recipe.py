@@ -71,12 +71,14 @@ SPECS = {
 @pytest.mark.parametrize("name", SPECS)
 def test_what_was_chosen_is_an_ordinary_config_that_builds_the_same_model(name: str, auto: DictConfig) -> None:
     change, scaler, patch, reason = SPECS[name]
-    data = build_data(300, past_steps=56, season=change.get("season", 1), batch_size="auto")
+    data = build_data(300, past_steps=56, season=change.get("season", 1), batch_size="auto", jitter="auto")
     spec: WindowSpec = data.spec._replace(**change)
     config = auto.copy()
     model = build(config.model, spec=spec)
     told = to_text(recipe.settle(config, data, model))
     assert config.data.batch_size == 32 and f"32 windows, as there are {data.windows['train']} training windows" in told
+    assert config.data.jitter == data.augmentation.jitter > 0
+    assert f"{config.data.jitter} seasonal errors of noise" in told
     assert config.model.backbone.kernel == config.model.backbone.stride == patch
     assert scaler in str(config.model.scaler) and reason in " ".join(told.split())
     assert config.model.readout.corrects == "linear" and "ridge regression" in told
@@ -102,7 +104,7 @@ def test_only_what_was_left_open_is_settled(auto: DictConfig) -> None:
     before = config.copy()
     assert recipe.settle(config, data, build(config.model, spec=data.spec)).row_count == 0 and config == before
     assert (recorded.data.batch_size, recorded.optimizer.lr, recorded.optimizer_steps) == (32, 0.01, 4400)
-    assert (auto.data.batch_size, auto.optimizer.lr, auto.optimizer_steps) == ("auto", 0.003, 2000)
+    assert (auto.data.batch_size, auto.optimizer.lr, auto.optimizer_steps) == ("auto", 0.003, 8000)
     assert (chosen.data.batch_size, chosen.optimizer.lr) == (64, 0.1)
 
 

@@ -7,6 +7,8 @@ from torch import Tensor
 from seqmodels.errors import InputError, require_fraction
 from seqmodels.window import Inputs, Targets, Window
 
+JITTER = 0.3  # seasonal errors, what "auto" begins with; trials of 0 to 0.5 are in docs/log.md
+
 
 class Augmentation:
     """Changes of training windows, drawn for each; 0 for none.
@@ -85,6 +87,14 @@ class Augmentation:
         before = torch.where(first[..., None] > 0, before, after)
         along = ((step - first + 1) / (stop - first + 1)).clamp(0, 1)[..., None]
         return inputs._replace(past_target=torch.where(hidden, before + along * (after - before), past))
+
+
+def choose_jitter(season_error: float) -> float:
+    """JITTER of the error of the last season or of the last value, the smaller one, in units of the former.
+
+    ``season_error``: as in ``WindowSpec``.
+    """
+    return round(JITTER / max(1.0, season_error), 3)
 
 
 def check_augmentation(augmentation: Augmentation, lanes: int | None) -> None:

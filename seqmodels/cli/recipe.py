@@ -28,6 +28,9 @@ def settle(config: DictConfig, data: WindowDataModule, model: AbstractForecaster
         config.data.batch_size = data.train_dataloader().batch_size
         windows = pluralise(data.windows["train"], "training window")
         lines.add_row("batch", f"{config.data.batch_size} windows, as there are {windows}")
+    if config.data.get("jitter") == "auto":
+        config.data.jitter = data.augmentation.jitter
+        lines.add_row("jitter", f"{config.data.jitter} seasonal errors of noise on the past of training windows")
     front = config.model.get("backbone")
     if isinstance(model, Forecaster) and OmegaConf.is_dict(front) and front.get("kernel") == "auto":
         _settle_patch(front, model, lines)
