@@ -103,12 +103,12 @@ REFERENCES: dict[str, Callable[[WindowSpec, Readout, Scaler], Any]] = {"ahead": 
 def suitable_reference(spec: WindowSpec, readout: Readout) -> tuple[str, str]:
     """Choice of ``corrects="auto"``, with the reason."""
     if spec.kind == "past":
-        if spec.past_steps <= Kriging.MOST_STEPS:
+        if spec.past_steps <= Kriging.MOST_VALUES:
             return (
                 "linear",
                 "training begins with the best linear estimate from the window (kriging), fitted by likelihood",
             )
-        return "seasonal", f"kriging takes long for windows of more than {Kriging.MOST_STEPS} steps"
+        return "seasonal", f"kriging takes long for windows of more than {Kriging.MOST_VALUES} steps"
     if spec.labels:
         return "none", "labels are no values of the window"
     if spec.stateful:

@@ -46,9 +46,14 @@ class Row(NamedTuple):
 
 
 def data_settings(paths: Sequence[object]) -> list[str]:
-    """Files of the data as settings: one, several after one another, or one to train and one to test."""
+    """Files of the data as settings: one, several after one another, or one to train and one to test.
+
+    Or one with gaps and one with the truth.
+    """
     if len(paths) == 2 and str(paths[1]).endswith("_TEST.ts"):
         return [f"data.path={paths[0]}", f"data.test_path={paths[1]}"]
+    if len(paths) == 2 and "Complete." in str(paths[1]):
+        return [f"data.path={paths[0]}", f"data.truth={paths[1]}"]
     return [f"data.path={paths[0] if len(paths) == 1 else format_list(paths)}"] if paths else []
 
 
@@ -74,6 +79,9 @@ FILES: dict[str, tuple[str, ...]] = {
             ("italy_power_demand", "ItalyPowerDemand"),
         )
     },
+    "imputation": ("ridership/ridership.csv",),
+    "imputation/air_passengers": ("imputation/tsAirgap.csv.gz", "imputation/tsAirgapComplete.csv.gz"),
+    "imputation/ammonium": ("imputation/tsNH4.csv.gz", "imputation/tsNH4Complete.csv.gz"),
 }
 TITLES = {
     "waves": "Two-sine waves (Géron, 2nd ed., chapter 15): MSE",
@@ -88,6 +96,7 @@ TITLES = {
     "bike_sharing": "Bike sharing, 24 hours: MAE in bikes an hour, on the test windows",
     "air_quality": "Fine dust in Beijing, 24 hours: MAE in micrograms per cubic metre, on the test windows",
     "sequences": "Classes of whole sequences: wrong test predictions in per cent, naive is the nearest by time warping",
+    "imputation": "Hidden values: MAE in the data's own units, naive is linear interpolation",
     "stallion": "Stallion, 6 months of 350 series: MAE in hectolitres, on the test windows",
 }
 

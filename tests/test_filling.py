@@ -96,7 +96,7 @@ def test_a_hidden_value_reaches_no_input_statistic_unit_or_estimate(scale: float
     models = [Kriging(one.spec) for one in (data, other)]
     for model, one in zip(models, (data, other), strict=True):
         model.fit_closed_form(one.sample)
-    assert torch.equal(models[0].numbers, models[1].numbers)
+    assert torch.equal(models[0].shapes, models[1].shapes) and torch.equal(models[0].loadings, models[1].loadings)
 
 
 def test_no_window_shows_what_it_counts_and_each_hidden_value_counts_once() -> None:
@@ -177,15 +177,25 @@ def test_simple_rules_follow_their_formulas() -> None:
 
 
 def test_kriging_is_the_conditional_mean_of_its_gaussian_process() -> None:
-    spec, inputs = shown([1.0, 2.0, None, 1.5, None, 3.0, 2.0, 2.5], season=3)
-    rule = Kriging(spec)
-    covariance, noise = (part[0].double().numpy() for part in rule._covariance(rule.numbers, 8))
-    seen = inputs.past_observed[0, :, 0].numpy()
-    values = inputs.past_target[0, seen, 0].double().numpy()
-    mean, unit = values.mean(), max(values.std(), 0.1)
-    weights = np.linalg.solve(covariance[np.ix_(seen, seen)] + noise * np.eye(seen.sum()), (values - mean) / unit)
-    expected = covariance[:, seen] @ weights * unit + mean
-    assert rule.estimate(inputs)[0, :, 0].numpy() == pytest.approx(expected, rel=1e-5)
+    spec = SPEC._replace(past_steps=8, horizon=8, season=3, past_covariates=())
+    inputs, rule = zoo.window(spec, batch=1).inputs, Kriging(spec)
+    rule.loadings += torch.randn(rule.loadings.shape, generator=torch.Generator().manual_seed(0)) / 3
+    covariance = rule._covariance(rule.shapes, rule.loadings, 8)[0].numpy()
+    assert np.linalg.eigvalsh(covariance).min() > 0
+    seen, values = inputs.past_observed[0].numpy(), inputs.past_target[0].double().numpy()
+    seen[3, 0] = seen[5, 1] = False
+    mean = (values * seen).sum(0) / seen.sum(0)
+    unit = np.maximum(
+        np.sqrt(((values - mean) ** 2 * seen).sum(0) / seen.sum(0)), inputs.seasonal_error[0].numpy() / 10
+    )
+    known = seen.T.ravel()
+    given = ((values - mean) / unit).T.ravel()[known]
+    weights = np.linalg.solve(covariance[np.ix_(known, known)] + 1e-4 * np.eye(known.sum()), given)
+    expected = (covariance[:, known] @ weights).reshape(2, 8).T * unit + mean
+    shown = inputs._replace(
+        past_observed=torch.from_numpy(seen[None]), past_target=inputs.past_target * torch.from_numpy(seen)
+    )
+    np.testing.assert_allclose(rule.estimate(shown)[0].numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
 # --- from a table to a table

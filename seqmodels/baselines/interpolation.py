@@ -117,83 +117,96 @@ class Seasonal(Interpolation):
 ROUNDS, RATE = 60, 0.1  # of the fit
 MOST_PRODUCTS = 4e8  # multiplications of a round, about a tenth of a second
 LEAST_NOISE = 1e-4
+PARTS, SHAPES = 4, 4  # components of the covariance, and numbers that they share
 
 
 class Kriging(Interpolation):
     """Best linear estimate of a Gaussian process from all visible values of the window.
 
-    The covariance of each channel, of values in deviations of the window: a smooth part (Matérn 3/2), a rough one
-    (exponential), a season that changes slowly and need not be a sine, noise, and a level and slope of any size. Its
-    parameters maximise the likelihood of training windows. The estimate equals that of Kalman smoothing with the
-    state-space model of this process.
+    The covariance, of values in deviations of the window: a smooth part (Matérn 3/2), a rough one (exponential), a
+    season that changes slowly and need not be a sine, and noise, each with a covariance of the channels; a level and
+    slope of any size. Its parameters maximise the likelihood of training windows. If windows have too many
+    values, each channel stands by itself. The estimate equals that of Kalman smoothing with the state-space model of
+    this process.
 
-    Source: Rasmussen and Williams, "Gaussian processes for machine learning", 2006, sections 2.2, 4.2 and 5.4.
+    Source: Rasmussen and Williams, "Gaussian processes for machine learning", 2006, sections 2.2, 4.2 and 5.4; of the
+    channels the linear model of coregionalization, Journel and Huijbregts 1978.
     """
 
-    MOST_STEPS = 512
-    numbers: Tensor
+    MOST_VALUES = 512
+    shapes: Tensor
+    loadings: Tensor
 
     def __init__(self, spec: WindowSpec):
         super().__init__(spec)
-        first = [0.5, spec.past_steps / 2, 0.3, 2.0, 0.5, 1.0, 3.0 * self.season, 0.1]
-        numbers = torch.tensor(first, dtype=torch.float64).log().expand(len(spec.channels), -1)
-        self.register_buffer("numbers", numbers.clone())
+        channels = len(spec.channels)
+        together = spec.past_steps * channels <= self.MOST_VALUES
+        self.groups, self.size = (1, channels) if together else (channels, 1)
+        shapes = torch.tensor([spec.past_steps / 2, 2.0, 1.0, 3.0 * self.season], dtype=torch.float64).log()
+        deviations = torch.tensor([0.5, 0.3, 0.5, 0.1], dtype=torch.float64).log() / 2
+        loadings = torch.diag_embed(deviations[:, None].expand(-1, self.size))
+        self.register_buffer("shapes", shapes.repeat(self.groups, 1))  # (groups, SHAPES), logarithms
+        self.register_buffer("loadings", loadings.repeat(self.groups, 1, 1, 1))  # (groups, PARTS, size, size)
 
     @property
     def affordable(self) -> bool:
         """True if windows are short enough."""
-        return self.spec.past_steps <= self.MOST_STEPS
+        return self.spec.past_steps <= self.MOST_VALUES
 
     def estimate(self, inputs: Inputs) -> Tensor:
         values, seen, centre, unit = self._standardise(inputs)
-        covariance, noise = self._covariance(self.numbers.to(values), values.shape[-1])
-        factor = torch.linalg.cholesky(_masked(covariance, noise, seen))
-        weights = torch.cholesky_solve(values.unsqueeze(-1), factor)
-        found = (covariance @ weights).squeeze(-1).transpose(1, 2)
+        covariance = self._covariance(self.shapes.to(values), self.loadings.to(values), inputs.past_target.shape[1])
+        weights = torch.cholesky_solve(values.unsqueeze(-1), torch.linalg.cholesky(_masked(covariance, seen)))
+        found = (covariance @ weights).reshape(len(values), len(self.spec.channels), -1).transpose(1, 2)
         return (found * unit + centre).to(inputs.past_target)
 
     @torch.enable_grad()
     def fit_closed_form(self, sample: Sample) -> None:
         """Maximise the likelihood of the visible values of training windows."""
-        steps, channels = self.spec.past_steps, len(self.spec.channels)
-        most = int(min(64, max(4, MOST_PRODUCTS / (channels * steps**3))))
+        steps, length = self.spec.past_steps, self.size * self.spec.past_steps
+        most = int(min(64, max(4, MOST_PRODUCTS / (self.groups * length**3))))
         parts = [self._standardise(window.inputs)[:2] for window in sample("train", most)]
         values, seen = (torch.cat(part) for part in zip(*parts, strict=True))
-        numbers = self.numbers.detach().clone().requires_grad_()
-        optimizer = torch.optim.Adam([numbers], lr=RATE)
+        shapes, loadings = (one.detach().clone().requires_grad_() for one in (self.shapes, self.loadings))
+        optimizer = torch.optim.Adam([shapes, loadings], lr=RATE)
         for _ in range(ROUNDS):
-            covariance, noise = self._covariance(numbers, steps)
-            factor = torch.linalg.cholesky(_masked(covariance, noise, seen))
+            factor = torch.linalg.cholesky(_masked(self._covariance(shapes, loadings, steps), seen))
             fit = torch.cholesky_solve(values.unsqueeze(-1), factor).squeeze(-1)
             loss = (values * fit).sum() / 2 + factor.diagonal(dim1=-2, dim2=-1).log().sum()
             optimizer.zero_grad()
             (loss / seen.sum()).backward()
             optimizer.step()
-        self.numbers = numbers.detach()
+        self.shapes, self.loadings = shapes.detach(), loadings.detach()
 
     def _standardise(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Values (B, C, T) float64, 0 where not seen, the mask, and the mean and deviation of each window (B, 1, C)."""
+        """Values (B, groups, size T) float64, 0 where not seen, the mask, and mean and deviation (B, 1, C)."""
         values, seen = inputs.past_target.double(), inputs.past_observed
         centre = torch.where(seen.any(dim=1, keepdim=True), masked_mean(values, seen), self.otherwise(inputs))
         unit = masked_mean((values - centre).square(), seen).sqrt()
         unit = torch.maximum(unit, 0.1 * inputs.seasonal_error.unsqueeze(1))
-        return ((values - centre) / unit * seen).transpose(1, 2), seen.transpose(1, 2), centre, unit
+        flat = (part.transpose(1, 2).reshape(len(values), self.groups, -1) for part in ((values - centre) / unit, seen))
+        values, seen = flat
+        return values * seen, seen, centre, unit
 
-    def _covariance(self, numbers: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-        """Covariance (C, T, T) without noise, and the noise (C, 1)."""
-        smooth, reach, rough, short, seasonal, shape, memory, noise = (one[:, None, None] for one in numbers.exp().T)
-        step = torch.arange(steps, device=numbers.device, dtype=numbers.dtype)
-        distance = (step[:, None] - step).abs()
+    def _covariance(self, shapes: Tensor, loadings: Tensor, steps: int) -> Tensor:
+        """(groups, size T, size T)."""
+        reach, short, shape, memory = (one[:, None, None] for one in shapes.exp().T)
+        step = torch.arange(steps, device=shapes.device, dtype=shapes.dtype)
+        distance, place = (step[:, None] - step).abs(), (step - step.mean()) / step.std()
         scaled = distance * math.sqrt(3) / reach
-        place = (step - step.mean()) / step.std()
-        covariance = smooth * (1 + scaled) * (-scaled).exp() + rough * (-distance / short).exp()
-        if self.season > 1:
-            turn = (math.pi * distance / self.season).sin().square()
-            covariance = covariance + seasonal * (-2 * turn / shape.square() - distance / memory).exp()
-        return covariance + 4 + place[:, None] * place, noise[:, 0] + LEAST_NOISE
+        turn = (math.pi * distance / self.season).sin().square()
+        season = (-2 * turn / shape.square() - distance / memory).exp() * (self.season > 1)
+        same = torch.eye(steps, device=shapes.device, dtype=shapes.dtype).expand_as(season)
+        parts = torch.stack([(1 + scaled) * (-scaled).exp(), (-distance / short).exp(), season, same], dim=1)
+        factor = loadings.tril(-1) + torch.diag_embed(loadings.diagonal(dim1=-2, dim2=-1).exp())
+        between = factor @ factor.transpose(-1, -2)
+        known = torch.eye(self.size, device=shapes.device, dtype=shapes.dtype)
+        total = torch.einsum("gpcd,gpst->gcsdt", between, parts)
+        total = total + torch.einsum("cd,st->csdt", known, 4 + place[:, None] * place)
+        return total.flatten(3, 4).flatten(1, 2)
 
 
-def _masked(covariance: Tensor, noise: Tensor, seen: Tensor) -> Tensor:
-    """Covariance (B, C, T, T) of the values seen (B, C, T); the others are independent of them."""
+def _masked(covariance: Tensor, seen: Tensor) -> Tensor:
+    """Covariance (B, G, N, N) of the values seen (B, G, N), which those that are not leave alone."""
     both = seen.unsqueeze(-1) & seen.unsqueeze(-2)
-    return torch.where(both, covariance, 0) + torch.diag_embed(torch.where(seen, noise, 1.0))
+    return torch.where(both, covariance, 0) + torch.diag_embed(torch.where(seen, LEAST_NOISE, 1.0).to(covariance))
