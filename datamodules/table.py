@@ -19,6 +19,8 @@ class Table(WindowDataModule):
 
     The arguments up to ``duplicates`` are those of ``read_table``, where ``id`` is called ``series_id``:
     ``Table(frame, target="rides", time="date", past_steps=56, horizon=14)``.
+
+    ``impute``: a run of a model that fills gaps, for the inputs of a forecaster; see ``seqmodels.imputed``.
     """
 
     def __init__(
@@ -34,13 +36,14 @@ class Table(WindowDataModule):
         past_covariates: str | Sequence[str] = (),
         known_covariates: str | Sequence[str] = (),
         statics: str | Sequence[str] = (),
+        impute: str | None = None,
         missing_values: MissingValues | None = None,
         decimal: str | None = None,
         duplicates: str = "refuse",
         **windows: Any,
     ):
         super().__init__(**windows)
-        self.path = path
+        self.path, self.impute = path, impute
         self.columns: dict[str, Any] = {
             "target": target,
             "time": time,

@@ -332,6 +332,10 @@ class AbstractForecaster(nn.Module, ABC):
         ``mask`` (B, S) bool: origins that count; None: all of them.
         """
 
+    def seen(self, inputs: Inputs) -> Inputs:
+        """Inputs as the parts that are fitted in closed form read them."""
+        return inputs
+
     def draw(self, inputs: Inputs, generator: torch.Generator | None = None) -> Tensor:
         """One possible future of each window, (B, H, C); by default, each lead is drawn by itself."""
         return self.head.sample(self(inputs).forecast[:, -1], 1, generator)[0]

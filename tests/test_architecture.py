@@ -38,6 +38,7 @@ TORCH_ONLY = (
     "seqmodels.baselines",
     "seqmodels.forecaster",
     "seqmodels.ensemble",
+    "seqmodels.imputed",
     "seqmodels.features",
 )
 

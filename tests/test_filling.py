@@ -255,3 +255,49 @@ def test_wrong_inputs_are_refused_with_the_way_out(run: Any) -> None:
         gaps(table(), past_steps=500)
     with pytest.raises(InputError, match="add up to 1"):
         gaps(table(), split=["2001-01-01", "2002-01-01"])
+
+
+# --- the inputs of a forecaster
+
+
+def forecaster(run: Any, folder: Path, frame: pl.DataFrame, **settings: Any) -> Any:
+    small = {"model__backbone__hidden": 4, "past_steps": 24, "horizon": 3, "season": 7, **settings}
+    return sm.fit(
+        frame, target=["north", "south"], time="day", model="bidirectional_gru", directory=folder, logger="none",
+        trainer={"max_epochs": 1}, impute=str(run.directory), **small,
+    )  # fmt: skip
+
+
+def test_a_forecaster_reads_filled_inputs_and_keeps_its_targets(run: Any, tmp_path: Path) -> None:
+    made = forecaster(run, tmp_path / "run", table())
+    model, data = made.model, made.run.data
+    window = next(iter(data.loaders["test"]))
+    filled = model.seen(window.inputs)
+    begun = window.inputs.past_observed.any(dim=2, keepdim=True).cumsum(dim=1) > 0
+    assert not window.inputs.past_observed.all() and (filled.past_observed | ~begun).all()
+    seen = window.inputs.past_observed
+    assert torch.equal(filled.past_target[seen], window.inputs.past_target[seen])
+    assert not window.targets.observed.all()  # these do not count
+    with torch.no_grad():
+        expected = model.model(filled).forecast
+        assert torch.equal(model(window.inputs).forecast, expected)
+    loaded = sm.load(made.directory)
+    torch.testing.assert_close(loaded(window.inputs).forecast, expected)
+    assert loaded.forecast(table()).table["mean"].is_finite().all()
+    trained, own = dict(run.model.state_dict()), dict(model.imputer.state_dict())
+    assert trained.keys() == own.keys() and all(torch.equal(trained[name], own[name]) for name in own)
+
+
+def test_what_cannot_be_imputed_is_refused(run: Any, tmp_path: Path) -> None:
+    frame = table()
+    with pytest.raises(InputError, match="seq_to_vector"):
+        forecaster(run, tmp_path / "a", frame, **{"model/readout": "seq_to_seq", "model/backbone": "gru"})
+    with pytest.raises(InputError, match="south"):
+        sm.fit(frame.drop("south"), target="north", time="day", model="bidirectional_gru", past_steps=24, horizon=3,
+               season=7, directory=tmp_path / "b", impute=str(run.directory))  # fmt: skip
+    other = sm.fit(frame, target=["north", "south"], time="day", model="bidirectional_gru", past_steps=24, horizon=3,
+                   season=7, directory=tmp_path / "c", logger="none", trainer={"max_epochs": 1})  # fmt: skip
+    with pytest.raises(InputError, match="fills no gaps"):
+        forecaster(other, tmp_path / "d", frame)
+    with pytest.raises(InputError, match="fills no gaps"):
+        other.fill(frame)

@@ -11,6 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.base import WindowDataModule
+from seqmodels import checkpoint
 from seqmodels.class_metrics import CLASS_MEASURES, STEP_MEASURES, new_scores
 from seqmodels.cli import environment, resume
 from seqmodels.cli.recipe import count_batches, describe_length, plan_epochs, settle
@@ -18,6 +19,7 @@ from seqmodels.config.build import build
 from seqmodels.config.compose import packaged_folder
 from seqmodels.ensemble import model_node
 from seqmodels.errors import InputError
+from seqmodels.inference.forecast import find_checkpoint
 from seqmodels.inference.monte_carlo import dropout_on
 from seqmodels.kernels.build import choose_kernels
 from seqmodels.metrics import MEASURES
@@ -78,13 +80,20 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
     show(summarise_data(datamodule))
     monitor = choose_monitor(plan.monitor, datamodule)
     node = partial(model_node, ensemble=plan.ensemble, seed=plan.seed, combine=plan.combine)
-    forecaster = build(node(to_plain(config.model)), "model", config.allow, spec=datamodule.spec)
+    plain = node(to_plain(config.model))
+    filling = read_imputer(config.data.impute) if config.data.get("impute") else None
+    if filling is not None:
+        parts = {"model": {**plain, "_partial_": True}, "imputer": {**filling["model"], "_partial_": True}}
+        plain = {"_target_": "seqmodels.imputed.Imputed", **parts, "gaps": filling["spec"]}
+    forecaster = build(plain, "model", config.allow, spec=datamodule.spec)
+    if filling is not None:
+        forecaster.imputer.load_state_dict(filling["weights"])
     refuse_kind(name, forecaster.singles[0], datamodule.spec)
     chosen = settle(config, datamodule, forecaster.singles[0] if isinstance(plan.ensemble, int) else forecaster)
     module = ForecastModule(
         forecaster=forecaster,
         spec=datamodule.spec,
-        config=node(to_plain(config.model)),
+        config=plain,
         optimizer=build(config.optimizer),
         scheduler=build(config.scheduler),
         monitor=monitor,
@@ -100,6 +109,14 @@ def prepare(config: DictConfig, name: str, **data: Any) -> tuple[WindowDataModul
     choose_kernels(plan.kernels)
     environment.set_threads(plan.threads, module.forecaster, datamodule.train_dataloader().batch_size)
     return datamodule, module
+
+
+def read_imputer(path: str) -> dict[str, Any]:
+    """Config, spec and weights of a trained model that fills gaps."""
+    saved = checkpoint.read(find_checkpoint(path))
+    described, prefix = saved[checkpoint.KEY], f"{checkpoint.KEY}."
+    weights = {key.removeprefix(prefix): one for key, one in saved["state_dict"].items() if key.startswith(prefix)}
+    return {"model": described["model"], "spec": described["spec"], "weights": weights}
 
 
 FITTING = {"ahead": ("data=csv", "auto"), "past": ("data=gaps", "fill")}  # data and the usual model, by kind of target

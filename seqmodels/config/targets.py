@@ -26,6 +26,7 @@ HOMES = {
     "seqmodels.window.AbstractForecaster": (
         "seqmodels.forecaster",
         "seqmodels.ensemble",
+        "seqmodels.imputed",
         "seqmodels.baselines",
         "seqmodels.classical",
     ),

@@ -3,7 +3,7 @@
 import gc
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +37,7 @@ from seqmodels.training import loop
 from seqmodels.training.callbacks import figures, scalars
 from seqmodels.training.callbacks.resume import WholeFiles, check_writable
 from seqmodels.training.module import RUN, ForecastModule
-from seqmodels.window import AbstractForecaster, ClosedForm
+from seqmodels.window import AbstractForecaster, ClosedForm, Window
 
 MOST_JUDGED = 2**22  # errors of each row and stage that objections look at
 # Options of the group model that may stand beside a trained one, and the kind of target that they predict
@@ -54,9 +54,13 @@ LAST = "checkpoints/last.ckpt"  # in a run directory, to go on from
 
 def fit_closed_parts(model: AbstractForecaster, data: WindowDataModule) -> None:
     """Fit the parts of a model that have a closed form, before its first step of training."""
-    for part in model.modules():
+
+    def sample(stage: str, most: int) -> Iterator[Window]:
+        return (window._replace(inputs=model.seen(window.inputs)) for window in data.sample(stage, most))
+
+    for part in (part for single in model.singles for part in single.modules()):
         if isinstance(part, ClosedForm):
-            part.fit_closed_form(data.sample)
+            part.fit_closed_form(sample)
 
 
 def monitors() -> list[str]:
