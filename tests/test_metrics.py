@@ -9,7 +9,7 @@ import zoo
 from data import build_data, integers, prepare
 
 from datamodules.series import SeriesSet
-from seqmodels import baselines
+from seqmodels.baselines import rules as baselines
 from seqmodels.metrics import MODEL, NAIVE, ForecastErrors
 from seqmodels.report.output import to_text
 from seqmodels.report.results import result_table

@@ -10,7 +10,7 @@ from published import ROWS, TITLES, Row
 
 from datamodules.synthetic import TrendSeason
 from datamodules.table import Table
-from seqmodels import baselines
+from seqmodels.baselines import rules as baselines
 from seqmodels.metrics import ForecastErrors
 
 SPLIT = ["2016-01-01", "2019-01-01", "2019-06-01", "2021-12-01"]

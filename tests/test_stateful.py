@@ -11,9 +11,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from small_runs import fit
 
 from datamodules.series import SeriesSet
-from seqmodels import baselines
 from seqmodels.backbones import recurrent, wavenet
 from seqmodels.backbones.base import tree_leaves
+from seqmodels.baselines import rules as baselines
 from seqmodels.checkpoint import read
 from seqmodels.errors import InputError
 from seqmodels.forecaster import Forecaster
