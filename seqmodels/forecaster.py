@@ -579,15 +579,15 @@ def refuse_for_labels(spec: WindowSpec, scaler: Scaler, backbone: Backbone, read
         )
     elif not (backbone.causal or readout.attends) and len(feature_origins(backbone).of(spec.past_steps)) > 1:
         raise InputError(
-            "model.backbone.every_step=true gives features of each step, of which model.readout takes the last, where"
-            " the backward direction has read one step only; set it to false, or use model/readout=pooled."
+            "model.backbone sees the future and gives features of each step, of which model.readout takes the last one,"
+            " that has little ahead; use model/readout=pooled, or model.backbone.every_step=false if it has that key."
         )
     if not spec.ragged:
         return
     if not (backbone.causal or backbone.reads_lengths):
         raise InputError(
             "model.backbone sees the future and does not know where a sequence ends, and these sequences differ in"
-            " length; use bidirectional_gru, bidirectional_lstm or a causal backbone."
+            " length; use inception, bidirectional_gru, bidirectional_lstm or a causal backbone."
         )
     if backbone.causal and backbone.offset >= spec.past_steps - 1 > 0:
         raise InputError(

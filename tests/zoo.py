@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from seqmodels.backbones import bidirectional, conv_front, linear_recurrent, mlp, recurrent, tcn, wavenet
+from seqmodels.backbones import bidirectional, conv_front, inception, linear_recurrent, mlp, recurrent, tcn, wavenet
 from seqmodels.baselines import ridge, rules
 from seqmodels.forecaster import Forecaster
 from seqmodels.heads import distributions, quantile
@@ -61,6 +61,7 @@ BACKBONES: dict[str, Callable[..., Any]] = {
     "gru_noisy": partial(recurrent.Gru, hidden=7, layers=2, input_dropout=0.2, normalise="batch", initial="random"),
     "bidirectional_lstm": partial(bidirectional.BidirectionalLstm, hidden=4),
     "bidirectional_gru": partial(bidirectional.BidirectionalGru, hidden=4),
+    "inception": partial(inception.Inception, filters=3, kernels=(2, 5), blocks=2),
     "mlp": partial(mlp.Mlp, units=(9, 6)),
     "mlp_short": partial(mlp.Mlp, lags=5, units=(8,), activation="tanh"),
     "conv_gru": partial(conv_front.Convolutional, recurrent=partial(recurrent.Gru, hidden=7), filters=5),

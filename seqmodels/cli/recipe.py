@@ -1,4 +1,4 @@
-"""Values that a config leaves to the data, each with its reason: patch, scaler, reference, batch, training length."""
+"""Values that a config leaves to the data, each with its reason: patch, scaler, batch, length, which weights to keep."""
 
 import math
 
@@ -14,6 +14,7 @@ from seqmodels.window import AbstractForecaster
 
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 500  # passes over the training windows; if they are fewer, an epoch is a part of one
 PARTS = 10  # epochs of a run with fewer passes
+FEW_VALIDATE = 100  # windows; fewer would choose an epoch by chance
 AUTO = f"{choose_scaler.__module__}.{choose_scaler.__qualname__}"
 
 
@@ -42,6 +43,7 @@ def settle(config: DictConfig, data: WindowDataModule, model: AbstractForecaster
     if isinstance(model, Forecaster) and OmegaConf.is_dict(readout) and readout.get("corrects") == "auto":
         readout.corrects = model.readout.corrects
         lines.add_row("corrects", f"{readout.corrects}: {suitable_reference(model.spec, model.readout)[1]}")
+    _settle_keeper((config.get("callbacks") or {}).get("checkpoint"), config.monitor, data.windows["validation"], lines)
     stopping = (config.get("callbacks") or {}).get("early_stopping")
     if stopping is not None and config.get("patience_steps"):
         batches = max(1, count_batches(config, len(data.train_dataloader())))
@@ -49,6 +51,16 @@ def settle(config: DictConfig, data: WindowDataModule, model: AbstractForecaster
         reason = f"epochs without a better validation end the training, at least {config.patience_steps} steps"
         lines.add_row("patience", f"{stopping.patience} {reason} (patience_steps)")
     return lines
+
+
+def _settle_keeper(keeper: DictConfig | None, monitor: str, windows: int, lines: Table) -> None:
+    """Write which weights are kept: those that validate best, or the last ones where few windows validate."""
+    if keeper is None or keeper.get("monitor") != "auto":
+        return
+    few = windows < FEW_VALIDATE
+    keeper.monitor, keeper.mode = ("step", "max") if few else (monitor, "min")
+    reason = "the last ones, as the best epoch would be one by chance" if few else f"those with the best {monitor}"
+    lines.add_row("weights", f"{reason}: {pluralise(windows, 'window')} validate")
 
 
 def _settle_patch(front: DictConfig, model: Forecaster, lines: Table) -> None:
@@ -88,7 +100,8 @@ def plan_epochs(config: DictConfig, data: WindowDataModule) -> int | None:
     epochs = count_epochs(config, len(loader))
     if trainer.max_epochs is not None or epochs is None or epochs >= FEWEST_EPOCHS:
         return epochs
-    limited = trainer.limit_train_batches != 1.0 or data.epoch_windows is not None
+    whole = "epoch_windows" not in config.data  # a source whose epochs are not cut
+    limited = whole or trainer.limit_train_batches != 1.0 or data.epoch_windows is not None
     if limited or data.lanes is not None or not data.shuffle:
         return epochs
     steps = math.ceil(config.optimizer_steps / PARTS)

@@ -250,7 +250,8 @@ class Run:
         self.module.load_state_dict(best["state_dict"])
         self.module.best_epoch = best["epoch"] + 1
         epochs = self.trainer.current_epoch
-        echo(f"Testing the best checkpoint, epoch {self.module.best_epoch} of {epochs}: {relative_to_here(kept)}")
+        kind = "last" if getattr(self.trainer.checkpoint_callback, "monitor", None) == "step" else "best"
+        echo(f"Testing the {kind} checkpoint, epoch {self.module.best_epoch} of {epochs}: {relative_to_here(kept)}")
 
     @property
     def best_checkpoint(self) -> Path | None:
@@ -459,7 +460,8 @@ class Run:
         """The monitored figure on the validation windows, for the weights that were kept."""
         name = self.plan.monitor
         if name == "loss/validation":
-            score = getattr(self.trainer.checkpoint_callback, "best_model_score", None)
+            keeper = self.trainer.checkpoint_callback
+            score = getattr(keeper, "best_model_score", None) if getattr(keeper, "monitor", None) == name else None
             return float("nan") if score is None else float(score)
         return self.module.results["validation"][MODEL].summary()[name.removeprefix("validation/")]
 

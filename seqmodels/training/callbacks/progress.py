@@ -187,8 +187,10 @@ def best_before_resuming(trainer: pl.Trainer, module: pl.LightningModule) -> flo
 
 
 def is_better(value: float, best: float, trainer: pl.Trainer) -> bool:
-    """True if the checkpoint callback would prefer ``value``; without one, less is better."""
-    return value > best if getattr(trainer.checkpoint_callback, "mode", "min") == "max" else value < best
+    """True if the checkpoint callback would prefer ``value``; if it asks for no measure, less is better."""
+    keeper = trainer.checkpoint_callback
+    largest = getattr(keeper, "mode", "min") == "max" and getattr(keeper, "monitor", None) != "step"
+    return value > best if largest else value < best
 
 
 def last_metric(trainer: pl.Trainer, name: str) -> float | None:
