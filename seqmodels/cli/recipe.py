@@ -1,4 +1,4 @@
-"""Values that a config leaves to the data, each with its reason: patch, scaler, batch, length, which weights to keep."""
+"""Values that a config leaves to the data, each with its reason: patch, scaler, length, which weights to keep."""
 
 import math
 
