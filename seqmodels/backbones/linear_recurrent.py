@@ -34,7 +34,7 @@ class Recurrence(nn.Module, ABC):
 
 
 class GatedAverage(Recurrence):
-    """h = (1 - z) h + z W x, where z = s(V x); the output is U h.
+    """h = (1 - z) h + z W x, where z = s(V x); the output is GLU(U h).
 
     Source: Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, "Were RNNs All We Needed?", the minGRU of their appendix
     A, without a logarithm: the state need not be positive.
@@ -43,13 +43,13 @@ class GatedAverage(Recurrence):
     def __init__(self, size: int):
         super().__init__()
         self.numbers = size
-        self.inputs, self.outputs = nn.Linear(size, 2 * size), nn.Linear(size, size)  # z, then the candidate
+        self.inputs, self.outputs = nn.Linear(size, 2 * size), nn.Linear(size, 2 * size)  # z, then the candidate
 
     def scan(self, x: Tensor, state: Tensor) -> Tensor:
         return gated_scan(self.inputs(x), state)
 
     def read(self, states: Tensor, x: Tensor) -> Tensor:
-        return self.outputs(states)
+        return nn.functional.glu(self.outputs(states))
 
 
 class LinearRecurrentUnit(Recurrence):
@@ -86,11 +86,14 @@ class LinearRecurrentUnit(Recurrence):
 
 
 class Block(nn.Module):
-    """x + dropout(recurrence(normalise(x)))."""
+    """x + dropout(recurrence(normalise(x))).
 
-    def __init__(self, recurrence: Recurrence, size: int, dropout: float):
+    The ``first`` block does not normalise: of a single feature only the sign would be left.
+    """
+
+    def __init__(self, recurrence: Recurrence, size: int, dropout: float, first: bool):
         super().__init__()
-        self.norm, self.recurrence = nn.LayerNorm(size), recurrence
+        self.norm, self.recurrence = nn.Identity() if first else nn.LayerNorm(size), recurrence
         self.dropout = SequenceDropout(dropout)
 
     def forward(self, x: Tensor, state: Tensor, last: bool = False) -> tuple[Tensor, Tensor]:
@@ -116,7 +119,7 @@ class LinearRecurrent(Backbone):
             raise InputError(f"model.backbone.hidden is {hidden}; it must be at least 2, since layers are normalised.")
         self.size = hidden
         self.encode = nn.Linear(features, hidden)
-        self.blocks = nn.ModuleList(Block(self.recurrence(hidden), hidden, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(self.recurrence(hidden), hidden, dropout, not one) for one in range(layers))
 
     @abstractmethod
     def recurrence(self, size: int) -> Recurrence:
