@@ -168,7 +168,9 @@ def fill_gaps(
         values[cells], filled[cells] = estimates[places], True
         if bands is not None:
             quantiles[cells] = bands.numpy()[places]
-    notes = [*series.notes, *_notes(series, observed, filled)]
+    wide = "the bands are those of the head, and wide: too few hidden values of validation to calibrate them."
+    uncalibrated = [wide] if calibration is None and model.head.distribution and filled.any() else []
+    notes = [*uncalibrated, *series.notes, *_notes(series, observed, filled)]
     return Filled(series, values, filled, quantiles, tuple(levels), tuple(notes))
 
 
