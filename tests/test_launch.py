@@ -369,6 +369,7 @@ NAMES = {
     "+a-{b:1}_c-'d e'_model/head-point": "+a-b-1_c-d-e_model/head-point",
     'a-choice(x,"y")_data.zone-Europe/Zürich': "a-choicex-y_data.zone-Europe/Z-rich",
     "optimizer.lr-1e-3": "optimizer.lr-1e-3",
+    "data.target-[" + "load," * 99 + "]_model-gru_seed-1": "ad-" + "load-" * 20 + "_model-gru_seed-1",
     "": "",
 }
 

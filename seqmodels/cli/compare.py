@@ -214,7 +214,8 @@ def make_board(runs: Sequence[RunFiles], title: str) -> Board:
     """Compare runs; raises InputError if none has figures, or if their test windows differ."""
     good = [run for run in runs if not run.error]
     if not good:
-        raise InputError(f"no run can be compared: {runs[0].folder}: {runs[0].error}")
+        reason = f": {runs[0].folder}: {runs[0].error}" if runs else ", as no job got as far as its own directory."
+        raise InputError(f"no run can be compared{reason}")
     check_same_windows(good)
     folds = sorted({run.fold for run in good})
     groups = name_groups(runs)

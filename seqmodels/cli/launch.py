@@ -66,12 +66,17 @@ def refuse_used(folder: Path, ckpt_path: str | None) -> None:
     )
 
 
+LONGEST_NAME = 120  # characters; file systems allow 255 bytes
+
+
 def plain_path(name: str) -> str:
     """A path without special characters of a shell or of Hydra: ``a-[load, wind]`` becomes ``a-load-wind``.
 
-    Brackets and quotes are removed, since a dash in their place would look like the sign of a number.
+    Brackets and quotes are removed, since a dash in their place would look like the sign of a number. Of a long name
+    the end is kept, because there stand ``model`` and ``seed``, after all keys of ``data``.
     """
-    return re.sub(r"[^A-Za-z0-9_.+/-]+", "-", re.sub(r"[][(){}'\"]", "", name))
+    plain = re.sub(r"[^A-Za-z0-9_.+/-]+", "-", re.sub(r"[][(){}'\"]", "", name))
+    return plain if len(plain) <= LONGEST_NAME else plain[-LONGEST_NAME:].lstrip("-_/.+")
 
 
 OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
