@@ -5,7 +5,7 @@ Some take further arguments: see their docstrings.
 
 import sys
 
-from benchmarks import generation, kernels, memory, reading, store, structure, threads, training, windows
+from benchmarks import backtest, generation, kernels, memory, reading, store, structure, threads, training, windows
 
 ALL = {
     "kernels": kernels.main,
@@ -16,6 +16,7 @@ ALL = {
     "store": store.main,
     "threads": threads.main,
     "generation": generation.main,
+    "backtest": backtest.main,
     "structure": structure.main,
 }
 

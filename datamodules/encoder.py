@@ -234,9 +234,16 @@ class EncodedRows(NamedTuple):
         """Batches of the windows of ``index_windows``."""
         return WindowLoader(self.tensors, self.index_windows(start, stop, stride), batch_size)
 
-    def consecutive(self, start: np.ndarray, stop: np.ndarray, batch_size: int = 1024) -> ConsecutiveLoader:
-        """All origins of these windows in blocks that continue one another, each after the whole past of its series."""
-        return ConsecutiveLoader(self.tensors, self.index_windows(start, stop), self.series.offsets[:-1], batch_size)
+    def consecutive(
+        self, start: np.ndarray, stop: np.ndarray, batch_size: int = 1024, whole: bool = True
+    ) -> ConsecutiveLoader:
+        """All origins of these windows in blocks that continue one another.
+
+        The first one comes after the ``whole`` past of its series, else after that of one window.
+        """
+        begin = self.series.offsets[:-1]
+        earliest = begin if whole else np.maximum(begin, start - self.tensors.spec.past_steps)
+        return ConsecutiveLoader(self.tensors, self.index_windows(start, stop), earliest, batch_size)
 
     def last_windows(self, batch_size: int = 1024) -> Iterator[Window]:
         """Batches of one window for each series, whose horizon begins at ``stop``.

@@ -27,6 +27,7 @@ SATURATION = 2 / math.pi * (1 - 1 / math.log(1000))  # of the integrated misses,
 STEEPEST = 1.4  # where the tangent is 5.8, in mean absolute errors; the published one ends at infinity
 FORGETTING = 0.01  # weight of the newest errors in their mean and covariance
 RIDGE = 0.1  # added to each variance, as there may be more leads than vectors of errors
+RECENT = ("pending", "issued", "origins")  # what a series keeps of its last origins
 
 
 class AdaptiveBands:
@@ -95,18 +96,17 @@ class AdaptiveBands:
 
     def _advance(self, place: Tensor, errors: Tensor) -> Tensor:
         """Learn the errors that are known at the next origin of each series, and give its offsets."""
-        memory = {name: one[place] for name, one in self.memory.items()}
-        rows, depth = torch.arange(len(place))[:, None], memory["pending"].shape[1]
-        slot = (memory["origins"][:, None] - self.delay) % depth
-        error, issued = memory["pending"][rows, slot, self.leads], memory["issued"][rows, slot, self.leads]
-        known = ~error.isnan()
+        pending, issued, origins = (self.memory[name] for name in RECENT)
+        memory = {name: one[place] for name, one in self.memory.items() if name not in RECENT}
+        slot = (origins[place, None] - self.delay) % pending.shape[1]
+        error, given = pending[place[:, None], slot, self.leads], issued[place[:, None], slot, self.leads]
+        known, now = ~error.isnan(), origins[place] % pending.shape[1]
         self._keep(memory, error, known)
-        now = memory["origins"] % depth
-        whole = memory["pending"][rows[:, 0], now]  # the newest origin all of whose errors are known
-        missed = (self.wanted - (error[..., None] <= issued).float()) * known[..., None]
+        missed = (self.wanted - (error[..., None] <= given).float()) * known[..., None]
+        whole = pending[place, now]  # of the newest origin all of whose errors are known
         offsets = self.follow(memory, missed, known, whole).sort(dim=-1).values
-        memory["pending"][rows[:, 0], now], memory["issued"][rows[:, 0], now] = errors.float(), offsets
-        memory["origins"] += 1
+        pending[place, now], issued[place, now] = errors.float(), offsets
+        origins[place] += 1
         for name, one in memory.items():
             self.memory[name][place] = one
         return offsets

@@ -23,7 +23,7 @@ from seqmodels.heads.base import DECILES, quantile_loss
 from seqmodels.inference.adaptive import METHODS
 from seqmodels.inference.calibration import Calibration, centre_and_unit
 from seqmodels.inference.prediction import clip_quantiles, predict
-from seqmodels.inference.scores import BANDS, ENDS, SCORED, choose
+from seqmodels.inference.scores import BANDS, ENDS, SCORED
 from seqmodels.metrics import MEASURES, MODEL, NAIVE, SEASONAL_NAIVE, ErrorTable, ForecastErrors, MeanErrors, naive_row
 from seqmodels.report.evaluation import evaluation_tables, plot_evaluation
 from seqmodels.report.future import row_times
@@ -167,14 +167,15 @@ class Backtest:
         return window, forecast[:, -1]
 
     def _carried(self) -> Iterator[tuple[Window, Tensor]]:
-        loader = self.encoded.consecutive(self.start, self.stop)
+        bounded = not self.model.spec.stateful and all(map(same_in_one_pass, self.model.singles))
+        loader = self.encoded.consecutive(self.start, self.stop, whole=not bounded)
         first = loader.index.first + self.model.spec.past_steps - 1
         state = CarriedState(self.model)
         for block in loader:
-            window, forecast = self._continue(state, block)
-            kept = (window.origin - first[window.inputs.series]) % self.stride == 0
-            if kept.any():
-                yield (window, forecast) if self.stride == 1 else (choose(window, kept), forecast[kept])
+            wanted = (block.origin - first[block.inputs.series][:, None]) % self.stride == 0
+            window, forecast = self._continue(state, block._replace(counted=block.counted & wanted))
+            if len(forecast):
+                yield window, forecast
 
     @torch.no_grad()
     def _continue(self, state: CarriedState, block: ConsecutiveWindows) -> tuple[Window, Tensor]:
