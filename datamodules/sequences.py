@@ -193,7 +193,7 @@ class Sequences(WindowDataModule):
 
     def _counts(self, total: int) -> list[int]:
         """Sequences of each part of ``split``."""
-        wanted = 3 if self.test_path is None else 2
+        wanted = 2 if "test" in self.given else 3
         split = self.split
         numbers = [part for part in split if isinstance(part, (int, float)) and not isinstance(part, bool)]
         if len(numbers) != len(split) or not 2 <= len(split) <= wanted or min(numbers) < 0:

@@ -1,5 +1,6 @@
 """Figures that a field reports in its own way, from the checkpoint of a run: what others print can be compared."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -96,8 +97,17 @@ def wrong_labels(checkpoint: Path, files: Sequence[Path]) -> Reported:
     )
 
 
+def wrong_symbols(checkpoint: Path, files: Sequence[Path]) -> Reported:
+    """Wrong predictions of the run on its test part, in per cent: of the model, and of the last row of its table."""
+    kept = json.loads((checkpoint.parent.parent / "metrics.json").read_bytes())
+    rows = [row for row in kept["rows"] if row["stage"] == "test"]
+    wrong = [100 * (1 - row["accuracy"]) for row in rows]
+    return Reported(wrong[0], wrong[-1], rows[0]["windows"])
+
+
 PROTOCOLS: dict[str, Callable[[Path, Sequence[Path]], Reported]] = {
     "scaled MSE": scaled_mse,
     "M4 MASE": m4_mase,
     "wrong labels": wrong_labels,
+    "wrong symbols": wrong_symbols,
 }

@@ -37,6 +37,7 @@ MANDATORY = {
     "data/csv": ["data.path=a.csv", "data.target=[y]"],
     "data/parquet": ["data.path=a", "data.target=[y]"],
     "data/sequences": ["data.path=a.ts"],
+    "data/chorales": ["data.path=a.tgz"],
     "data/store": ["data.path=a"],
     "model/custom": ["model/backbone=lstm"],
 }

@@ -96,7 +96,7 @@ def test_every_file_of_an_experiment_has_a_source_and_a_checksum() -> None:
         for path in re.findall(r"data\.(?:path|test_path|truth)=(\S+)", command)
     ]
     files = {name for command in commands for name in command.strip("[]").split(",")}
-    assert files == set(CHECKSUMS) and len(files) == 21
+    assert files == set(CHECKSUMS) and len(files) == 22
     rows = [line for line in DATA.splitlines() if line.startswith("| `")]
     assert all("https://" in row for row in rows)
     assert all(any(f"`{name}`" in row for row in rows) for name in files)

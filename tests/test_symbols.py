@@ -1,16 +1,23 @@
 """A label or the next symbol at every step: laws over all backbones, reading, measures against formulas, training."""
 
+import io
 import math
+import re
+import tarfile
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 import zoo
+from command_line import python
 from test_sequences import alone, readable
 
 import seqmodels as sm
+from datamodules.chorales import Chorales
 from datamodules.labelled import SequenceEncoder, read_sequences
+from datamodules.reber import Reber, draw_string, draw_wrong_string, is_allowed
 from datamodules.sequences import Sequences
 from seqmodels.baselines.labels import Prior, SymbolBack
 from seqmodels.class_metrics import StepScores
@@ -366,3 +373,70 @@ def test_models_that_cannot_generate_are_refused():
         generate(build("gru", NEXT._replace(past_covariates=("wind",), past_statistics=one)), encoder)
     with pytest.raises(InputError, match="the model reads age of each sequence"):
         generate(build("gru", NEXT._replace(statics=("age",), static_statistics=one)), encoder)
+
+
+def test_generation_from_the_command_line(trained, tmp_path):
+    table(3, 5).select("name", "letter").write_csv(tmp_path / "begin.csv")
+    run = ("-m", "seqmodels")
+    settings = ("data.path=begin.csv", "n=2", "steps=4", "output=songs.csv")
+    told = python(tmp_path, *run, "generate", str(trained.directory), *settings)
+    assert told.code == 0, told.err
+    written = pl.read_csv(tmp_path / "songs.csv")
+    assert written.columns == ["id", "sample", "step", "letter", "given"]
+    assert len(written.filter(~pl.col("given"))) == 3 * 2 * 4
+    refused = python(tmp_path, *run, "forecast", str(trained.directory))
+    assert refused.code != 0
+    assert "predicts the next symbol of sequences and forecasts no step; use predict or generate" in refused.err
+
+
+def regular(string: str) -> bool:
+    """The grammar as a regular expression, after its graph."""
+    after_x = "(XT*VP)*(S|XT*VV)"
+    inner = f"B(TS*X{after_x}|PT*V(V|P{after_x}))E"
+    return bool(re.fullmatch(f"B(T{inner}T|P{inner}P)E", string))
+
+
+def test_strings_of_the_grammar():
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        good, bad = draw_string(random), draw_wrong_string(random)
+        assert regular(good) and is_allowed(good)
+        assert not regular(bad) and not is_allowed(bad)
+
+
+def test_a_grammar_is_data_like_others():
+    data = Reber(sequences=40, test_sequences=10)
+    data.setup()
+    assert data.windows == {"train": 36, "validation": 4, "test": 10}
+    window = next(iter(data.train_dataloader()))
+    assert window.inputs.past_target.max() == 7 and data.spec.symbols == (True,)
+    assert data.spec.classes == (("bad", "good"),) and data.spec.features == 7
+    again = Reber(sequences=40, test_sequences=10)
+    again.setup()
+    assert again.fingerprint() == data.fingerprint()
+
+
+def write_chorales(path: Path, chords: int = 5) -> None:
+    with tarfile.open(path, "w:gz") as archive:
+        for number, part in enumerate(("train", "valid", "test")):
+            rows = "".join(f"{60 + chord},{50 + number},0,40\n" for chord in range(chords))
+            content = f"note0,note1,note2,note3\n{rows}".encode()
+            member = tarfile.TarInfo(f"jsb_chorales/{part}/chorale_00{number}.csv")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def test_chorales_are_windows_of_chords(tmp_path):
+    write_chorales(tmp_path / "x.tgz")
+    data = Chorales(tmp_path / "x.tgz", chords=3, shift=2)
+    data.setup()
+    assert data.windows == {"train": 2, "validation": 2, "test": 2}
+    assert data.series.names[:2] == ("train/chorale_000/0", "train/chorale_000/2")
+    window = next(iter(data.train_dataloader()))
+    assert int(window.targets.observed.sum()) == 2 * 11
+    with pytest.raises(InputError, match="holds no chorale of 6 chords in a folder train"):
+        Chorales(tmp_path / "x.tgz", chords=6).setup()
+    (tmp_path / "y.tgz").write_text("no archive")
+    for name in ("y.tgz", "z.tgz"):
+        with pytest.raises(InputError, match="cannot be read as the archive of the chorales"):
+            Chorales(tmp_path / name).setup()
