@@ -17,6 +17,7 @@ JSON, PAGE, CONF = ROOT / "docs" / "results.json", ROOT / "docs" / "results.md",
 WIDTH = 118
 Figures = dict[str, Any]  # values by seed, naive, windows, seconds by seed
 REFERENCES = ("seasonal naive", "naive")
+INTERPOLATION = "linear"  # the reference where gaps are filled
 HEAD = """# Results
 
 Written by `make slow`, which runs each command below with the seeds 0, 1 and 2 (untrained baselines only once);
@@ -65,7 +66,8 @@ def read_figures(row: Row, directory: Path, files: list[Path]) -> Figures:
         {r["row"]: r for r in run["rows"] if (r["stage"], r["channel"]) == (row.stage, row.channel)} for run in runs
     ]
     models = [rows[run["model"]] for rows, run in zip(measured, runs, strict=True)]
-    references = [measured[0][name][row.metric] for name in REFERENCES if name in measured[0]]
+    names = [name for name in REFERENCES if name in measured[0]] or [INTERPOLATION]
+    references = [measured[0][name][row.metric] for name in names if name in measured[0]]
     return {
         "values": [model[row.metric] for model in models],
         "naive": min(references, default=models[0][row.metric]),
