@@ -233,7 +233,15 @@ def test_training_beyond_the_planned_schedule_is_an_error(default: Done, place: 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only x86 has AVX2")
 def test_mixed_precision_without_a_bfloat16_lstm_warns_once(place: Path) -> None:
-    overrides = ("-m", "seed=0,1", "model=lstm", "trainer.precision=bf16-mixed", *SMALL, "hydra.sweep.dir=sweep")
+    overrides = (
+        "-m",
+        "processes=1",
+        "seed=0,1",
+        "model=lstm",
+        "trainer.precision=bf16-mixed",
+        *SMALL,
+        "hydra.sweep.dir=sweep",
+    )
     ended = python(place, str(TRAIN), *overrides, ONEDNN_MAX_CPU_ISA="AVX2")
     assert (ended.code, ended.err) == (0, "")
     (warning,) = [line for line in ended.out.splitlines() if "warning" in line]

@@ -210,7 +210,7 @@ def test_forecasts_that_depend_on_later_steps_are_found(
 
 
 def test_a_forecast_that_depends_on_other_windows_is_found() -> None:
-    class Pooled(zoo.baselines.Naive):
+    class Pooled(zoo.rules.Naive):
         def predict(self, inputs: Inputs) -> torch.Tensor:
             return super().predict(inputs) - inputs.past_target.mean()
 
@@ -219,7 +219,7 @@ def test_a_forecast_that_depends_on_other_windows_is_found() -> None:
 
 
 def test_a_model_that_ignores_its_input_proves_nothing() -> None:
-    class Constant(zoo.baselines.Naive):
+    class Constant(zoo.rules.Naive):
         def predict(self, inputs: Inputs) -> torch.Tensor:
             return torch.ones_like(super().predict(inputs))
 
