@@ -188,7 +188,10 @@ def batches(parts: bool) -> list[list[str]]:
     """Lists with one option per group that cover all options: of the parts of a model, or of all other groups."""
     groups = sorted({name.rpartition("/")[0] for name in OPTIONS})
     chosen = [group for group in groups if group.startswith("model/") == parts]
-    columns = [[f"{group}/{option}" for option in options(group)] for group in chosen]
+    columns: list[list[str | None]] = [[f"{group}/{option}" for option in options(group)] for group in chosen]
+    columns = [
+        [None, *column] if (column[0] or "").startswith("debug/") else column for column in columns
+    ]  # overfit: data=panel
     return [[name for name in row if name is not None] for row in zip_longest(*columns)]
 
 

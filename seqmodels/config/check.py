@@ -8,7 +8,7 @@ from enum import Enum
 from os import PathLike
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from seqmodels.config.targets import ROOTS, Place, allowed_packages, members, nearest, place_of, resolve
@@ -174,6 +174,7 @@ def check(config: Any, defaults: Iterable[str], supplied: Mapping[str, Collectio
     """
     root = config if isinstance(config, DictConfig) else OmegaConf.create(config)
     known = [key for key in defaults if key != "hydra"]
+    _leave_out_jitter(root)
     given = [name for name in map(str, root) if name != "hydra"]
     for name in given:
         if name not in known:
@@ -183,6 +184,19 @@ def check(config: Any, defaults: Iterable[str], supplied: Mapping[str, Collectio
     checker = NodeCheck(allowed_packages(plain.get("allow")), raw)
     for name, value in plain.items():
         _check_root(value, name, checker, supplied.get(name, ()))
+
+
+def _leave_out_jitter(root: DictConfig) -> None:
+    """Remove ``data.jitter=auto``, which the recipe of model=auto sets, from data that have no such argument."""
+    data = root.get("data")
+    if not OmegaConf.is_dict(data) or "_target_" not in data or data.get("jitter") != "auto":
+        return
+    arguments, _ = accepted_arguments(
+        resolve(data["_target_"], ROOTS["data"], allowed_packages(root.get("allow")), "data")
+    )
+    if "jitter" not in arguments:
+        with open_dict(root):
+            del data["jitter"]
 
 
 def _check_root(value: Any, name: str, checker: "NodeCheck", supplied: Collection[str]) -> None:
