@@ -65,7 +65,7 @@ class AdaptiveBands:
         self.series, self.memory = torch.empty(0, dtype=torch.int64), self.fresh
 
     def begin(self, offsets: Tensor) -> dict[str, Tensor]:
-        """What this way of following the errors keeps of a series, from its first offsets (1, H, C, Q)."""
+        """State of a series beside its errors, from its first offsets (1, H, C, Q)."""
         return {"levels": self.wanted.expand(offsets.shape)}
 
     @torch.no_grad()

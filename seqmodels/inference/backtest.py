@@ -237,7 +237,7 @@ def measures_frame(labels: pl.Series, means: Mapping[str, Sequence[MeanErrors]],
 
 
 class Coverage:
-    """How often the truth lies within bands, by lead and channel."""
+    """Share of the truth within bands, by lead and channel."""
 
     def __init__(self, shape: tuple[int, int]):
         self.inside, self.counted = torch.zeros(len(BANDS), *shape, dtype=torch.int64), torch.zeros(shape).long()

@@ -80,7 +80,7 @@ def key(real: str) -> str:
 
 
 def processor() -> str:
-    """The instructions that the processor knows, as far as the system tells."""
+    """Instruction sets of the processor, as far as the system reports them."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         return next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
